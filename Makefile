@@ -1,0 +1,49 @@
+# Every target installs what it needs into $(VENV) first, when setup.py or requirements.txt is newer.
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install demo test test-slow notebooks lint format bench
+
+help:
+	@echo "make demo       train on drawn shapes, evaluate, write pictures to demo_output/"
+	@echo "make test       the tests, but for the slow ones"
+	@echo "make test-slow  the slow tests"
+	@echo "make notebooks  run every notebook"
+	@echo "make lint       check style and format"
+	@echo "make format     mend style and format"
+	@echo "make bench      time detection, a training step and the input pipeline"
+
+$(INSTALLED): setup.py requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt -e ".[dev]"
+	@touch $@
+
+install: $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/python samples/shapes/shapes.py demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+notebooks: $(INSTALLED)
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 notebooks
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/detect.py
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/input_pipeline.py

@@ -1,0 +1,35 @@
+"""Backbones: from an image to feature maps C2 to C5 at strides 4, 8, 16 and 32."""
+
+from mrcnn.backbones.resnet import BLOCKS, resnet_graph
+
+
+def build_backbone(backbone, image, train_bn):
+    """Apply a backbone to an image.
+
+    Arguments:
+        backbone: a word of `BLOCKS`, or a function of the image tensor that returns
+            `[C1, C2, C3, C4, C5]`; C1 is not used.
+        image: KerasTensor `[batch, height, width, channels]`, molded.
+        train_bn: the `TRAIN_BN` rule of the built-in backbones, see `BatchNorm`.
+
+    Returns:
+        `{"C2": ..., "C3": ..., "C4": ..., "C5": ...}`.
+
+    Raises:
+        ValueError: if the word is unknown, or the function returns something else.
+    """
+    if callable(backbone):
+        stages = backbone(image)
+        if not isinstance(stages, (list, tuple)) or len(stages) != 5:
+            raise ValueError(
+                f"The BACKBONE function {getattr(backbone, '__name__', backbone)} has to return a "
+                "list of five tensors, C1 to C5, at strides 2, 4, 8, 16 and 32; it returned "
+                f"{len(stages) if isinstance(stages, (list, tuple)) else type(stages).__name__}."
+            )
+    elif backbone in BLOCKS:
+        stages = resnet_graph(image, backbone, stage5=True, train_bn=train_bn)
+    else:
+        raise ValueError(
+            f'BACKBONE is "{backbone}"; accepted are {", ".join(BLOCKS)}, or a function.'
+        )
+    return dict(zip(("C2", "C3", "C4", "C5"), stages[1:], strict=True))

@@ -1,0 +1,28 @@
+"""The feature pyramid on top of a backbone."""
+
+from keras import layers
+
+
+def fpn(stages, channels=256):
+    """Feature Pyramid Network (Lin et al. 2017, section 3).
+
+    Arguments:
+        stages: `{"C2": ..., "C5": ...}`, `[batch, h, w, c]` at strides 4, 8, 16 and 32.
+        channels: of every level of the pyramid (`TOP_DOWN_PYRAMID_SIZE`).
+
+    Returns:
+        `{"P2": ..., "P6": ...}`, `[batch, h, w, channels]` at strides 4 to 64. The RPN looks at all
+        of them; RoI features come from P2 to P5.
+    """
+    merged = {5: layers.Conv2D(channels, 1, name="fpn_c5p5")(stages["C5"])}
+    for level in (4, 3, 2):
+        above = layers.UpSampling2D(2, name=f"fpn_p{level + 1}upsampled")(merged[level + 1])
+        lateral = layers.Conv2D(channels, 1, name=f"fpn_c{level}p{level}")(stages[f"C{level}"])
+        merged[level] = layers.Add(name=f"fpn_p{level}add")([above, lateral])
+    pyramid = {
+        f"P{level}": layers.Conv2D(channels, 3, padding="same", name=f"fpn_p{level}")(merged[level])
+        for level in (2, 3, 4, 5)
+    }
+    # P6 exists for the largest anchors only: every second cell of P5.
+    pyramid["P6"] = layers.MaxPooling2D(1, strides=2, name="fpn_p6")(pyramid["P5"])
+    return pyramid

@@ -1,0 +1,240 @@
+"""What a Config accepts: the range of every word, and which words must suit one another."""
+
+import difflib
+import numbers
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+BACKBONES = ("resnet50", "resnet101")
+RESIZE_MODES = ("none", "square", "pad64", "crop")
+ROI_ALIGN_MODES = ("crop", "align")
+
+# The words that a resize mode makes the sides of its images from.
+SIDES = {
+    "none": (),
+    "square": ("IMAGE_MAX_DIM",),
+    "pad64": ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM"),
+    "crop": ("IMAGE_MIN_DIM",),
+}
+
+# P6 is the image halved six times, which must leave no remainder.
+SIDE_MULTIPLE = 64
+
+# A word this much like a legal one (difflib ratio) is a slip of the pen. A lower ratio would refuse
+# constants that users add for themselves, such as VALIDATION_SPLIT or IMAGE_SIZE.
+TYPO_RATIO = 0.9
+
+
+class Rule(NamedTuple):
+    """What one value may be: a test, and the same in words for the message."""
+
+    accepts: object
+    words: str
+
+
+def _whole(low):
+    return Rule(
+        lambda v: isinstance(v, numbers.Integral) and v >= low, f"a whole number, {low} or more"
+    )
+
+
+def _real(test, words):
+    return Rule(lambda v: isinstance(v, numbers.Real) and test(v), words)
+
+
+def _positives(count, words):
+    """`count` positive numbers; any number of them, but one at least, where `count` is None."""
+
+    def accepts(value):
+        try:
+            array = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            return False
+        return array.ndim == 1 and 0 < array.size == (count or array.size) and (array > 0).all()
+
+    return Rule(accepts, words)
+
+
+def _one_of(*options):
+    return Rule(
+        lambda v: any(v is option or v == option for option in options),
+        " or ".join(map(repr, options)),
+    )
+
+
+def _or_none(rule):
+    return Rule(lambda v: v is None or rule.accepts(v), f"{rule.words}, or None")
+
+
+_COUNT = _whole(1)
+_SIDE = _or_none(_COUNT)
+_FRACTION = _real(lambda v: 0 <= v <= 1, "a number from 0 to 1")
+_POSITIVE = _real(lambda v: v > 0, "a number above 0")
+_NOT_NEGATIVE = _real(lambda v: v >= 0, "a number, 0 or more")
+_PER_LEVEL = _positives(5, "five positive numbers, one for each of P2 to P6")
+_PER_DELTA = _positives(4, "four positive numbers, for (dy, dx, log dh, log dw)")
+_FLAG = _one_of(True, False)
+
+RULES = {
+    "NAME": Rule(
+        lambda v: isinstance(v, str) and v != "", "a name, which log folders and checkpoints carry"
+    ),
+    "GPU_COUNT": _COUNT,
+    "IMAGES_PER_GPU": _COUNT,
+    "BATCH_SIZE": _COUNT,
+    "STEPS_PER_EPOCH": _COUNT,
+    "VALIDATION_STEPS": _whole(0),
+    "BACKBONE": Rule(
+        lambda v: callable(v) or v in BACKBONES,
+        f"{' or '.join(map(repr, BACKBONES))}, or a function",
+    ),
+    "BACKBONE_STRIDES": _PER_LEVEL,
+    "FPN_CLASSIF_FC_LAYERS_SIZE": _COUNT,
+    "TOP_DOWN_PYRAMID_SIZE": _COUNT,
+    "NUM_CLASSES": Rule(_whole(2).accepts, "2 or more, the background (class 0) counted"),
+    "RPN_ANCHOR_SCALES": _PER_LEVEL,
+    "RPN_ANCHOR_RATIOS": _positives(None, "one or more positive numbers"),
+    "RPN_ANCHOR_STRIDE": _COUNT,
+    "RPN_NMS_THRESHOLD": _FRACTION,
+    "RPN_TRAIN_ANCHORS_PER_IMAGE": _COUNT,
+    "PRE_NMS_LIMIT": _COUNT,
+    "POST_NMS_ROIS_TRAINING": _COUNT,
+    "POST_NMS_ROIS_INFERENCE": _COUNT,
+    "USE_MINI_MASK": _FLAG,
+    "MINI_MASK_SHAPE": _positives(2, "two positive numbers, (height, width)"),
+    "IMAGE_RESIZE_MODE": _one_of(*RESIZE_MODES),
+    "IMAGE_MIN_DIM": _SIDE,
+    "IMAGE_MAX_DIM": _SIDE,
+    "IMAGE_MIN_SCALE": _or_none(_NOT_NEGATIVE),
+    "IMAGE_CHANNEL_COUNT": _COUNT,
+    "TRAIN_ROIS_PER_IMAGE": _COUNT,
+    "ROI_POSITIVE_RATIO": _real(lambda v: 0 < v <= 1, "a number above 0, 1 at most"),
+    "POOL_SIZE": _COUNT,
+    "MASK_POOL_SIZE": _COUNT,
+    "MASK_SHAPE": _positives(2, "two positive numbers, [height, width]"),
+    "MAX_GT_INSTANCES": _COUNT,
+    "RPN_BBOX_STD_DEV": _PER_DELTA,
+    "BBOX_STD_DEV": _PER_DELTA,
+    "DETECTION_MAX_INSTANCES": _COUNT,
+    "DETECTION_MIN_CONFIDENCE": _FRACTION,
+    "DETECTION_NMS_THRESHOLD": _FRACTION,
+    "LEARNING_RATE": _POSITIVE,
+    "LEARNING_MOMENTUM": _real(lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    "WEIGHT_DECAY": _NOT_NEGATIVE,
+    "USE_RPN_ROIS": _FLAG,
+    "TRAIN_BN": _one_of(None, False, True),
+    "GRADIENT_CLIP_NORM": _or_none(_POSITIVE),
+    "TRAIN_WITH_EMPTY_IMAGES": _FLAG,
+    "ROI_ALIGN": _one_of(*ROI_ALIGN_MODES),
+    "LOADER_WORKERS": _or_none(_COUNT),
+    "MAX_LOAD_ERRORS": _whole(0),
+}
+
+
+def check(config, base) -> None:
+    """Raise ValueError with one sentence on the first setting of `config` that cannot be right.
+
+    `base` is the Config class itself, whose words are the legal ones.
+    """
+    _check_names(config, base)
+    for name, rule in RULES.items():
+        value = getattr(config, name)
+        _require(rule.accepts(value), f"{name} is {value!r}; it must be {rule.words}.")
+    _check_image_size(config)
+    _check_computed(config, base)
+    _check_backbone(config, base)
+    _check_loss_weights(config.LOSS_WEIGHTS, base.LOSS_WEIGHTS)
+    means, channels = np.size(config.MEAN_PIXEL), config.IMAGE_CHANNEL_COUNT
+    _require(
+        means in (1, channels),
+        f"MEAN_PIXEL has {means} values; it must have one, or one for each of the {channels} "
+        "channels of IMAGE_CHANNEL_COUNT.",
+    )
+    mask, doubled = list(config.MASK_SHAPE), [2 * config.MASK_POOL_SIZE] * 2
+    _require(
+        mask == doubled,
+        f"MASK_SHAPE is {mask}; with MASK_POOL_SIZE {config.MASK_POOL_SIZE} it must be {doubled}, "
+        "for the mask head doubles its input.",
+    )
+
+
+def _require(holds, sentence):
+    if not holds:
+        raise ValueError(sentence)
+
+
+def _check_names(config, base):
+    legal = [name for name in vars(base) if name.isupper()]
+    for name in sorted(set(dir(config)).difference(legal)):
+        if name == "IMAGE_PADDING":
+            _check_image_padding(config)
+        elif name.isupper() and not name.startswith("_"):
+            for near in difflib.get_close_matches(name, legal, n=1, cutoff=TYPO_RATIO):
+                raise ValueError(f"`{name}` is not a Config attribute; did you mean `{near}`?")
+
+
+def _check_image_padding(config):
+    """IMAGE_PADDING = True, of versions before 2.1, asks for what "square" does anyway."""
+    sentence = (
+        f"IMAGE_PADDING is {config.IMAGE_PADDING!r}, but IMAGE_RESIZE_MODE has replaced it: write "
+        '"square" (the default) for True, "pad64" or "none" for False.'
+    )
+    _require(config.IMAGE_PADDING and config.IMAGE_RESIZE_MODE == "square", sentence)
+    warnings.warn(sentence, stacklevel=5)
+
+
+def _check_image_size(config):
+    mode = config.IMAGE_RESIZE_MODE
+    for name in SIDES[mode]:
+        side = getattr(config, name)
+        _require(
+            side is not None and side % SIDE_MULTIPLE == 0,
+            f"{name} is {side}; with IMAGE_RESIZE_MODE {mode!r} it must be a multiple of "
+            f"{SIDE_MULTIPLE}, such as 512, 768 or 1024.",
+        )
+
+
+def _check_computed(config, base):
+    """Values assigned to the computed words must not contradict what they are computed from."""
+    _require(
+        config.BATCH_SIZE % config.GPU_COUNT == 0,
+        f"BATCH_SIZE is {config.BATCH_SIZE}; it must be a multiple of GPU_COUNT, "
+        f"{config.GPU_COUNT}.",
+    )
+    mode = config.IMAGE_RESIZE_MODE
+    fixed = ["IMAGE_META_SIZE"] + ["IMAGE_SHAPE"] * (mode in ("square", "crop"))
+    for name in fixed:
+        value, computed = getattr(config, name), vars(base)[name].rule(config)
+        _require(
+            np.array_equal(value, computed),
+            f"{name} is {value}, but other settings make it {computed}; leave it to follow them.",
+        )
+
+
+def _check_backbone(config, base):
+    if callable(config.BACKBONE):
+        _require(
+            callable(config.COMPUTE_BACKBONE_SHAPE),
+            f"COMPUTE_BACKBONE_SHAPE is {config.COMPUTE_BACKBONE_SHAPE!r}; with a function as "
+            "BACKBONE it must be a function, too, that returns the shapes of P2 to P6.",
+        )
+    else:
+        strides = list(config.BACKBONE_STRIDES)
+        _require(
+            strides == base.BACKBONE_STRIDES,
+            f"BACKBONE_STRIDES is {strides}; those of {config.BACKBONE} are "
+            f"{base.BACKBONE_STRIDES}.",
+        )
+
+
+def _check_loss_weights(weights, legal):
+    for name, weight in weights.items():
+        _require(
+            name in legal, f"LOSS_WEIGHTS has {name!r}; its keys must be of {', '.join(legal)}."
+        )
+        _require(
+            _NOT_NEGATIVE.accepts(weight),
+            f"LOSS_WEIGHTS[{name!r}] is {weight!r}; it must be {_NOT_NEGATIVE.words}.",
+        )

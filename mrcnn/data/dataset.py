@@ -1,0 +1,214 @@
+"""Dataset: the base class that users fill with classes and images."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+# skimage decodes images of any kind into these; what else arrives (lists of pages) is an error.
+_GRAY_LAYOUTS = (1, 2)
+
+
+class Dataset:
+    """The classes and images of a project.
+
+    Subclass it: call `add_class` and `add_image` from a method of your own, override `load_mask`
+    (and `load_image`, where images are not files), and call `prepare` once all is added.
+
+    Attributes, the last eight set by `prepare`:
+        image_info: list of a dict an image: `id`, `source`, `path` and what `add_image` was given.
+        class_info: list of a dict a class: `id`, `source` and `name`. The background is the first.
+        image_ids: int array, the indices into `image_info`. All methods take these, not the ids
+            that the source has given.
+        num_images, num_classes: counts, with the background.
+        class_ids: int array, the indices into `class_info`: what masks and detections carry.
+        class_names: list of str, in the order of `class_ids`.
+        class_from_source_map, image_from_source_map: dict from `"source.id"` to our id.
+        sources: list of the sources of classes, the background's `""` among them.
+        source_class_ids: dict from source to a list of its class ids, the background's 0 included.
+    """
+
+    def __init__(self, class_map=None):
+        self._image_ids = np.arange(0)
+        self.image_info = []
+        self.class_info = [{"source": "", "id": 0, "name": "BG"}]
+        self.source_class_ids = {}
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """Int array of the ids of all images; empty before `prepare`."""
+        return self._image_ids
+
+    def add_class(self, source: str, class_id: Any, class_name: str) -> None:
+        """Add a class under the id that its source gives it; one that exists stays as it is.
+
+        Raises ValueError for a `source` with a dot, which divides source and id in the maps.
+        """
+        if "." in source:
+            raise ValueError(f"source is {source!r}; the name of a source must not contain a dot.")
+        if any(info["source"] == source and info["id"] == class_id for info in self.class_info):
+            return
+        self.class_info.append({"source": source, "id": class_id, "name": class_name})
+
+    def add_image(self, source: str, image_id: Any, path: str | None, **kwargs: Any) -> None:
+        """Add an image under the id that its source gives it.
+
+        `kwargs` (annotations, sizes) are kept in `image_info` for `load_mask`. `path` may be None
+        where `load_image` is overridden.
+        """
+        self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
+
+    def image_reference(self, image_id: int) -> str:
+        """A link or a note by which people recognise the image; override it. Errors quote it."""
+        return ""
+
+    def prepare(self, class_map=None) -> None:
+        """Number the classes and images that were added. Call it again after adding more.
+
+        `class_map` has no effect, as in the original.
+        """
+        self.num_classes, self.num_images = len(self.class_info), len(self.image_info)
+        self.class_ids = np.arange(self.num_classes)
+        self._image_ids = np.arange(self.num_images)
+        # Some sources list synonyms: "person, individual". Figures have room for the first.
+        self.class_names = [info["name"].split(",")[0] for info in self.class_info]
+
+        self.class_from_source_map = _by_source(self.class_info, self.class_ids)
+        self.image_from_source_map = _by_source(self.image_info, self.image_ids)
+
+        self.sources = list(dict.fromkeys(info["source"] for info in self.class_info))
+        self.source_class_ids = {
+            source: [
+                class_id
+                for class_id, info in enumerate(self.class_info)
+                if class_id == 0 or info["source"] == source
+            ]
+            for source in self.sources
+        }
+
+    def map_source_class_id(self, source_class_id: str) -> int:
+        """Our id of a class named as `"source.id"`, for example `"coco.12"`."""
+        try:
+            return self.class_from_source_map[source_class_id]
+        except KeyError:
+            known = ", ".join(self.class_from_source_map)
+            raise KeyError(
+                f"class {source_class_id!r} was never added; there are {known}."
+            ) from None
+
+    def get_source_class_id(self, class_id: int, source: str) -> Any:
+        """The id that `source` gives to our class; ValueError if the class is not from there."""
+        info = self.class_info[class_id]
+        if info["source"] != source:
+            raise ValueError(
+                f"class {class_id} ({info['name']}) is from source {info['source']!r}, "
+                f"not from {source!r}."
+            )
+        return info["id"]
+
+    def source_image_link(self, image_id: int) -> str:
+        """Path of the image; override it to return a web address."""
+        return self.image_info[image_id]["path"]
+
+    def load_image(self, image_id: int) -> np.ndarray:
+        """Read an image file.
+
+        Returns:
+            `[height, width, 3]` uint8, RGB. Gray becomes RGB and an alpha channel is dropped; files
+            with more channels keep them all. 16-bit values are divided by 257, so that the full
+            range stays the full range, and floats from 0 to 1 are multiplied by 255.
+
+        Raises:
+            FileNotFoundError, OSError: where the file is missing or damaged.
+            ValueError: where it holds no image of this kind.
+            All name the image and its path.
+        """
+        path = self.image_info[image_id]["path"]
+        if path is None:
+            raise ValueError(
+                f"image {image_id} has no path; give add_image() one, or override load_image()."
+            )
+        import skimage.io
+
+        try:
+            pixels = skimage.io.imread(path)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"image {image_id}: there is no file {path}.") from None
+        except Exception as error:
+            raise OSError(f"image {image_id}: {path} cannot be read as an image: {error}") from error
+        try:
+            return _to_rgb(_to_uint8(np.asarray(pixels)))
+        except ValueError as error:
+            raise ValueError(f"image {image_id}: {path} {error}") from None
+
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """The objects of an image. Override it: this one warns, and finds none.
+
+        Returns:
+            masks: `[height, width, instances]` bool, of the image's height and width.
+            class_ids: `[instances]` int32, our ids (see `map_source_class_id`); a negative id marks
+                a crowd, one mask over many objects, which is left out of training.
+        """
+        warnings.warn(
+            f"{type(self).__name__} does not override load_mask(), so its images have no objects.",
+            stacklevel=2,
+        )
+        return np.empty([0, 0, 0]), np.empty([0], np.int32)
+
+
+def describe_image(dataset: Dataset, image_id: int) -> str:
+    """How messages call an image: `image 7 (its reference, path or source id)`."""
+    try:
+        info = dataset.image_info[image_id]
+        name = (
+            dataset.image_reference(image_id)
+            or info.get("path")
+            or f"{info['source']}.{info['id']}"
+        )
+    # A message about one mistake must not die of another, in somebody's image_reference().
+    except Exception:
+        name = "unknown to the dataset"
+    return f"image {image_id} ({name})"
+
+
+def _by_source(infos, ids):
+    """Ids by `"source.id"`."""
+    return {
+        f"{info['source']}.{info['id']}": our_id for info, our_id in zip(infos, ids, strict=True)
+    }
+
+
+def _to_uint8(pixels):
+    """Pixels of any type on the 0..255 scale; ValueError says what is wrong with them."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == bool:
+        return pixels * np.uint8(255)
+    low, high = (pixels.min(), pixels.max()) if pixels.size else (0, 0)
+    if pixels.dtype.kind == "f":
+        limit, factor = 1, 255
+    else:
+        # Decoders hand out 16-bit files as int32 at times, and small values in wide integers.
+        wide = pixels.dtype == np.uint16 or high > 255
+        limit, factor = (65535, 1 / 257) if wide else (255, 1)
+    if not (low >= 0 and high <= limit):
+        raise ValueError(
+            f"holds {pixels.dtype} values from {low} to {high}; accepted are 0..255, 0..65535 "
+            "and floats 0..1, for others override load_image()."
+        )
+    return np.round(pixels * factor).astype(np.uint8)
+
+
+def _to_rgb(pixels):
+    """`[height, width, 3]` from gray, gray with alpha, RGB and RGBA; more channels stay."""
+    if pixels.ndim == 2:
+        pixels = pixels[..., np.newaxis]
+    if pixels.ndim != 3 or pixels.size == 0:
+        raise ValueError(
+            f"has the shape {pixels.shape}; accepted are [height, width] and "
+            "[height, width, channels]."
+        )
+    channels = pixels.shape[-1]
+    if channels in _GRAY_LAYOUTS:
+        return np.repeat(pixels[..., :1], 3, axis=-1)
+    return pixels[..., :3] if channels == 4 else pixels

@@ -1,0 +1,149 @@
+"""The second stage's training targets in NumPy: what `DetectionTargetLayer` makes, to look at.
+
+Notebooks draw them, tests compare the layer with them, and generators make them on request. They
+are not part of normal training.
+
+Shorthand: R random RoIs, G instances, T = TRAIN_ROIS_PER_IMAGE, K = NUM_CLASSES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mrcnn.constants import BACKGROUND
+from mrcnn.ops.boxes import box_area, compute_overlaps, encode_boxes
+from mrcnn.ops.images import resize
+from mrcnn.ops.masks import expand_mask
+from mrcnn.ops.match import subsample
+
+_POSITIVE_IOU = 0.5
+
+
+def generate_random_rois(
+    image_shape: Sequence[int],
+    count: int,
+    gt_class_ids: np.ndarray,
+    gt_boxes: np.ndarray,
+    rng: Any = np.random,
+) -> np.ndarray:
+    """RoIs such as a region proposal network might find: 90 % near objects, 10 % anywhere.
+
+    Arguments:
+        image_shape: `(height, width, ...)` in pixels.
+        count: R.
+        gt_class_ids: not used; the original has it.
+        gt_boxes: `[G, (y1, x1, y2, x2)]` in pixels. Near a box means: within a box three times as
+            high and wide around it. Padding rows are left out; without boxes all RoIs are anywhere.
+        rng: `np.random`, a `RandomState` or a `Generator`.
+
+    Returns:
+        `[R, (y1, x1, y2, x2)]` int32 in pixels, at least one pixel high and wide, in the order of
+        the boxes.
+    """
+    height, width = image_shape[:2]
+    boxes = np.asarray(gt_boxes, np.int64).reshape(-1, 4)
+    boxes = boxes[box_area(boxes) > 0]
+    per_box = int(0.9 * count / len(boxes)) if len(boxes) else 0
+    rois = []
+    for y1, x1, y2, x2 in boxes:
+        h, w = y2 - y1, x2 - x1
+        rows = _random_intervals(max(y1 - h, 0), min(y2 + h, height), per_box, rng)
+        columns = _random_intervals(max(x1 - w, 0), min(x2 + w, width), per_box, rng)
+        rois.append(np.stack([rows, columns], axis=-1))
+    rest = count - per_box * len(boxes)
+    rows, columns = (_random_intervals(0, size, rest, rng) for size in (height, width))
+    rois.append(np.stack([rows, columns], axis=-1))
+    # [R, (start, end), (y, x)] is (y1, x1, y2, x2) when flattened.
+    return np.concatenate(rois).reshape(-1, 4).astype(np.int32)
+
+
+def _random_intervals(low, high, count, rng):
+    """`[count, (start, end)]` of the intervals within `low` and `high`, all equally likely."""
+    # Two different borders of pixels, drawn without a loop: the second skips the first.
+    draw = rng.integers if isinstance(rng, np.random.Generator) else rng.randint
+    first = draw(low, high + 1, count)
+    second = draw(low, high, count)
+    second += second >= first
+    return np.sort(np.stack([first, second], axis=-1), axis=-1)
+
+
+def build_detection_targets(
+    rpn_rois: np.ndarray,
+    gt_class_ids: np.ndarray,
+    gt_boxes: np.ndarray,
+    gt_masks: np.ndarray,
+    config: Any,
+    rng: Any = np.random,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Sample RoIs, and say for each of them which class, box and mask it should be given.
+
+    An RoI is positive where its IoU with an instance is at least 0.5. At most
+    ROI_POSITIVE_RATIO * T of the sample are positive; negatives fill the rest, repeated where there
+    are too few. (Mask R-CNN, section 3.1; unlike the layer, which pads with zeros.)
+
+    Arguments:
+        rpn_rois: `[R, (y1, x1, y2, x2)]` in pixels.
+        gt_class_ids: `[G]` int32; padding and crowds (ids of 0 and less) are left out.
+        gt_boxes: `[G, (y1, x1, y2, x2)]` int32 in pixels.
+        gt_masks: `[height, width, G]` bool, or mini-masks with USE_MINI_MASK.
+        config: read are TRAIN_ROIS_PER_IMAGE, ROI_POSITIVE_RATIO, NUM_CLASSES, BBOX_STD_DEV,
+            MASK_SHAPE and USE_MINI_MASK.
+        rng: `np.random`, a `RandomState` or a `Generator`.
+
+    Returns:
+        rois: `[T, (y1, x1, y2, x2)]` in the type of `rpn_rois`, positives first.
+        class_ids: `[T]` int32, 0 for negatives.
+        bboxes: `[T, K, (dy, dx, log dh, log dw)]` float32, divided by BBOX_STD_DEV; zeros but for
+            the class of a positive.
+        masks: `[T, mask_height, mask_width, K]` float32, 0 to 1; likewise.
+
+    Raises:
+        ValueError: if there are no RoIs, or neither positives nor negatives among them.
+    """
+    if len(rpn_rois) == 0:
+        raise ValueError("build_detection_targets needs at least one RoI; given were none.")
+    real = np.flatnonzero(gt_class_ids > 0)
+    gt_class_ids, gt_boxes, gt_masks = gt_class_ids[real], gt_boxes[real], gt_masks[..., real]
+    keep, instances = _sample_rois(rpn_rois, gt_boxes, config, rng)
+
+    count, positives = config.TRAIN_ROIS_PER_IMAGE, np.arange(len(instances))
+    rois = rpn_rois[keep]
+    class_ids = np.full(count, BACKGROUND, np.int32)
+    class_ids[positives] = gt_class_ids[instances]
+    bboxes = np.zeros((count, config.NUM_CLASSES, 4), np.float32)
+    deltas = encode_boxes(rois[positives], gt_boxes[instances]) / config.BBOX_STD_DEV
+    bboxes[positives, class_ids[positives]] = deltas
+    masks = np.zeros((count, *config.MASK_SHAPE, config.NUM_CLASSES), np.float32)
+    # Large enough to cut every RoI from.
+    canvas = np.ceil(rois[:, 2:].max(axis=0)).astype(int)
+    for roi, instance in enumerate(instances):
+        mask = gt_masks[..., instance]
+        if config.USE_MINI_MASK:
+            box = gt_boxes[instance, np.newaxis]
+            mask = expand_mask(box, mask[..., np.newaxis], canvas)[..., 0]
+        y1, x1, y2, x2 = rois[roi].astype(np.int32)
+        masks[roi, :, :, class_ids[roi]] = resize(mask[y1:y2, x1:x2], tuple(config.MASK_SHAPE))
+    return rois, class_ids, bboxes, masks
+
+
+def _sample_rois(rois, gt_boxes, config, rng):
+    """Indices `[T]` of the sampled RoIs, and for the positives at its front the instance of each."""
+    overlaps = compute_overlaps(rois, gt_boxes)
+    best = overlaps.max(axis=1, initial=0)
+    count = config.TRAIN_ROIS_PER_IMAGE
+    positives = np.flatnonzero(best >= _POSITIVE_IOU)
+    positives = subsample(positives, int(count * config.ROI_POSITIVE_RATIO), rng)
+    negatives = subsample(np.flatnonzero(best < _POSITIVE_IOU), count - len(positives), rng)
+    missing = count - len(positives) - len(negatives)
+    if missing:
+        if len(negatives) == 0:
+            raise ValueError(
+                f"none of the {len(rois)} RoIs is a negative (IoU below {_POSITIVE_IOU} with every "
+                "instance) to fill the sample with; give more RoIs."
+            )
+        negatives = np.append(negatives, rng.choice(negatives, missing))
+    instances = overlaps[positives].argmax(axis=1) if len(positives) else np.zeros(0, np.int64)
+    return np.append(positives, negatives), instances

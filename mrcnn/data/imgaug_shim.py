@@ -1,0 +1,61 @@
+"""imgaug 0.4.0, the last release, on NumPy versions that came after it.
+
+imgaug is optional, and fails to import under NumPy 2 because `np.sctypes` is gone. Import it
+through this module:
+
+    from mrcnn.data.imgaug_shim import iaa, imgaug
+
+Nothing else in the package defines names in NumPy, and nothing does so before imgaug is asked for.
+"""
+
+import functools
+import importlib
+
+import numpy as np
+
+# np.sctypes is read at import, np.bool (missing from 1.24 to 1.26) by SomeOf, and np.complex by
+# the noise of clouds and fog. The values are the ones that these names had.
+_REMOVED = {
+    "sctypes": {
+        "int": [np.int8, np.int16, np.int32, np.int64],
+        "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
+        "float": [np.float16, np.float32, np.float64, np.longdouble],
+        "complex": [np.complex64, np.complex128, np.clongdouble],
+        "others": [bool, object, bytes, str, np.void],
+    },
+    "bool": bool,
+    "complex": complex,
+}
+
+
+def __getattr__(name):
+    if name not in ("iaa", "imgaug"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    imgaug, augmenters = _load()
+    return imgaug if name == "imgaug" else augmenters
+
+
+@functools.cache
+def _load():
+    """Import imgaug and its augmenters, able to work under this NumPy."""
+    for name, value in _REMOVED.items():
+        # vars(), as hasattr() would ask NumPy 1.20 to 1.23, which warns of the name it still has.
+        if name not in vars(np):
+            setattr(np, name, value)
+    imgaug = importlib.import_module("imgaug")
+    augmenters = importlib.import_module("imgaug.augmenters")
+    _keep_float32(augmenters.ElasticTransformation)
+    return imgaug, augmenters
+
+
+def _keep_float32(elastic_transformation):
+    """Give ElasticTransformation the float32 shifts that OpenCV requires.
+
+    Since NumPy 2 a float64 scalar times a float32 array, here strength times noise, is float64.
+    """
+    shift_maps = elastic_transformation._generate_shift_maps
+
+    def float32_shift_maps(*args, **kwargs):
+        return tuple(np.float32(shifts) for shifts in shift_maps(*args, **kwargs))
+
+    elastic_transformation._generate_shift_maps = staticmethod(float32_shift_maps)

@@ -1,0 +1,128 @@
+"""Pictures as arrays: RGB conversion, colours, blending, burnt-in boxes. NumPy only."""
+
+import colorsys
+
+import numpy as np
+
+# Multiples of the golden ratio never come close to one another on the circle of hues, whatever
+# their number, so neighbours in the list look different and a longer list starts like a shorter.
+_HUE_STEP = 0.6180339887498949
+
+# (saturation, brightness) of the first twelve colours, the next twelve, and so on in turn: the eye
+# takes more hues than that for one another.
+_SHADES = ((1.0, 1.0), (0.5, 1.0), (1.0, 0.6))
+
+
+def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float]]:
+    """N distinct colours, each unlike the one before it.
+
+    The name is the original's. These colours are not drawn at random: the same N always gives the
+    same list, the first M of N colours are those of ``random_colors(M)``, and no random state is
+    touched.
+
+    Args:
+        N: number of colours.
+        bright: False makes them darker, by a factor of 0.7.
+
+    Returns:
+        List of N tuples (red, green, blue), each in [0, 1].
+    """
+    colors = []
+    for i in range(N):
+        saturation, brightness = _SHADES[i // 12 % len(_SHADES)]
+        brightness *= 1.0 if bright else 0.7
+        colors.append(colorsys.hsv_to_rgb(i * _HUE_STEP % 1.0, saturation, brightness))
+    return colors
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """A copy of any image as [height, width, 3] uint8.
+
+    One channel (or two) becomes gray, of more than three channels the first three are taken.
+    Booleans and floats within [0, 1] are stretched to 0..255; other floats are taken as 0..255 and
+    clipped; integers above 255 (16-bit images) are divided by the largest value.
+
+    Args:
+        image: [height, width] or [height, width, channels], any numeric type.
+
+    Raises:
+        ValueError: the array is not an image.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[..., np.newaxis]
+    if image.ndim != 3 or image.shape[-1] == 0:
+        raise ValueError(
+            f"image has shape {image.shape}; expected [height, width] or [height, width, channels]"
+        )
+    image = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+    if image.dtype == np.uint8 or image.size == 0:
+        return image.astype(np.uint8)
+    if image.dtype == bool:
+        return image.astype(np.uint8) * np.uint8(255)
+    values = np.nan_to_num(image.astype(np.float64))
+    largest = values.max()
+    if np.issubdtype(image.dtype, np.floating):
+        if values.min() >= 0 and largest <= 1:
+            values = values * 255
+    elif largest > 255:
+        values = values * (255 / largest)
+    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+
+
+def apply_mask(
+    image: np.ndarray, mask: np.ndarray, color: tuple[float, ...], alpha: float = 0.5
+) -> np.ndarray:
+    """Mix a colour into the pixels of an image that a mask covers.
+
+    Args:
+        image: [height, width, channels >= 3], values 0..255. Changed in place; its first three
+            channels are painted.
+        mask: [height, width]; pixels other than zero are painted.
+        color: (red, green, blue) in [0, 1]; a fourth number is ignored.
+        alpha: share of the colour, 0 leaves the image, 1 covers it. Integer images round down.
+
+    Returns:
+        The image that was given.
+
+    Raises:
+        ValueError: the mask and the image have different sizes, or the image has no RGB channels.
+    """
+    if image.ndim != 3 or image.shape[-1] < 3:
+        raise ValueError(f"apply_mask paints [height, width, 3] images, not {image.shape}")
+    mask = np.asarray(mask)
+    if mask.shape != image.shape[:2]:
+        raise ValueError(f"the mask has shape {mask.shape} but the image {image.shape[:2]}")
+    # Much faster than np.nonzero, which matters with a hundred masks of a large image.
+    rows, columns = np.divmod(np.flatnonzero(mask), mask.shape[1])
+    paint = alpha * 255 * np.asarray(color[:3], np.float64)
+    mixed = image[rows, columns, :3] * (1 - alpha) + paint
+    image[rows, columns, :3] = mixed.astype(image.dtype)
+    return image
+
+
+def draw_box(image: np.ndarray, box: np.ndarray, color) -> np.ndarray:
+    """Burn the four edges of a box, two pixels thick, into an image.
+
+    The top and left edges lie inside the box, the bottom and right ones start at y2 and x2, the
+    first pixels outside. What lies outside the image is left out.
+
+    Args:
+        image: [height, width, channels] or [height, width]; changed in place.
+        box: (y1, x1, y2, x2) int pixels.
+        color: one value a channel, in the units of the image.
+
+    Returns:
+        The image that was given.
+    """
+    y1, x1, y2, x2 = (int(v) for v in box)
+    image[_span(y1, y1 + 2), _span(x1, x2)] = color
+    image[_span(y2, y2 + 2), _span(x1, x2)] = color
+    image[_span(y1, y2), _span(x1, x1 + 2)] = color
+    image[_span(y1, y2), _span(x2, x2 + 2)] = color
+    return image
+
+
+def _span(start: int, stop: int) -> slice:
+    """A slice that starts at the image's edge where NumPy would count from the other end."""
+    return slice(max(start, 0), max(stop, 0))

@@ -1,0 +1,1 @@
+"""Heads: plain callables that own their layers, beside the losses that train them."""

@@ -1,0 +1,1 @@
+"""From photos to detections, and looks inside the graph."""

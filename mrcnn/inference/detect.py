@@ -1,0 +1,89 @@
+"""Detection in any number of images of any sizes."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mrcnn.inference.mold import as_image, mold_one, unmold
+
+
+class Detector:
+    """Runs an inference graph; compiled once for all batch and image sizes.
+
+    Arguments:
+        keras_model: of `build_graph(config, "inference")`.
+        get_anchors: function of a molded image shape that returns normalized anchors `[A, 4]`.
+    """
+
+    def __init__(self, keras_model, get_anchors):
+        self.keras_model, self.get_anchors = keras_model, get_anchors
+        # What `detect` needs of the seven outputs; TensorFlow leaves out the work for the others.
+        model = keras.Model(keras_model.inputs, [keras_model.outputs[0], keras_model.outputs[3]])
+
+        @tf.function(reduce_retracing=True)
+        def predict(images, metas, anchors):
+            anchors = tf.tile(anchors[None], [tf.shape(images)[0], 1, 1])
+            detections, masks = model([images, metas, anchors], training=False)
+            class_ids = tf.cast(detections[..., 4], tf.int32)
+            # The mask of the predicted class alone: 1/80 of the numbers to copy, with COCO.
+            masks = tf.gather(masks, class_ids, axis=4, batch_dims=2)
+            return detections, masks
+
+        self.predict = predict
+
+    def __call__(self, molded_images, metas):
+        """Run the graph.
+
+        Arguments:
+            molded_images: `[batch, height, width, channels]`.
+            metas: `[batch, meta_size]`.
+
+        Returns:
+            Detections `[batch, D, 6]` and masks `[batch, D, h, w]` of their classes, NumPy arrays.
+        """
+        anchors = self.get_anchors(molded_images.shape[1:])
+        detections, masks = self.predict(
+            tf.constant(molded_images, tf.float32),
+            tf.constant(metas, tf.float32),
+            tf.constant(anchors, tf.float32),
+        )
+        return detections.numpy(), masks.numpy()
+
+
+def detect(detector, images, config):
+    """Detect in images of any number and any mix of sizes; see `MaskRCNN.detect`.
+
+    Images whose molded shapes agree go through the graph together, `BATCH_SIZE` at a time.
+    """
+    channels = int(config.IMAGE_SHAPE[2])
+    images = [as_image(image, channels, index) for index, image in enumerate(images)]
+    results = [None] * len(images)
+    groups = {}
+    for index, image in enumerate(images):
+        molded, meta, window = mold_one(image, config)
+        group = groups.setdefault(molded.shape, [])
+        group.append((index, molded, meta, window))
+        if len(group) == config.BATCH_SIZE:
+            _detect_batch(detector, group, images, results)
+            group.clear()
+    for group in groups.values():
+        _detect_batch(detector, group, images, results)
+    return results
+
+
+def _detect_batch(detector, group, images, results):
+    if not group:
+        return
+    indices, molded, metas, windows = zip(*group, strict=True)
+    detections, masks = detector(np.stack(molded), np.stack(metas))
+    for row, index in enumerate(indices):
+        results[index] = as_result(
+            *unmold(
+                detections[row], masks[row], images[index].shape, molded[row].shape, windows[row]
+            )
+        )
+
+
+def as_result(boxes, class_ids, scores, masks):
+    """The dict that `detect` returns for an image."""
+    return {"rois": boxes, "class_ids": class_ids, "scores": scores, "masks": masks}

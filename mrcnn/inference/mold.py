@@ -1,0 +1,122 @@
+"""From photos to the arrays that the graph takes, and back to boxes and masks of the photo."""
+
+import numpy as np
+
+from mrcnn.ops import anchors as anchor_ops
+from mrcnn.ops import boxes as box_ops
+from mrcnn.ops.images import compose_image_meta, mold_image, resize_image
+from mrcnn.ops.masks import paste_masks
+
+
+def as_image(image, channels, index):
+    """An image as `[height, width, channels]` uint8, or a sentence why it cannot be one.
+
+    Grey images (2-D, or with one channel) are repeated, the fourth channel of RGBA is dropped, and
+    floats from 0 to 1 are scaled to 0 to 255. Models with other than three channels take arrays
+    with exactly theirs, of any number type.
+
+    Raises:
+        ValueError: names the image by its place in the list.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(
+            f"Image {index} has shape {image.shape}; accepted are [height, width], "
+            "[height, width, 1], [height, width, 3] and [height, width, 4]."
+        )
+    if channels == 3 and image.shape[2] == 1:
+        image = np.repeat(image, 3, axis=2)
+    if channels == 3 and image.shape[2] == 4:
+        image = image[..., :3]
+    if image.shape[2] != channels:
+        raise ValueError(
+            f"Image {index} has {image.shape[2]} channels; this model takes {channels} "
+            "(IMAGE_CHANNEL_COUNT)."
+        )
+    if channels != 3 or image.dtype == np.uint8:
+        return image
+    return _to_uint8(image, index)
+
+
+def _to_uint8(image, index):
+    if image.dtype == bool:
+        return image.astype(np.uint8) * 255
+    if image.dtype == np.uint16:
+        return (image // 257).astype(np.uint8)
+    low, high = float(image.min()), float(image.max())
+    if not np.isfinite([low, high]).all() or low < 0 or high > 255:
+        raise ValueError(
+            f"Image {index} is {image.dtype} with values from {low:g} to {high:g}; accepted are "
+            "uint8, uint16, floats from 0 to 1, and numbers from 0 to 255."
+        )
+    if image.dtype.kind == "f" and high <= 1.0:
+        image = image * 255.0
+    return np.round(image).astype(np.uint8)
+
+
+def mold_one(image, config):
+    """Resize one image for the graph.
+
+    Returns:
+        The molded image `[height, width, channels]` float32, its meta vector, and its window
+        `(y1, x1, y2, x2)` in pixels of the molded image.
+    """
+    molded, window, scale, _, _ = resize_image(
+        image,
+        min_dim=config.IMAGE_MIN_DIM,
+        max_dim=config.IMAGE_MAX_DIM,
+        min_scale=config.IMAGE_MIN_SCALE,
+        mode=config.IMAGE_RESIZE_MODE,
+    )
+    meta = compose_image_meta(
+        0, image.shape, molded.shape, window, scale, np.zeros(config.NUM_CLASSES, np.int32)
+    )
+    return mold_image(molded, config), meta, window
+
+
+def normalized_anchors(config, image_shape):
+    """Anchors of an image shape: float64 pixels and float32 normalized, both `[num_anchors, 4]`.
+
+    Raises:
+        ValueError: if a side is not divisible by 64, which the feature pyramid needs.
+    """
+    if image_shape[0] % 64 or image_shape[1] % 64:
+        raise ValueError(
+            f"The molded image is {image_shape[0]} x {image_shape[1]} pixels; both sides have to "
+            "be divisible by 64. Set IMAGE_MIN_DIM and IMAGE_MAX_DIM so, or use "
+            'IMAGE_RESIZE_MODE = "pad64".'
+        )
+    anchors = anchor_ops.generate_pyramid_anchors(
+        config.RPN_ANCHOR_SCALES,
+        config.RPN_ANCHOR_RATIOS,
+        anchor_ops.compute_backbone_shapes(config, image_shape),
+        config.BACKBONE_STRIDES,
+        config.RPN_ANCHOR_STRIDE,
+    )
+    return anchors, box_ops.norm_boxes(anchors, image_shape[:2])
+
+
+def unmold(detections, masks, original_shape, molded_shape, window):
+    """Detections of a molded image as boxes and masks of the original one.
+
+    Arguments:
+        detections: `[n, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded at the end.
+        masks: `[n, h, w]` float, 0 to 1, of the predicted classes.
+        original_shape, molded_shape: `(height, width, channels)` in pixels.
+        window: `(y1, x1, y2, x2)` in pixels of the molded image, where the original lies in it.
+
+    Returns:
+        boxes int32 `[k, (y1, x1, y2, x2)]` in pixels of the original, class ids int32 `[k]`, scores
+        float32 `[k]`, masks bool `[height, width, k]`. Boxes without area are left out.
+    """
+    count = int(np.argmin(np.append(detections[:, 4] > 0, False)))
+    detections, masks = detections[:count], masks[:count]
+    window = box_ops.norm_boxes(np.asarray(window), molded_shape[:2])
+    corner, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
+    boxes = box_ops.denorm_boxes((detections[:, :4] - corner) / size, original_shape[:2])
+    keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    boxes, detections, masks = boxes[keep], detections[keep], masks[keep]
+    full_masks = paste_masks(masks, boxes, original_shape)
+    return boxes, detections[:, 4].astype(np.int32), detections[:, 5], full_masks

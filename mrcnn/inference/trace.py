@@ -1,0 +1,63 @@
+"""Looks inside the graph: any tensor of it for given images."""
+
+from collections import OrderedDict
+
+import keras
+import numpy as np
+
+# The stages of the proposal layer by the names that old notebooks look up.
+STEPS = {
+    "ROI/pre_nms_anchors": "pre_nms_anchors",
+    "ROI/refined_anchors": "refined_anchors",
+    "ROI/refined_anchors_clipped": "refined_anchors_clipped",
+    "ROI/rpn_non_max_suppression": "nms_indices",
+    "ROI/rpn_non_max_suppression/NonMaxSuppressionV2": "nms_indices",
+    "ROI/rpn_non_max_suppression/NonMaxSuppressionV3": "nms_indices",
+}
+
+
+def ancestor(keras_model, name):
+    """What `run_graph` takes for a historical tensor name.
+
+    Arguments:
+        name: one of `STEPS`, or the name of a layer, each with or without ":0".
+
+    Raises:
+        KeyError: lists the names that are known.
+    """
+    plain = name.removesuffix(":0").strip("/")
+    if plain in STEPS:
+        layer = keras_model.get_layer("ROI")
+        steps = keras.layers.Lambda(lambda inputs: layer.steps(*inputs), dtype="float32")
+        return steps(layer.input)[STEPS[plain]]
+    names = {layer.name for layer in keras_model.layers}
+    for candidate in (plain, plain.split("/")[0]):
+        if candidate in names:
+            return keras_model.get_layer(candidate).output
+    raise KeyError(
+        f'There is no tensor "{name}" to look up: Keras 3 has no names inside its layers. Known '
+        f"are the names of layers, and {', '.join(STEPS)}."
+    )
+
+
+def run_graph(keras_model, inputs, outputs):
+    """Evaluate tensors of a model.
+
+    Arguments:
+        inputs: list of arrays, as the model takes them.
+        outputs: list of `(name, KerasTensor)`.
+
+    Returns:
+        An OrderedDict of NumPy arrays by name, in the order asked for.
+
+    Raises:
+        ValueError: names the outputs that are None.
+    """
+    missing = [name for name, tensor in outputs if tensor is None]
+    if missing:
+        raise ValueError(f"run_graph got None instead of a tensor for {', '.join(missing)}.")
+    names = [name for name, _ in outputs]
+    model = keras.Model(keras_model.inputs, [tensor for _, tensor in outputs])
+    values = model.predict_on_batch(inputs)
+    values = values if isinstance(values, (list, tuple)) else [values]
+    return OrderedDict((name, np.asarray(value)) for name, value in zip(names, values, strict=True))

@@ -1,0 +1,125 @@
+"""Convolutions that look at many small crops, and one that learns from few places."""
+
+import keras
+import tensorflow as tf
+
+
+def _flat(x):
+    """`[batch, num_rois, h, w, c]` -> `[batch * num_rois, h, w, c]`."""
+    return tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], axis=0))
+
+
+def _unflat(y, like):
+    """The inverse of `_flat`, with the leading axes of `like`."""
+    shape = tf.concat([tf.shape(like)[:2], tf.shape(y)[1:]], axis=0)
+    result = tf.reshape(y, shape)
+    result.set_shape(like.shape[:2].concatenate(y.shape[1:]))
+    return result
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class RoIConv2D(keras.layers.Conv2D):
+    """A convolution of each RoI by itself.
+
+    Shapes: `[batch, num_rois, h, w, channels]` -> `[batch, num_rois, h', w', filters]`. Weights are
+    those of a plain `Conv2D`, as in the original, which wrapped one in `TimeDistributed`.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        x = _flat(inputs)
+        kernel = tf.convert_to_tensor(kernel)
+        if self.padding == "valid" and tuple(self.kernel_size) == tuple(x.shape[1:3]):
+            # A kernel as large as the crop is a fully connected layer.
+            x = tf.reshape(x, [-1, kernel.shape[0] * kernel.shape[1] * kernel.shape[2]])
+            y = tf.matmul(x, tf.reshape(kernel, [-1, self.filters]))[:, None, None]
+        else:
+            y = super().convolution_op(x, kernel)
+        return _unflat(y, inputs)
+
+    def compute_output_shape(self, input_shape):
+        batch, num_rois, *roi = input_shape
+        return (batch, num_rois, *super().compute_output_shape((batch, *roi))[1:])
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class RoIConv2DTranspose(keras.layers.Conv2DTranspose):
+    """A transposed convolution of each RoI by itself, shapes as in `RoIConv2D`."""
+
+    def call(self, inputs):
+        return _unflat(super().call(_flat(inputs)), inputs)
+
+    def compute_output_shape(self, input_shape):
+        batch, num_rois, *roi = input_shape
+        return (batch, num_rois, *super().compute_output_shape((batch, *roi))[1:])
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class SparseGradConv2D(keras.layers.Conv2D):
+    """A stride-1 "same" convolution with a gradient that costs what it is worth.
+
+    The losses of the RPN look at 256 anchors of an image and ignore the other hundreds of
+    thousands, so the gradient that reaches its convolution is zero at nearly every position. The
+    dense kernels of the backward pass would multiply those zeros, twice as long as the forward
+    pass took. Here only the positions with a gradient take part; the sums are the same. A gradient
+    with more than one non-zero position in eight takes the dense way.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        kernel = tf.convert_to_tensor(kernel)
+        if self.padding != "same" or tuple(self.strides) != (1, 1):
+            raise ValueError(
+                f'SparseGradConv2D "{self.name}" has padding "{self.padding}" and strides '
+                f'{tuple(self.strides)}; it works with "same" and (1, 1) only.'
+            )
+        return _sparse_grad_conv(inputs, kernel)
+
+
+@tf.custom_gradient
+def _sparse_grad_conv(x, kernel):
+    def grad(dy):
+        active = tf.where(tf.reduce_any(tf.not_equal(dy, 0), axis=-1))
+        few = tf.size(active) // 3 * 8 <= tf.reduce_prod(tf.shape(dy)[:-1])
+        return tf.cond(
+            few,
+            lambda: _sparse_gradients(x, kernel, dy, active),
+            lambda: _dense_gradients(x, kernel, dy),
+        )
+
+    return tf.nn.conv2d(x, kernel, 1, "SAME"), grad
+
+
+def _dense_gradients(x, kernel, dy):
+    ones = [1, 1, 1, 1]
+    dx = tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, strides=ones, padding="SAME"
+    )
+    dk = tf.raw_ops.Conv2DBackpropFilter(
+        input=x, filter_sizes=tf.shape(kernel), out_backprop=dy, strides=ones, padding="SAME"
+    )
+    return dx, dk
+
+
+def _sparse_gradients(x, kernel, dy, active):
+    """Gradients from the output positions `active` `[n, (image, row, column)]` alone."""
+    kh, kw, channels, filters = kernel.shape
+    shape = tf.shape(x)
+    batch, height, width = shape[0], shape[1] + kh - 1, shape[2] + kw - 1
+    top, left = (kh - 1) // 2, (kw - 1) // 2
+    pads = [[0, 0], [top, kh - 1 - top], [left, kw - 1 - left], [0, 0]]
+    padded = tf.reshape(tf.pad(x, pads), [-1, channels])
+    # Flat indices into the padded image of the kh * kw inputs that each output position saw.
+    image, row, column = tf.unstack(tf.cast(active, tf.int32), axis=1)
+    corner = (image * height + row) * width + column
+    taps = tf.reshape(tf.range(kh)[:, None] * width + tf.range(kw), [-1])
+    where = tf.reshape(corner[:, None] + taps, [-1])
+    patches = tf.reshape(tf.gather(padded, where), [-1, kh * kw * channels])
+    dy = tf.gather_nd(dy, active)
+    flat_kernel = tf.reshape(kernel, [-1, filters])
+    dk = tf.reshape(tf.matmul(patches, dy, transpose_a=True), tf.shape(kernel))
+    d_patches = tf.reshape(tf.matmul(dy, flat_kernel, transpose_b=True), [-1, channels])
+    dx = tf.math.unsorted_segment_sum(
+        tf.cast(d_patches, tf.float32), where, batch * height * width
+    )
+    dx = tf.reshape(dx, [batch, height, width, channels])
+    dx = dx[:, top : top + shape[1], left : left + shape[2]]
+    return tf.cast(dx, x.dtype), dk

@@ -1,0 +1,52 @@
+"""Loss arithmetic that heads share, and the layer that makes a loss a named node of the graph."""
+
+import keras
+import tensorflow as tf
+
+
+def smooth_l1_loss(y_true, y_pred):
+    """Element-wise smooth L1 with its corner at 1 (Fast R-CNN, equation 3), shape of the inputs."""
+    diff = tf.abs(y_true - y_pred)
+    return tf.where(diff < 1.0, 0.5 * tf.square(diff), diff - 0.5)
+
+
+def masked_mean(values, mask):
+    """Mean of `values` where `mask` is not 0, and 0 where it is 0 everywhere."""
+    mask = tf.cast(mask, values.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(values * mask), tf.reduce_sum(mask))
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class LossLayer(keras.layers.Layer):
+    """A loss as a node of the graph, under one of the five historical names.
+
+    Returns the loss as `[1]` float32, without its weight, and adds it with its weight to the losses
+    of the model, so that `compile()` and `fit()` work without a loss function.
+
+    Arguments:
+        loss: name of a function in `LOSSES`.
+        weight: its factor in the total (`LOSS_WEIGHTS`).
+    """
+
+    LOSSES = {}
+
+    def __init__(self, loss, weight=1.0, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.loss, self.weight = loss, weight
+
+    @classmethod
+    def register(cls, function):
+        """Decorator: make a loss function known by its name, so that saved models find it."""
+        cls.LOSSES[function.__name__] = function
+        return function
+
+    def call(self, *tensors):
+        loss = self.LOSSES[self.loss](*tensors)
+        self.add_loss(self.weight * loss)
+        return tf.reshape(loss, [1])
+
+    def compute_output_shape(self, *shapes):
+        return (1,)
+
+    def get_config(self):
+        return {**super().get_config(), "loss": self.loss, "weight": self.weight}

@@ -1,0 +1,76 @@
+"""Batch normalization with the original's `TRAIN_BN` rule."""
+
+import weakref
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalization that can be frozen.
+
+    `train_bn` (constructor, or `training=` when the layer is applied to a symbolic tensor, as old
+    backbone functions do):
+        False: the stored statistics are used, in training too. Gamma and beta stay trainable.
+            Batches of one or two images have statistics too noisy to normalize with.
+        None: batch statistics in training, stored ones in inference, as Keras does.
+        True: always batch statistics.
+
+    A frozen layer is affine, so it can be computed inside the convolution before it:
+    `fold_into(conv)` and the convolution's input as `conv_input` let it scale the kernel, which
+    has a few thousand numbers, instead of the activations, which have millions. Results differ by
+    rounding only, and so do gradients.
+
+    Shapes: `[..., channels]` -> the same.
+    """
+
+    def __init__(self, train_bn=None, **kwargs):
+        super().__init__(**kwargs)
+        self.train_bn = train_bn
+        # A weak reference, because Keras would count the weights of a tracked layer twice.
+        self._conv = None
+
+    def fold_into(self, conv):
+        """Name the convolution whose output this layer will normalize."""
+        self._conv = weakref.ref(conv)
+
+    def __call__(self, inputs, conv_input=None, training=None):
+        if training is not None and isinstance(inputs, keras.KerasTensor):
+            # Keras passes its own `training` to every layer when a functional model runs, so what
+            # was said when the graph was built has to be kept here.
+            self.train_bn = training
+        return super().__call__(inputs, conv_input=conv_input, training=training)
+
+    def call(self, inputs, conv_input=None, training=None):
+        if self.train_bn is not None:
+            training = self.train_bn
+        if training:
+            return super().call(inputs, training=True)
+        scale = tf.convert_to_tensor(self.gamma) * tf.math.rsqrt(
+            tf.convert_to_tensor(self.moving_variance) + self.epsilon
+        )
+        shift = self.beta - self.moving_mean * scale
+        conv = self._conv() if self._conv is not None else None
+        if conv is None or conv_input is None:
+            return inputs * tf.cast(scale, inputs.dtype) + tf.cast(shift, inputs.dtype)
+        kernel = tf.cast(conv.kernel, scale.dtype) * scale
+        if conv.use_bias:
+            shift = shift + tf.cast(conv.bias, scale.dtype) * scale
+        outputs = conv.convolution_op(conv_input, tf.cast(kernel, conv_input.dtype))
+        return tf.nn.bias_add(outputs, tf.cast(shift, outputs.dtype))
+
+    def build(self, inputs_shape, conv_input_shape=None):
+        super().build(inputs_shape)
+
+    def compute_output_spec(self, inputs, conv_input=None, training=None):
+        return keras.KerasTensor(inputs.shape, self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "train_bn": self.train_bn}
+
+
+def conv_bn(x, conv, bn):
+    """`bn(conv(x))`, computed as one convolution where `bn` is frozen."""
+    bn.fold_into(conv)
+    return bn(conv(x), conv_input=x)

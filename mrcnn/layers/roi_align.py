@@ -1,0 +1,178 @@
+"""Features of a RoI, from the pyramid level that fits its size."""
+
+import keras
+import tensorflow as tf
+
+from mrcnn.ops import boxes as box_ops
+
+
+def log2_graph(x):
+    """Logarithm to the base 2, element by element."""
+    return keras.ops.log2(x)
+
+
+def crop_and_resize(features, boxes, box_indices, crop_size):
+    """`tf.image.crop_and_resize` with a gradient that can be trusted.
+
+    TensorFlow's own gradient on CPUs adds to one cell from several threads without a lock, so some
+    of the sums get lost, other ones at every run. Here each cell is summed by one thread, in a
+    fixed order. GPUs add atomically and keep TensorFlow's kernel.
+
+    Arguments:
+        features: `[batch, h, w, channels]` float32.
+        boxes: `[n, (y1, x1, y2, x2)]`, normalized. No gradient flows to them.
+        box_indices: int32 `[n]`, the image of each box.
+        crop_size: two integers.
+
+    Returns:
+        `[n, *crop_size, channels]` float32, one bilinear sample a bin; 0 outside the image.
+    """
+    boxes, crop_size = tf.stop_gradient(boxes), list(crop_size)
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+
+    @tf.custom_gradient
+    def crop(features):
+        def grad(dy):
+            if on_gpu:
+                return tf.raw_ops.CropAndResizeGradImage(
+                    grads=dy,
+                    boxes=boxes,
+                    box_ind=box_indices,
+                    image_size=tf.shape(features),
+                    T=features.dtype,
+                )
+            return _gradient_in_order(dy, boxes, box_indices, features)
+
+        return tf.image.crop_and_resize(features, boxes, box_indices, crop_size), grad
+
+    return crop(features)
+
+
+def _gradient_in_order(dy, boxes, box_indices, features):
+    """What each cell of `features` gets back from the bilinear samples that touched it."""
+    shape = tf.shape(features)
+    height, width, channels = shape[1], shape[2], features.shape[-1]
+    rows, row_weights = _taps(boxes[:, 0], boxes[:, 2], tf.shape(dy)[1], height)
+    columns, column_weights = _taps(boxes[:, 1], boxes[:, 3], tf.shape(dy)[2], width)
+    corner = (box_indices * height)[:, None]
+    cells, values = [], []
+    for row, row_weight in zip(rows, row_weights, strict=True):
+        for column, column_weight in zip(columns, column_weights, strict=True):
+            cells.append(((corner + row) * width)[:, :, None] + column[:, None, :])
+            weight = row_weight[:, :, None] * column_weight[:, None, :]
+            values.append(dy * weight[..., None])
+    cells = tf.reshape(tf.stack(cells), [-1])
+    values = tf.reshape(tf.stack(values), [-1, channels])
+    gradient = tf.math.unsorted_segment_sum(values, cells, shape[0] * height * width)
+    return tf.reshape(gradient, shape)
+
+
+def _taps(start, end, num_samples, size):
+    """The two cells along one axis that each sample mixes: two int32 and two weights `[n, samples]`.
+
+    Samples lie at `start + i * (end - start) / (samples - 1)`, in the middle where there is one.
+    """
+    last = tf.cast(size - 1, tf.float32)
+    steps = tf.cast(tf.maximum(num_samples - 1, 1), tf.float32)
+    i = tf.cast(tf.range(num_samples), tf.float32)
+    spread = start[:, None] * last + i * ((end - start) * last / steps)[:, None]
+    middle = tf.broadcast_to(0.5 * (start + end)[:, None] * last, tf.shape(spread))
+    position = tf.where(num_samples > 1, spread, middle)
+    inside = tf.cast((position >= 0) & (position <= last), tf.float32)
+    lower = tf.floor(position)
+    fraction = position - lower
+    cells = [tf.clip_by_value(tf.cast(p, tf.int32), 0, size - 1) for p in (lower, lower + 1)]
+    return cells, [(1.0 - fraction) * inside, fraction * inside]
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class PyramidROIAlign(keras.layers.Layer):
+    """Crop RoIs of any size out of the feature pyramid and bring them to one size.
+
+    Arguments:
+        pool_shape: `[height, width]` of the crops, in bins.
+        method: how a bin is sampled.
+            "crop": one bilinear sample, the outermost ones on the edges of the box, as the
+                original. Its weights expect this.
+            "align": the mean of 2x2 samples inside the bin, as the paper (Mask R-CNN, section 3,
+                RoIAlign), with cells centred at half-integer positions.
+
+    Inputs: a list of
+        boxes: `[batch, num_rois, (y1, x1, y2, x2)]`, normalized.
+        image_meta: `[batch, meta_size]`, for the size of the image. All images of a batch have it.
+        features: any number of `[batch, h, w, channels]`, levels 2, 3, ... of the pyramid.
+
+    Returns:
+        `[batch, num_rois, *pool_shape, channels]` float32. Zero boxes sample the first cell. No
+        gradient flows to the boxes.
+    """
+
+    METHODS = ("crop", "align")
+
+    def __init__(self, pool_shape, method="crop", **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        if method not in self.METHODS:
+            raise ValueError(f'The RoI method is "{method}"; accepted are "crop" and "align".')
+        self.pool_shape, self.method = tuple(int(side) for side in pool_shape), method
+
+    def call(self, inputs):
+        boxes, image_meta, *features = inputs
+        boxes = tf.stop_gradient(boxes)
+        # Entries 4 and 5 of the meta vector are height and width of the molded image.
+        image_size = image_meta[0, 4:6]
+        top = 1 + len(features)
+        levels = box_ops.pyramid_level(
+            boxes, tf.reduce_prod(image_size), xp=keras.ops, max_level=top
+        )
+        crops, order = [], []
+        for level, feature in enumerate(features, start=2):
+            chosen = tf.where(tf.equal(levels, level))
+            image = tf.cast(chosen[:, 0], tf.int32)
+            crops.append(self._sample(feature, tf.gather_nd(boxes, chosen), image, image_size))
+            order.append(image * tf.shape(boxes)[1] + tf.cast(chosen[:, 1], tf.int32))
+        # The crops come level by level; their places bring them back into the order of the boxes.
+        places = tf.math.invert_permutation(tf.concat(order, axis=0))
+        pooled = tf.gather(tf.concat(crops, axis=0), places)
+        return tf.reshape(pooled, tf.concat([tf.shape(boxes)[:2], tf.shape(pooled)[1:]], axis=0))
+
+    def _sample(self, feature, boxes, image, image_size):
+        if self.method == "crop":
+            return crop_and_resize(feature, boxes, image, self.pool_shape)
+        # From normalized coordinates to positions in the feature map: pixels, then cells.
+        extent = tf.tile(image_size, [2])
+        pixels = boxes * (extent - 1.0) + [0.0, 0.0, 1.0, 1.0]
+        cells = tf.cast(tf.shape(feature)[1:3], tf.float32)
+        return roi_align(feature, pixels * tf.tile(cells, [2]) / extent, image, self.pool_shape)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:2], *self.pool_shape, input_shape[2][-1])
+
+    def get_config(self):
+        return {**super().get_config(), "pool_shape": self.pool_shape, "method": self.method}
+
+
+def roi_align(features, boxes, box_indices, crop_size):
+    """RoIAlign: the mean of 2x2 bilinear samples in each bin, nothing rounded.
+
+    Arguments:
+        features: `[batch, h, w, channels]` float32.
+        boxes: `[n, (y1, x1, y2, x2)]` in cells: the first cell covers 0 to 1, its centre is 0.5.
+        box_indices: int32 `[n]`.
+        crop_size: two integers.
+
+    Returns:
+        `[n, *crop_size, channels]` float32. The outermost cells are repeated once beyond the border;
+        samples farther out are 0.
+    """
+    # With one more cell all around, samples up to half a cell outside find the border's value.
+    padded = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
+    samples = tf.constant([2 * side for side in crop_size], tf.float32)
+    sizes = (boxes[:, 2:] - boxes[:, :2]) / samples
+    # Samples sit in the middle of a quarter of a bin; cell centres are half a cell into the map,
+    # and the padding moved everything by one.
+    first = boxes[:, :2] + 0.5 * sizes - 0.5 + 1.0
+    last = first + sizes * (samples - 1.0)
+    ends = tf.cast(tf.shape(padded)[1:3] - 1, tf.float32)
+    corners = tf.concat([first, last], axis=1) / tf.tile(ends, [2])
+    crops = crop_and_resize(padded, corners, box_indices, [2 * side for side in crop_size])
+    return tf.nn.avg_pool2d(crops, 2, 2, "SAME")

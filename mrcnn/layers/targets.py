@@ -1,0 +1,187 @@
+"""From proposals and ground truth to what the heads learn."""
+
+import keras
+import tensorflow as tf
+
+from mrcnn.layers.batching import not_padding
+from mrcnn.ops import boxes as box_ops
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class DetectionTargetLayer(keras.layers.Layer):
+    """Choose RoIs among the proposals and give each its class, deltas and mask.
+
+    A proposal is positive where its IoU with an instance is 0.5 or more, else negative, unless it
+    touches a crowd. At most `positive_ratio` of the RoIs are positive, and there are as many
+    negatives as keep that ratio; both are drawn at random (Mask R-CNN, section 3.1; the original
+    keeps the ratio even where positives are few, so such images train on few RoIs). Targets are
+    constants: no gradient flows to the proposals.
+
+    Arguments:
+        config: old scripts pass their Config, which is read at once.
+        rois_per_image, positive_ratio, mask_shape, bbox_std_dev: scalars.
+        mini_masks: whether masks cover the box of their instance or the whole image.
+        positive_iou: least IoU of a positive.
+        crowd_iou: IoU with a crowd from which on a proposal is no negative.
+        seed: of the random choice.
+
+    Inputs: a list of
+        proposals: `[batch, num_proposals, (y1, x1, y2, x2)]`, normalized, zero padded.
+        gt_class_ids: int `[batch, max_instances]`, zero padded, negative for crowds.
+        gt_boxes: `[batch, max_instances, (y1, x1, y2, x2)]`, normalized, zero padded.
+        gt_masks: bool or float `[batch, height, width, max_instances]`.
+
+    Returns, all zero padded, positives first:
+        rois: `[batch, rois_per_image, (y1, x1, y2, x2)]` float32, normalized.
+        class_ids: int32 `[batch, rois_per_image]`, 0 for negatives and padding.
+        deltas: `[batch, rois_per_image, 4]` float32, divided by the standard deviations.
+        masks: `[batch, rois_per_image, *mask_shape]` float32, 0 or 1.
+    """
+
+    def __init__(
+        self,
+        config=None,
+        rois_per_image=200,
+        positive_ratio=0.33,
+        mask_shape=(28, 28),
+        mini_masks=True,
+        bbox_std_dev=(0.1, 0.1, 0.2, 0.2),
+        positive_iou=0.5,
+        crowd_iou=0.001,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        if config is not None:
+            rois_per_image, positive_ratio = config.TRAIN_ROIS_PER_IMAGE, config.ROI_POSITIVE_RATIO
+            mask_shape, mini_masks = config.MASK_SHAPE, config.USE_MINI_MASK
+            bbox_std_dev = config.BBOX_STD_DEV
+        self.rois_per_image, self.positive_ratio = int(rois_per_image), float(positive_ratio)
+        self.mask_shape, self.mini_masks = tuple(map(int, mask_shape)), bool(mini_masks)
+        self.bbox_std_dev = [float(value) for value in bbox_std_dev]
+        self.positive_iou, self.crowd_iou = float(positive_iou), float(crowd_iou)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.max_positives = max(1, int(self.rois_per_image * self.positive_ratio))
+
+    def steps(self, proposals, gt_class_ids, gt_boxes, gt_masks):
+        """Every intermediate result in order, for inspection; the last four are what `call` returns.
+
+        `overlaps` `[batch, num_proposals, max_instances]` are -1 for padding and crowds;
+        `positive` and `negative` bool `[batch, num_proposals]` are the candidates; `chosen` int32
+        `[batch, rois_per_image]` are indices of proposals and `num_positive`, `num_negative`
+        `[batch, 1]` say how many of them count.
+        """
+        proposals = tf.stop_gradient(proposals)
+        gt_class_ids = tf.cast(gt_class_ids, tf.int32)
+        overlaps = box_ops.compute_overlaps(proposals, gt_boxes, xp=keras.ops)
+        real_gt = not_padding(gt_boxes)
+        instances = (real_gt & (gt_class_ids > 0))[:, None, :]
+        crowds = (real_gt & (gt_class_ids < 0))[:, None, :]
+        real = not_padding(proposals)
+        crowd = tf.reduce_max(tf.where(crowds, overlaps, 0.0), axis=2)
+        overlaps = tf.where(instances, overlaps, -1.0)
+        best = tf.reduce_max(overlaps, axis=2)
+        positive = real & (best >= self.positive_iou)
+        negative = real & (best < self.positive_iou) & (crowd < self.crowd_iou)
+        chosen, num_positive, num_negative = self._draw(positive, negative)
+        slots = tf.range(self.rois_per_image)[None]
+        is_positive, is_roi = slots < num_positive, slots < num_positive + num_negative
+        rois = tf.gather(proposals, chosen, batch_dims=1)
+        rois = tf.where(is_roi[..., None], rois, 0.0)
+        matches = tf.argmax(overlaps, axis=2, output_type=tf.int32)
+        matches = tf.gather(matches, chosen, batch_dims=1)
+        class_ids = tf.where(is_positive, tf.gather(gt_class_ids, matches, batch_dims=1), 0)
+        boxes = tf.gather(gt_boxes, matches, batch_dims=1)
+        deltas = box_ops.encode_boxes(rois, boxes, xp=keras.ops) / self.bbox_std_dev
+        deltas = tf.where(is_positive[..., None], deltas, 0.0)
+        masks = self._masks(rois, boxes, matches, is_positive, gt_masks)
+        return {
+            "overlaps": overlaps,
+            "positive": positive,
+            "negative": negative,
+            "chosen": chosen,
+            "num_positive": num_positive,
+            "num_negative": num_negative,
+            "rois": tf.stop_gradient(rois),
+            "class_ids": class_ids,
+            "deltas": tf.stop_gradient(deltas),
+            "masks": tf.stop_gradient(masks),
+        }
+
+    def _draw(self, positive, negative):
+        """Random positives, then random negatives: indices of proposals, and how many of each."""
+        noise = keras.random.uniform(tf.shape(positive), seed=self.seed_generator)
+        slots, count = self.rois_per_image, tf.shape(positive)[1]
+        # Candidates get random keys above all others', so the best keys are a random choice.
+        positives = tf.math.top_k(
+            tf.where(positive, noise, -1.0), tf.minimum(self.max_positives, count)
+        ).indices
+        negatives = tf.math.top_k(
+            tf.where(negative, noise, -1.0), tf.minimum(slots, count)
+        ).indices
+        num_positive = _count(positive, self.max_positives)
+        wanted = tf.cast(num_positive, tf.float32) * (1.0 / self.positive_ratio)
+        num_negative = tf.minimum(
+            _count(negative, slots),
+            tf.minimum(tf.cast(wanted, tf.int32) - num_positive, slots - num_positive),
+        )
+        slot = tf.tile(tf.range(slots)[None], [tf.shape(positive)[0], 1])
+        from_positive = tf.clip_by_value(slot, 0, tf.shape(positives)[1] - 1)
+        from_negative = tf.clip_by_value(slot - num_positive, 0, tf.shape(negatives)[1] - 1)
+        chosen = tf.where(
+            slot < num_positive,
+            tf.gather(positives, from_positive, batch_dims=1),
+            tf.gather(negatives, from_negative, batch_dims=1),
+        )
+        return chosen, num_positive, num_negative
+
+    def _masks(self, rois, boxes, matches, is_positive, gt_masks):
+        """Masks of the positives, cut out by their RoI and resized; zeros for the rest."""
+        count = self.max_positives
+        rois, boxes, matches = rois[:, :count], boxes[:, :count], matches[:, :count]
+        if self.mini_masks:
+            # A mini-mask covers its instance's box: express the RoI in units of that box.
+            corner, size = boxes[..., :2], boxes[..., 2:] - boxes[..., :2]
+            rois = tf.math.divide_no_nan(rois - tf.tile(corner, [1, 1, 2]), tf.tile(size, [1, 1, 2]))
+        shape = tf.shape(gt_masks)
+        # Integers, because whole-image masks of a hundred instances are large.
+        masks = tf.cast(tf.transpose(gt_masks, [0, 3, 1, 2]), tf.uint8)
+        masks = tf.reshape(masks, [-1, shape[1], shape[2], 1])
+        index = tf.range(shape[0])[:, None] * shape[3] + matches
+        crops = tf.image.crop_and_resize(
+            masks, tf.reshape(rois, [-1, 4]), tf.reshape(index, [-1]), self.mask_shape
+        )
+        # Targets are 0 or 1, as in the original, so that the loss is a binary cross-entropy.
+        crops = tf.round(tf.reshape(crops, [shape[0], count, *self.mask_shape]))
+        crops = tf.where(is_positive[:, :count, None, None], crops, 0.0)
+        return tf.pad(crops, [[0, 0], [0, self.rois_per_image - count], [0, 0], [0, 0]])
+
+    def call(self, inputs):
+        steps = self.steps(*inputs)
+        return [steps[name] for name in ("rois", "class_ids", "deltas", "masks")]
+
+    def compute_output_spec(self, inputs):
+        batch, count = inputs[0].shape[0], self.rois_per_image
+        return [
+            keras.KerasTensor((batch, count, 4), "float32"),
+            keras.KerasTensor((batch, count), "int32"),
+            keras.KerasTensor((batch, count, 4), "float32"),
+            keras.KerasTensor((batch, count, *self.mask_shape), "float32"),
+        ]
+
+    def get_config(self):
+        names = ("rois_per_image", "positive_ratio", "mask_shape", "mini_masks", "bbox_std_dev")
+        names += ("positive_iou", "crowd_iou", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _count(flags, limit):
+    """Number of True a row, at most `limit`: int32 `[batch, 1]`."""
+    return tf.minimum(tf.reduce_sum(tf.cast(flags, tf.int32), axis=1, keepdims=True), limit)
+
+
+def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config):
+    """`DetectionTargetLayer` on one image: the same tensors without their batch axis."""
+    inputs = [tensor[None] for tensor in (proposals, gt_class_ids, gt_boxes, gt_masks)]
+    return [tensor[0] for tensor in DetectionTargetLayer(config)(inputs)]

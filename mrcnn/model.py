@@ -1,0 +1,407 @@
+"""The face of the model: `MaskRCNN`, and the names that old scripts import from here."""
+
+import datetime
+import os
+import warnings
+
+import numpy as np
+
+from mrcnn.backbones.resnet import conv_block, identity_block, resnet_graph
+from mrcnn.data.debug_targets import build_detection_targets, generate_random_rois
+from mrcnn.data.generator import DataGenerator, data_generator
+from mrcnn.data.rpn_targets import build_rpn_targets
+from mrcnn.data.sample import load_image_gt
+from mrcnn.graph import build_graph
+from mrcnn.heads.box import (
+    fpn_classifier_graph,
+    mrcnn_bbox_loss_graph,
+    mrcnn_class_loss_graph,
+)
+from mrcnn.heads.mask import build_fpn_mask_graph, mrcnn_mask_loss_graph
+from mrcnn.heads.rpn import (
+    build_rpn_model,
+    rpn_bbox_loss_graph,
+    rpn_class_loss_graph,
+    rpn_graph,
+)
+from mrcnn.inference import detect as detection
+from mrcnn.inference import mold, trace
+from mrcnn.layers.batching import batch_pack_graph, trim_zeros_graph
+from mrcnn.layers.detections import DetectionLayer, refine_detections_graph
+from mrcnn.layers.graph_names import (
+    apply_box_deltas_graph,
+    clip_boxes_graph,
+    denorm_boxes_graph,
+    norm_boxes_graph,
+    overlaps_graph,
+    parse_image_meta_graph,
+)
+from mrcnn.layers.losses import smooth_l1_loss
+from mrcnn.layers.norm import BatchNorm
+from mrcnn.layers.proposals import ProposalLayer
+from mrcnn.layers.roi_align import PyramidROIAlign, log2_graph
+from mrcnn.layers.targets import DetectionTargetLayer, detection_targets_graph
+from mrcnn.ops.anchors import compute_backbone_shapes
+from mrcnn.ops.images import compose_image_meta, mold_image, parse_image_meta, unmold_image
+from mrcnn.training import fit, run_folder, selection
+from mrcnn.weights.download import imagenet_weights
+
+__all__ = [
+    "BatchNorm",
+    "DataGenerator",
+    "DetectionLayer",
+    "DetectionTargetLayer",
+    "MaskRCNN",
+    "ProposalLayer",
+    "PyramidROIAlign",
+    "apply_box_deltas_graph",
+    "batch_pack_graph",
+    "build_detection_targets",
+    "build_fpn_mask_graph",
+    "build_rpn_model",
+    "build_rpn_targets",
+    "clip_boxes_graph",
+    "compose_image_meta",
+    "compute_backbone_shapes",
+    "conv_block",
+    "data_generator",
+    "denorm_boxes_graph",
+    "detection_targets_graph",
+    "fpn_classifier_graph",
+    "generate_random_rois",
+    "identity_block",
+    "load_image_gt",
+    "log",
+    "log2_graph",
+    "mold_image",
+    "mrcnn_bbox_loss_graph",
+    "mrcnn_class_loss_graph",
+    "mrcnn_mask_loss_graph",
+    "norm_boxes_graph",
+    "overlaps_graph",
+    "parse_image_meta",
+    "parse_image_meta_graph",
+    "refine_detections_graph",
+    "resnet_graph",
+    "rpn_bbox_loss_graph",
+    "rpn_class_loss_graph",
+    "rpn_graph",
+    "smooth_l1_loss",
+    "trim_zeros_graph",
+    "unmold_image",
+]
+
+
+def log(text, array=None):
+    """Print a text, and of an array its shape, its least and greatest value and its type."""
+    if array is not None:
+        array = np.asarray(array)
+        limits = f"min: {array.min():10.5f}  max: {array.max():10.5f}" if array.size else "empty"
+        text = f"{text:<25} shape: {array.shape!s:<20} {limits}  {array.dtype}"
+    print(text)
+
+
+class MaskRCNN:
+    """Mask R-CNN: trains on a `Dataset`, detects in photos, keeps its checkpoints.
+
+    Arguments:
+        mode: "training" or "inference".
+        config: a `Config`, which is checked.
+        model_dir: folder where runs keep their logs and checkpoints.
+
+    Attributes:
+        keras_model: the functional Keras model; see `mrcnn.graph` for its inputs and outputs.
+        mode, config, model_dir: the arguments.
+        epoch: finished epochs of the run.
+        log_dir, checkpoint_path: folder of the run, and its checkpoints with "*epoch*" for the
+            number.
+        anchors: `[num_anchors, (y1, x1, y2, x2)]` float64 in pixels, those used last.
+
+    Raises:
+        ValueError: one sentence, if the mode or the Config is not legal.
+    """
+
+    def __init__(self, mode, config, model_dir):
+        if mode not in ("training", "inference"):
+            raise ValueError(f'mode is "{mode}"; accepted are "training" and "inference".')
+        config.validate()
+        self.mode, self.config, self.model_dir = mode, config, model_dir
+        self.anchors = None
+        self._anchor_cache = {}
+        self._detector = None
+        self.set_log_dir()
+        self.keras_model = self.build(mode, config)
+
+    def build(self, mode, config):
+        """The Keras model; forks override this."""
+        return build_graph(config, mode)
+
+    # What a run keeps
+
+    def set_log_dir(self, model_path=None):
+        """Set `log_dir`, `checkpoint_path` and `epoch`.
+
+        Arguments:
+            model_path: a checkpoint. If it lies in the folder of a run and has the name of a
+                checkpoint, that run goes on; else a new one starts at epoch 0.
+        """
+        name = self.config.NAME
+        found = run_folder.run_of(model_path) if model_path else None
+        start, self.epoch = found or (datetime.datetime.now(), 0)
+        if model_path and found:
+            self.log_dir = os.path.dirname(os.path.abspath(model_path))
+            print(f"Going on with {self.log_dir} after epoch {self.epoch}.")
+        else:
+            self.log_dir = os.path.join(self.model_dir, run_folder.folder_name(name, start))
+        self.checkpoint_path = os.path.join(self.log_dir, run_folder.checkpoint_name(name))
+
+    def find_last(self):
+        """Path of the last checkpoint of the newest run in `model_dir` that has any.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        return run_folder.last_checkpoint(self.model_dir, self.config.NAME)
+
+    def load_weights(self, filepath, by_name=False, exclude=None):
+        """Load weights, and go on with the run that they come from, if they do.
+
+        `.h5` files in the historical layout are always loaded by layer name, and a table tells what
+        was loaded; other files (`.weights.h5`, `.keras`) are Keras's own.
+
+        Arguments:
+            filepath: of the file.
+            by_name: accepted for old scripts.
+            exclude: names of layers to leave as they are.
+
+        Raises:
+            FileNotFoundError, ValueError: one sentence, before any weight has changed.
+        """
+        report = self.keras_model.load_weights(filepath, exclude=exclude)
+        untrained = report.untrained if report else []
+        if self.mode == "inference" and untrained:
+            warnings.warn(
+                f"{len(untrained)} layers keep their random start, so detections will be "
+                f"meaningless: {', '.join(untrained[:5])}.",
+                stacklevel=2,
+            )
+        self.set_log_dir(filepath)
+
+    def get_imagenet_weights(self):
+        """Path of ResNet-50 weights trained on ImageNet, downloaded once.
+
+        As in the original they are for ResNet-101 too, whose additional blocks stay random. They
+        were trained on BGR images; fine-tuning gets used to RGB.
+        """
+        return imagenet_weights()
+
+    # Training
+
+    def compile(self, learning_rate, momentum):
+        """Give `keras_model` its optimizer: SGD, gradients clipped by `GRADIENT_CLIP_NORM`."""
+        fit.compile_model(self.keras_model, self.config, learning_rate, momentum)
+
+    def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
+        """Let the layers learn whose whole name matches a regular expression; freeze the rest."""
+        selection.set_trainable(keras_model or self.keras_model, layer_regex, indent, verbose)
+
+    def get_trainable_layers(self):
+        """Layers with weights, those of nested models one by one."""
+        return selection.trainable_layers(self.keras_model)
+
+    def find_trainable_layer(self, layer):
+        """The layer itself. The original had layers wrapped in others; here none is."""
+        return layer
+
+    def train(
+        self,
+        train_dataset,
+        val_dataset,
+        learning_rate,
+        epochs,
+        layers,
+        augmentation=None,
+        custom_callbacks=None,
+        no_augmentation_sources=None,
+    ):
+        """Train, with a checkpoint, TensorBoard logs and validation losses after every epoch.
+
+        Arguments:
+            train_dataset, val_dataset: prepared `Dataset`s. `val_dataset` may be None.
+            learning_rate: of SGD.
+            epochs: the total. Epochs that are finished already count, so that stages of training
+                follow one another with 20, 40, ...
+            layers: "heads", "3+", "4+", "5+" (that stage of the backbone and what is above it),
+                "all", or a regular expression of layer names.
+            augmentation: an imgaug augmenter or Keras preprocessing layers.
+            custom_callbacks: any Keras callbacks.
+            no_augmentation_sources: names of sources whose images are not augmented.
+
+        Returns:
+            A `keras.callbacks.History`, with the losses by epoch in its `history`.
+
+        Raises:
+            RuntimeError: in inference mode, or if more images than `MAX_LOAD_ERRORS` are unreadable.
+            ValueError: if data set and Config do not fit.
+            FloatingPointError: if a loss becomes NaN; names it and the images of the batch.
+        """
+        if self.mode != "training":
+            raise RuntimeError(
+                f'train() needs a MaskRCNN made with mode="training"; this one has "{self.mode}".'
+            )
+        return fit.train(
+            self,
+            train_dataset,
+            val_dataset,
+            learning_rate,
+            epochs,
+            layers,
+            augmentation=augmentation,
+            custom_callbacks=custom_callbacks,
+            no_augmentation_sources=no_augmentation_sources,
+        )
+
+    # Detection
+
+    def detect(self, images, verbose=0):
+        """Detect instances.
+
+        Arguments:
+            images: a list of any length of images of any sizes: `[height, width, 3]` RGB uint8, or
+                grey, RGBA, uint16, or floats from 0 to 1.
+            verbose: 1 prints the shapes of what goes in.
+
+        Returns:
+            A list of dicts, one an image: "rois" int32 `[n, (y1, x1, y2, x2)]` in pixels of the
+            image, "class_ids" int32 `[n]`, "scores" float32 `[n]`, best first, and "masks" bool
+            `[height, width, n]`.
+
+        Raises:
+            RuntimeError: in training mode.
+            ValueError: names the image that cannot be taken, and why.
+        """
+        if verbose:
+            log(f"Processing {len(images)} images")
+            for image in images:
+                log("image", image)
+        return detection.detect(self._inference_detector("detect"), images, self.config)
+
+    def detect_molded(self, molded_images, image_metas, verbose=0):
+        """`detect` on images that `mold_inputs` or `load_image_gt` and `mold_image` have prepared.
+
+        Arguments:
+            molded_images: `[batch, height, width, channels]`.
+            image_metas: `[batch, meta_size]`.
+
+        Returns:
+            As `detect`, in pixels of the molded images.
+        """
+        detector = self._inference_detector("detect_molded")
+        molded_images, image_metas = np.asarray(molded_images), np.asarray(image_metas)
+        if len(molded_images) != len(image_metas):
+            raise ValueError(
+                f"detect_molded got {len(molded_images)} images and {len(image_metas)} image_metas."
+            )
+        if verbose:
+            log("molded_images", molded_images)
+        size, results = self.config.BATCH_SIZE, []
+        for start in range(0, len(molded_images), size):
+            batch = molded_images[start : start + size]
+            shape = batch.shape[1:]
+            whole = (0, 0, *shape[:2])
+            for found, masks in zip(*detector(batch, image_metas[start : start + size]), strict=True):
+                results.append(detection.as_result(*mold.unmold(found, masks, shape, shape, whole)))
+        return results
+
+    def _inference_detector(self, method):
+        if self.mode != "inference":
+            raise RuntimeError(
+                f'{method}() needs a MaskRCNN made with mode="inference"; this one has '
+                f'"{self.mode}".'
+            )
+        if self._detector is None or self._detector.keras_model is not self.keras_model:
+            self._detector = detection.Detector(self.keras_model, self.get_anchors)
+        return self._detector
+
+    def mold_inputs(self, images):
+        """Prepare images for the graph.
+
+        Arguments:
+            images: list of images as in `detect`, whose molded shapes agree.
+
+        Returns:
+            molded images `[batch, height, width, channels]` float32, image metas
+            `[batch, meta_size]`, windows int `[batch, (y1, x1, y2, x2)]` in molded pixels.
+        """
+        channels = int(self.config.IMAGE_SHAPE[2])
+        images = [mold.as_image(image, channels, index) for index, image in enumerate(images)]
+        molded = [mold.mold_one(image, self.config) for image in images]
+        shapes = sorted({row[0].shape for row in molded})
+        if len(shapes) != 1:
+            raise ValueError(
+                f"mold_inputs got {len(images)} images of {len(shapes)} molded shapes {shapes}; one "
+                "batch has one shape. detect() takes images of any sizes."
+            )
+        return tuple(np.stack(column) for column in zip(*molded, strict=True))
+
+    def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
+        """Outputs of the graph for one image as boxes and masks of the original image.
+
+        Arguments:
+            detections: `[D, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded.
+            mrcnn_mask: `[D, h, w, num_classes]`.
+            original_image_shape, image_shape: `(height, width, channels)` before and after molding.
+            window: `(y1, x1, y2, x2)` in molded pixels.
+
+        Returns:
+            boxes int32 `[n, 4]` in pixels, class ids int32 `[n]`, scores float32 `[n]`, masks bool
+            `[height, width, n]`.
+        """
+        detections = np.asarray(detections)
+        rows = np.arange(len(detections))
+        masks = np.asarray(mrcnn_mask)[rows, :, :, detections[:, 4].astype(np.int32)]
+        return mold.unmold(detections, masks, original_image_shape, image_shape, window)
+
+    def get_anchors(self, image_shape):
+        """Anchors of a molded image shape, `[num_anchors, 4]` float32, normalized; kept for reuse."""
+        shape = tuple(int(side) for side in image_shape[:2])
+        if shape not in self._anchor_cache:
+            self._anchor_cache[shape] = mold.normalized_anchors(self.config, shape)
+        self.anchors, normalized = self._anchor_cache[shape]
+        return normalized
+
+    # Looks inside
+
+    def ancestor(self, tensor, name, checked=None):
+        """A tensor of the graph by its historical name, for `run_graph`.
+
+        Arguments:
+            tensor, checked: accepted for old notebooks; Keras 3 keeps no path from tensor to tensor.
+            name: "ROI/refined_anchors:0" and its like, or the name of a layer.
+
+        Raises:
+            KeyError: lists the names that are known.
+        """
+        return trace.ancestor(self.keras_model, name)
+
+    def run_graph(self, images, outputs, image_metas=None):
+        """Evaluate any tensors of the graph for some images.
+
+        Arguments:
+            images: list of images as in `detect`, or, with `image_metas`, molded images.
+            outputs: list of `(name, tensor)`: outputs of layers, or what `ancestor` gave.
+            image_metas: `[batch, meta_size]` of molded images.
+
+        Returns:
+            An OrderedDict of NumPy arrays by name.
+        """
+        if image_metas is None:
+            molded, image_metas, _ = self.mold_inputs(images)
+        else:
+            molded = np.asarray(images)
+        anchors = self.get_anchors(molded.shape[1:])
+        anchors = np.broadcast_to(anchors, (len(molded), *anchors.shape))
+        values = trace.run_graph(self.keras_model, [molded, image_metas, anchors], outputs)
+        for name, value in values.items():
+            log(name, value)
+        return values

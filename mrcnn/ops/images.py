@@ -1,0 +1,283 @@
+"""Images: resizing to what the network takes, mean colour, and the meta vector that travels along.
+
+Resizing follows scikit-image's `resize(order=1, mode="constant", anti_aliasing=False)`, as in the
+original: linear in y, then in x, between the centres of pixels; what lies outside the image counts
+as 0, and no result is darker than the darkest input value.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+# What `resize_image` returns beside the image.
+Window = tuple[int, int, int, int]
+Padding = list[tuple[int, int]]
+
+_MODES = ("none", "square", "pad64", "crop")
+
+# Below this many channels OpenCV takes an image as it is.
+_CV_CHANNELS = 64
+
+
+def resize(
+    image: np.ndarray,
+    output_shape: Sequence[int],
+    order: int = 1,
+    mode: str = "constant",
+    cval: float = 0,
+    clip: bool = True,
+    preserve_range: bool = False,
+    anti_aliasing: bool = False,
+    anti_aliasing_sigma: float | Sequence[float] | None = None,
+) -> np.ndarray:
+    """`skimage.transform.resize` with the original's defaults, for masks of bools too.
+
+    Returns:
+        `output_shape` (plus the channels of the image) float64. As in scikit-image, integers are
+        scaled to 0..1 unless `preserve_range` is set.
+    """
+    from skimage import transform
+
+    image = np.asarray(image)
+    if image.dtype.kind in "bf":
+        # scikit-image does not interpolate between bools, and keeps float32.
+        image = image.astype(np.float64)
+    return transform.resize(
+        image,
+        output_shape,
+        order=order,
+        mode=mode,
+        cval=cval,
+        clip=clip,
+        preserve_range=preserve_range,
+        anti_aliasing=anti_aliasing,
+        anti_aliasing_sigma=anti_aliasing_sigma,
+    )
+
+
+def linear_taps(
+    size_in: int, size_out: int, start: int = 0, stop: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The two input samples, with their weights, of each output sample of a linear resize.
+
+    Arguments:
+        size_in: samples of the input.
+        size_out: samples of the output.
+        start: first output sample asked for.
+        stop: end of the output samples asked for, `size_out` by default.
+
+    Returns:
+        index: `[2, stop - start]` int64, within the input.
+        weight: `[2, stop - start]` float64, 0 for samples outside the input.
+    """
+    outputs = np.arange(start, size_out if stop is None else stop)
+    position = (outputs + 0.5) * (size_in / size_out) - 0.5
+    lower = np.floor(position)
+    index = np.stack([lower, lower + 1]).astype(np.int64)
+    weight = np.stack([lower + 1 - position, position - lower])
+    weight[(index < 0) | (index >= size_in)] = 0
+    return index.clip(0, size_in - 1), weight
+
+
+def _resize_pixels(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`resize(image, shape, preserve_range=True)` with OpenCV, over 50 times faster.
+
+    The result is float32 for uint8 images, else float64. Without OpenCV, or with more channels than
+    it takes, scikit-image does the work.
+    """
+    try:
+        import cv2
+    except ImportError:
+        return resize(image, shape, preserve_range=True)
+    if image.shape[2:] > (_CV_CHANNELS,):
+        return resize(image, shape, preserve_range=True)
+    pixels = image.astype(np.float32 if image.dtype == np.uint8 else np.float64, order="C")
+    pixels = cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    pixels = pixels.reshape(shape + image.shape[2:])
+    # OpenCV repeats the border where zeros should be mixed in, as happens when it enlarges: there
+    # the weight of the one sample that exists is less than 1.
+    low, high = image.min(), image.max()
+    for lines, size_in in ((pixels, image.shape[0]), (pixels.swapaxes(0, 1), image.shape[1])):
+        inside = linear_taps(size_in, len(lines))[1].sum(axis=0)
+        for border in np.flatnonzero(inside < 1 - 1e-9):
+            lines[border] = np.clip(lines[border] * inside[border], low, high)
+    return pixels
+
+
+def _resize_scale(
+    height: int,
+    width: int,
+    min_dim: int | None,
+    max_dim: int | None,
+    min_scale: float | None,
+    mode: str,
+) -> float:
+    """The factor that `resize_image` resizes by; the integer 1 means that nothing is resampled."""
+    scale = max(1, min_dim / min(height, width)) if min_dim else 1
+    if min_scale:
+        scale = max(scale, min_scale)
+    if max_dim and mode == "square" and round(max(height, width) * scale) > max_dim:
+        scale = max_dim / max(height, width)
+    return scale
+
+
+def _check_resize(image: np.ndarray, min_dim: int | None, max_dim: int | None, mode: str) -> None:
+    """One sentence for each call of `resize_image` that cannot work."""
+    if mode not in _MODES:
+        raise ValueError(f'Image resize mode is "{mode}"; accepted are {", ".join(_MODES)}.')
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"An image has the shape [height, width, channels]; given: {image.shape}.")
+    if mode == "square" and not max_dim:
+        raise ValueError('Image resize mode "square" needs max_dim; given: None.')
+    if mode == "crop" and not min_dim:
+        raise ValueError('Image resize mode "crop" needs min_dim; given: None.')
+    if mode == "pad64" and min_dim and min_dim % 64:
+        raise ValueError(
+            f'Image resize mode "pad64" needs a min_dim that is a multiple of 64; given: {min_dim}.'
+        )
+
+
+def resize_image(
+    image: np.ndarray,
+    min_dim: int | None = None,
+    max_dim: int | None = None,
+    min_scale: float | None = None,
+    mode: str = "square",
+) -> tuple[np.ndarray, Window, float, Padding, tuple[int, int, int, int] | None]:
+    """Bring an image to a size that the network takes, keeping its aspect ratio.
+
+    Arguments:
+        image: `[height, width, channels]` of any number type, or `[height, width]`.
+        min_dim: enlarge so that the shorter side has at least this many pixels.
+        max_dim: in mode "square", the side of the result; the longer side never exceeds it.
+        min_scale: enlarge by at least this factor, as far as `max_dim` allows.
+        mode: "none": leave the image as it is, whatever the other arguments;
+            "square": centre it on a black square of `max_dim`;
+            "pad64": centre it on black whose sides are multiples of 64;
+            "crop": cut a square of `min_dim` at a place drawn from Python's `random`.
+
+    Returns:
+        image: `[new_height, new_width, ...]` in the type of the input. Integers are truncated.
+        window: `(y1, x1, y2, x2)` in pixels, where the input's content lies in the result; in mode
+            "crop", the whole result.
+        scale: the factor that the image was resized by.
+        padding: `[(top, bottom), (left, right), (0, 0)]` in pixels.
+        crop: None, or `(y, x, height, width)` in pixels of the resized image.
+
+    Raises:
+        ValueError: for another mode, a missing or unfit dimension, or something that is no image.
+    """
+    _check_resize(image, min_dim, max_dim, mode)
+    height, width = image.shape[:2]
+    if mode == "none":
+        return image, (0, 0, height, width), 1, [(0, 0)] * 3, None
+
+    scale, dtype = _resize_scale(height, width, min_dim, max_dim, min_scale, mode), image.dtype
+    if scale != 1:
+        height, width = max(1, round(height * scale)), max(1, round(width * scale))
+        image = _resize_pixels(image, (height, width))
+
+    if mode == "crop":
+        top, left = random.randint(0, height - min_dim), random.randint(0, width - min_dim)
+        crop = (top, left, min_dim, min_dim)
+        image = image[top : top + min_dim, left : left + min_dim].astype(dtype)
+        return image, (0, 0, min_dim, min_dim), scale, [(0, 0)] * 3, crop
+
+    full = [max_dim] * 2 if mode == "square" else [-(-side // 64) * 64 for side in (height, width)]
+    top, left = (full[0] - height) // 2, (full[1] - width) // 2
+    canvas = np.zeros((*full, *image.shape[2:]), dtype)
+    canvas[top : top + height, left : left + width] = image
+    padding = [(top, full[0] - height - top), (left, full[1] - width - left), (0, 0)]
+    return canvas, (top, left, top + height, left + width), scale, padding, None
+
+
+def _mean_pixel(channels: int, config: Any) -> np.ndarray:
+    """`config.MEAN_PIXEL`, checked against the channels of an image."""
+    mean = np.atleast_1d(config.MEAN_PIXEL)
+    if mean.shape not in ((1,), (channels,)):
+        raise ValueError(
+            f"MEAN_PIXEL has {mean.size} values, but the image has {channels} channels; "
+            "give one value, or one a channel."
+        )
+    return mean
+
+
+def mold_image(images: np.ndarray, config: Any) -> np.ndarray:
+    """Subtract the mean colour: what the network takes.
+
+    Arguments:
+        images: `[..., height, width, channels]` of any number type, RGB.
+        config: read is `MEAN_PIXEL`.
+
+    Returns:
+        The same shape; float64 with a float64 `MEAN_PIXEL`, float32 with a float32 one.
+
+    Raises:
+        ValueError: if `MEAN_PIXEL` does not fit the channels.
+    """
+    return np.asarray(images, np.float32) - _mean_pixel(np.shape(images)[-1], config)
+
+
+def unmold_image(normalized_images: np.ndarray, config: Any) -> np.ndarray:
+    """Add the mean colour again: `[..., height, width, channels]` floats to uint8 (truncated)."""
+    channels = np.shape(normalized_images)[-1]
+    return (normalized_images + _mean_pixel(channels, config)).astype(np.uint8)
+
+
+# Name of an entry -> its columns in the meta vector; the class flags are the rest.
+_META_COLUMNS = {
+    "image_id": 0,
+    "original_image_shape": slice(1, 4),
+    "image_shape": slice(4, 7),
+    "window": slice(7, 11),
+    "scale": 11,
+    "active_class_ids": slice(12, None),
+}
+
+
+def compose_image_meta(
+    image_id: int,
+    original_image_shape: Sequence[int],
+    image_shape: Sequence[int],
+    window: Sequence[int],
+    scale: float,
+    active_class_ids: Sequence[int],
+) -> np.ndarray:
+    """Pack what is known of an image into one vector, which the network takes beside it.
+
+    Arguments:
+        image_id: a number.
+        original_image_shape: `(height, width, channels)` before resizing.
+        image_shape: `(height, width, channels)` after it.
+        window: `(y1, x1, y2, x2)` in pixels, see `resize_image`.
+        scale: see `resize_image`.
+        active_class_ids: `[NUM_CLASSES]` flags: 1 for the classes that the image's dataset has.
+
+    Returns:
+        `[12 + NUM_CLASSES]` float64.
+    """
+    parts = ([image_id], original_image_shape, image_shape, window, [scale], active_class_ids)
+    return np.concatenate([np.asarray(part, np.float64) for part in parts])
+
+
+def parse_meta(meta: Any) -> dict[str, Any]:
+    """Take `[batch, 12 + NUM_CLASSES]` meta vectors apart; NumPy arrays and tensors alike.
+
+    Returns:
+        `image_id [batch]`, `original_image_shape [batch, 3]`, `image_shape [batch, 3]`,
+        `window [batch, 4]` in pixels, `scale [batch]`, `active_class_ids [batch, NUM_CLASSES]`, all
+        in the type of `meta`.
+    """
+    return {name: meta[:, columns] for name, columns in _META_COLUMNS.items()}
+
+
+def parse_image_meta(meta: np.ndarray) -> dict[str, np.ndarray]:
+    """`parse_meta` on a NumPy array: `scale` as float32, everything else as int32."""
+    return {
+        name: values.astype(np.float32 if name == "scale" else np.int32)
+        for name, values in parse_meta(meta).items()
+    }

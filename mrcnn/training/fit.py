@@ -1,0 +1,80 @@
+"""What `MaskRCNN.train` does."""
+
+import keras
+
+from mrcnn.data.dataset import describe_image
+from mrcnn.data.pipeline import make_dataset
+from mrcnn.training.callbacks import Checkpoint, Remember
+from mrcnn.training.loop import run_epochs
+from mrcnn.training.selection import SELECTIONS, set_trainable
+from mrcnn.training.step import Steps
+
+
+def compile_model(keras_model, config, learning_rate, momentum):
+    """Give the model its optimizer: SGD with momentum, gradients clipped by their global norm."""
+    optimizer = keras.optimizers.SGD(
+        learning_rate=learning_rate,
+        momentum=momentum,
+        global_clipnorm=config.GRADIENT_CLIP_NORM or None,
+    )
+    keras_model.compile(optimizer=optimizer)
+
+
+def train(
+    model,
+    train_dataset,
+    val_dataset,
+    learning_rate,
+    epochs,
+    layers,
+    augmentation=None,
+    custom_callbacks=None,
+    no_augmentation_sources=None,
+):
+    """Train a `MaskRCNN`; arguments as there."""
+    config = model.config
+    train_data = make_dataset(
+        train_dataset,
+        config,
+        augmentation=augmentation,
+        no_augmentation_sources=no_augmentation_sources,
+    )
+    val_data = None
+    if val_dataset is not None and config.VALIDATION_STEPS:
+        # The same images every epoch, so that the validation losses can be compared.
+        val_data = make_dataset(val_dataset, config, shuffle=False, seed=0)
+    if model.epoch >= epochs:
+        print(
+            f"Nothing to train: {model.epoch} epochs are finished and epochs={epochs} is the total. "
+            "Ask for more to go on."
+        )
+        return keras.callbacks.History()
+    model.set_trainable(SELECTIONS.get(layers, layers), verbose=0)
+    model.compile(learning_rate, config.LEARNING_MOMENTUM)
+    callbacks = [
+        # Images of the graph would be large, and histograms slow.
+        keras.callbacks.TensorBoard(model.log_dir, write_graph=False),
+        Checkpoint(model.checkpoint_path),
+        Remember(model),
+        *(custom_callbacks or []),
+    ]
+    print(f"\nStarting at epoch {model.epoch}. LR={learning_rate}\n")
+    print(f"Checkpoints: {model.checkpoint_path}")
+    history = run_epochs(
+        model.keras_model,
+        Steps(model.keras_model, config.WEIGHT_DECAY),
+        train_data,
+        val_data,
+        epochs=epochs,
+        initial_epoch=model.epoch,
+        steps_per_epoch=config.STEPS_PER_EPOCH,
+        validation_steps=config.VALIDATION_STEPS,
+        callbacks=callbacks,
+        image_name=lambda image_id: describe_image(train_dataset, image_id),
+    )
+    if train_data.skipped:
+        print(
+            f"{len(train_data.skipped)} images without instances were skipped; "
+            "TRAIN_WITH_EMPTY_IMAGES = True trains on them as background."
+        )
+    return history

@@ -1,0 +1,61 @@
+"""One training step and one validation step."""
+
+import tensorflow as tf
+
+from mrcnn.constants import LOSS_NAMES
+
+
+class Steps:
+    """The compiled steps of a training model.
+
+    Arguments:
+        keras_model: of `build_graph(config, "training")`, compiled with an optimizer.
+        weight_decay: factor of the L2 penalty. As in the original it is divided by the number of
+            elements of each weight tensor, and leaves batch normalization alone.
+    """
+
+    def __init__(self, keras_model, weight_decay):
+        self.keras_model, self.weight_decay = keras_model, weight_decay
+        self.train = tf.function(self._train, reduce_retracing=True)
+        self.evaluate = tf.function(self._evaluate, reduce_retracing=True)
+
+    def losses(self, batch, training):
+        """The total without weight decay, and the five losses by name, scalars.
+
+        Arguments:
+            batch: a dict of the model's inputs by name.
+        """
+        model = self.keras_model
+        outputs = model([batch[tensor.name] for tensor in model.inputs], training=training)
+        named = {
+            name: tf.squeeze(loss) for name, loss in zip(LOSS_NAMES, outputs[-5:], strict=True)
+        }
+        # The layers add the same losses with their weights; those of own backbones are there too.
+        return tf.add_n([tf.cast(loss, tf.float32) for loss in model.losses]), named
+
+    def _decay(self):
+        weights = [
+            weight.value
+            for weight in self.keras_model.trainable_variables
+            if not weight.path.endswith(("/gamma", "/beta"))
+        ]
+        penalties = [tf.nn.l2_loss(weight) * 2.0 / weight.shape.num_elements() for weight in weights]
+        return self.weight_decay * tf.add_n(penalties)
+
+    def gradients(self, batch):
+        """Gradients of the trainable variables in their order, and the losses with the total."""
+        variables = [variable.value for variable in self.keras_model.trainable_variables]
+        with tf.GradientTape() as tape:
+            total, named = self.losses(batch, training=True)
+            if self.weight_decay:
+                total = total + self._decay()
+        return tape.gradient(total, variables), {"loss": total, **named}
+
+    def _train(self, batch):
+        gradients, losses = self.gradients(batch)
+        self.keras_model.optimizer.apply(gradients, self.keras_model.trainable_variables)
+        return losses
+
+    def _evaluate(self, batch):
+        total, named = self.losses(batch, training=False)
+        return {"loss": total, **named}

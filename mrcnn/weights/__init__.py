@@ -1,0 +1,1 @@
+"""Weights: files that the world has, read into the graph and written from it."""
