@@ -10,8 +10,9 @@ CLASSES = 80
 
 def benchmark_config(size, **words):
     """COCO's 81 classes on square images of `size` pixels, with `words` set besides."""
-    settings = {"IMAGE_MIN_DIM": size, "IMAGE_MAX_DIM": size, **words}
-    return type("BenchmarkConfig", (Config,), {"NAME": "benchmark", "NUM_CLASSES": 81, **settings})()
+    coco = {"NAME": "benchmark", "NUM_CLASSES": 1 + CLASSES}
+    square = {"IMAGE_MIN_DIM": size, "IMAGE_MAX_DIM": size}
+    return type("BenchmarkConfig", (Config,), coco | square | words)()
 
 
 class SyntheticDataset(Dataset):
@@ -49,15 +50,20 @@ class SyntheticDataset(Dataset):
 
 
 def random_model(mode, config, model_dir):
-    """A MaskRCNN with random weights, as slow as a trained one.
+    """A MaskRCNN with random weights that has as much to do as a trained one.
 
-    Its activations stay finite: frozen batch normalization does not tame random weights, so the
-    residual sums would grow with every block, were not the last scale of each block small.
+    Activations stay finite: frozen batch normalization does not tame random weights, so the
+    residual sums would grow with every block, were not the last scale of each block small. Boxes
+    stay where they are: proposals are anchors, spread over image and sizes, and some of them hit an
+    object. Random deltas would blow them all up to the whole image.
     """
     from mrcnn.model import MaskRCNN
 
     model = MaskRCNN(mode, config, model_dir)
-    for layer in model.keras_model.layers:
-        if layer.name.startswith("bn") and layer.name.endswith("branch2c"):
+    layers = {layer.name: layer for layer in model.get_trainable_layers()}
+    for name, layer in layers.items():
+        if name.startswith("bn") and name.endswith("branch2c"):
             layer.gamma.assign(np.full(layer.gamma.shape, 0.2))
+    for name in ("rpn_bbox_pred", "mrcnn_bbox_fc"):
+        layers[name].kernel.assign(np.zeros(layers[name].kernel.shape))
     return model

@@ -267,6 +267,17 @@ def test_differences_are_captioned_with_score_and_overlap(scene):
     assert ax.get_title() == "ground truth: green, detections: red with score / IoU"
 
 
+def test_differences_show_the_overlap_with_the_match_not_with_the_nearest(scene):
+    image, boxes, masks, _ = scene
+    # A cat, a dog two pixels to the right of it, and a detection of a cat that covers the dog.
+    masks[..., 1] = np.roll(masks[..., 0], 2, axis=1)
+    _, ax = plt.subplots()
+    visualize.display_differences(
+        image, boxes, [1, 2], masks, boxes[1:], [1], [0.5], masks[..., 1:], NAMES, ax=ax
+    )
+    assert captions(ax) == ["0.50 / 0.67"]
+
+
 def test_differences_without_detections(scene):
     image, boxes, masks, class_ids = scene
     _, ax = plt.subplots()

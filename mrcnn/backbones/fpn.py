@@ -2,6 +2,8 @@
 
 from keras import layers
 
+from mrcnn.layers.conv import Conv2D
+
 
 def fpn(stages, channels=256):
     """Feature Pyramid Network (Lin et al. 2017, section 3).
@@ -14,13 +16,13 @@ def fpn(stages, channels=256):
         `{"P2": ..., "P6": ...}`, `[batch, h, w, channels]` at strides 4 to 64. The RPN looks at all
         of them; RoI features come from P2 to P5.
     """
-    merged = {5: layers.Conv2D(channels, 1, name="fpn_c5p5")(stages["C5"])}
+    merged = {5: Conv2D(channels, 1, name="fpn_c5p5")(stages["C5"])}
     for level in (4, 3, 2):
         above = layers.UpSampling2D(2, name=f"fpn_p{level + 1}upsampled")(merged[level + 1])
-        lateral = layers.Conv2D(channels, 1, name=f"fpn_c{level}p{level}")(stages[f"C{level}"])
+        lateral = Conv2D(channels, 1, name=f"fpn_c{level}p{level}")(stages[f"C{level}"])
         merged[level] = layers.Add(name=f"fpn_p{level}add")([above, lateral])
     pyramid = {
-        f"P{level}": layers.Conv2D(channels, 3, padding="same", name=f"fpn_p{level}")(merged[level])
+        f"P{level}": Conv2D(channels, 3, padding="same", name=f"fpn_p{level}")(merged[level])
         for level in (2, 3, 4, 5)
     }
     # P6 exists for the largest anchors only: every second cell of P5.

@@ -2,6 +2,7 @@
 
 from keras import layers
 
+from mrcnn.layers.conv import Conv2D
 from mrcnn.layers.norm import BatchNorm, conv_bn
 
 # Bottlenecks in stages 2 to 5 (He et al. 2016, table 1).
@@ -10,7 +11,7 @@ BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 
 def _conv_bn(x, filters, kernel_size, names, use_bias, train_bn, strides=1, padding="valid"):
     conv_name, bn_name = names
-    conv = layers.Conv2D(
+    conv = Conv2D(
         filters, kernel_size, strides=strides, padding=padding, use_bias=use_bias, name=conv_name
     )
     return conv_bn(x, conv, BatchNorm(train_bn=train_bn, name=bn_name))

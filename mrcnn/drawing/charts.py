@@ -116,7 +116,9 @@ def plot_losses(history, *, save_to=None) -> None:
                 if curve in curves:
                     _curve(ax, curve, curves[curve], first_epoch)
             ax.set_title(name, fontsize=10)
-            ax.set_ylim(bottom=0 if np.nanmin(curves[name], initial=0) >= 0 else None)
+            if ax.dataLim.ymin >= 0:
+                # From zero on, so that the slopes of two charts can be compared.
+                ax.set_ylim(0, 1.1 * ax.dataLim.ymax or None)
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.tick_params(labelsize=8)
             ax.grid(alpha=0.3)

@@ -28,7 +28,7 @@ class MaskOutput(RoIConv2D):
     """
 
     def call(self, features, keep=None):
-        masks = tf.sigmoid(super().call(features))
+        masks = tf.sigmoid(tf.cast(super().call(features), tf.float32))
         return masks if keep is None else restore_rois(masks, keep)
 
     def build(self, features_shape, keep_shape=None):
@@ -64,8 +64,7 @@ class MaskHead:
         x = RoIConv2DTranspose(
             self.channels, 2, strides=2, activation="relu", name="mrcnn_mask_deconv"
         )(x)
-        output = MaskOutput(self.num_classes, 1, dtype="float32", name="mrcnn_mask")
-        return output(x, keep if restore else None)
+        return MaskOutput(self.num_classes, 1, name="mrcnn_mask")(x, keep if restore else None)
 
     def loss(self, target_masks, target_class_ids, masks, keep):
         """The loss as a node of the graph: "mrcnn_mask_loss".
@@ -108,8 +107,11 @@ def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks):
         The mean over RoIs and pixels as a scalar, 0 without a positive RoI.
     """
     class_ids = tf.cast(target_class_ids, tf.int32)
-    channels_first = tf.transpose(pred_masks, [0, 1, 4, 2, 3])
-    predicted = tf.gather(channels_first, tf.maximum(class_ids, 0), batch_dims=2)
+    # The channel of the true class at each pixel, by its place in memory: a gather along the last
+    # axis would transpose all masks first.
+    pixels = tf.reshape(tf.range(tf.size(target_masks)), tf.shape(target_masks))
+    channels = tf.maximum(class_ids, 0)[..., None, None]
+    predicted = tf.gather(tf.reshape(pred_masks, [-1]), pixels * pred_masks.shape[-1] + channels)
     losses = tf.reduce_mean(_cross_entropy(target_masks, predicted), axis=[2, 3])
     return masked_mean(losses, class_ids > 0)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from mrcnn.constants import NEUTRAL, POSITIVE
-from mrcnn.layers.conv import SparseGradConv2D
+from mrcnn.layers.conv import Conv2D, SparseGradConv2D
 from mrcnn.layers.losses import LossLayer, masked_mean, smooth_l1_loss
 
 
@@ -25,7 +25,7 @@ def rpn_graph(feature_map, anchors_per_location, anchor_stride):
         deltas [B, a, (dy, dx, log dh, log dw)]]`, float32, anchors in row order.
     """
     # With a stride the convolution skips cells; that is for small anchors of own models.
-    conv = SparseGradConv2D if anchor_stride == 1 else layers.Conv2D
+    conv = SparseGradConv2D if anchor_stride == 1 else Conv2D
     shared = conv(
         512,
         3,
@@ -34,11 +34,11 @@ def rpn_graph(feature_map, anchors_per_location, anchor_stride):
         strides=anchor_stride,
         name="rpn_conv_shared",
     )(feature_map)
-    x = layers.Conv2D(2 * anchors_per_location, 1, name="rpn_class_raw")(shared)
+    x = Conv2D(2 * anchors_per_location, 1, name="rpn_class_raw")(shared)
     # Scores order the anchors and deltas place boxes, so both leave in float32.
     logits = layers.Reshape((-1, 2), dtype="float32", name="rpn_class_rows")(x)
     probs = layers.Activation("softmax", dtype="float32", name="rpn_class_probs")(logits)
-    x = layers.Conv2D(4 * anchors_per_location, 1, name="rpn_bbox_pred")(shared)
+    x = Conv2D(4 * anchors_per_location, 1, name="rpn_bbox_pred")(shared)
     deltas = layers.Reshape((-1, 4), dtype="float32", name="rpn_bbox_rows")(x)
     return [logits, probs, deltas]
 

@@ -1,4 +1,4 @@
-"""Convolutions that look at many small crops, and one that learns from few places."""
+"""Convolutions: of images, of many small crops, and one that learns from few places."""
 
 import keras
 import tensorflow as tf
@@ -18,7 +18,28 @@ def _unflat(y, like):
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
-class RoIConv2D(keras.layers.Conv2D):
+class Conv2D(keras.layers.Conv2D):
+    """Keras's convolution; under a mixed precision policy its weights can be had in float32.
+
+    `BatchNorm` scales them before they are rounded, see there.
+    """
+
+    def add_weight(self, *args, **kwargs):
+        return super().add_weight(*args, **{**kwargs, "autocast": False})
+
+    def convolution_op(self, inputs, kernel):
+        return super().convolution_op(inputs, tf.cast(kernel, inputs.dtype))
+
+    def call(self, inputs):
+        outputs = self.convolution_op(inputs, self.kernel)
+        if self.use_bias:
+            # TensorFlow joins this form of the sum with the convolution.
+            outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype))
+        return self.activation(outputs)
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class RoIConv2D(Conv2D):
     """A convolution of each RoI by itself.
 
     Shapes: `[batch, num_rois, h, w, channels]` -> `[batch, num_rois, h', w', filters]`. Weights are
@@ -26,8 +47,7 @@ class RoIConv2D(keras.layers.Conv2D):
     """
 
     def convolution_op(self, inputs, kernel):
-        x = _flat(inputs)
-        kernel = tf.convert_to_tensor(kernel)
+        x, kernel = _flat(inputs), tf.cast(kernel, inputs.dtype)
         if self.padding == "valid" and tuple(self.kernel_size) == tuple(x.shape[1:3]):
             # A kernel as large as the crop is a fully connected layer.
             x = tf.reshape(x, [-1, kernel.shape[0] * kernel.shape[1] * kernel.shape[2]])
@@ -54,7 +74,7 @@ class RoIConv2DTranspose(keras.layers.Conv2DTranspose):
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
-class SparseGradConv2D(keras.layers.Conv2D):
+class SparseGradConv2D(Conv2D):
     """A stride-1 "same" convolution with a gradient that costs what it is worth.
 
     The losses of the RPN look at 256 anchors of an image and ignore the other hundreds of
@@ -65,13 +85,12 @@ class SparseGradConv2D(keras.layers.Conv2D):
     """
 
     def convolution_op(self, inputs, kernel):
-        kernel = tf.convert_to_tensor(kernel)
         if self.padding != "same" or tuple(self.strides) != (1, 1):
             raise ValueError(
                 f'SparseGradConv2D "{self.name}" has padding "{self.padding}" and strides '
                 f'{tuple(self.strides)}; it works with "same" and (1, 1) only.'
             )
-        return _sparse_grad_conv(inputs, kernel)
+        return _sparse_grad_conv(inputs, tf.cast(kernel, inputs.dtype))
 
 
 @tf.custom_gradient

@@ -18,7 +18,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         True: always batch statistics.
 
     A frozen layer is affine, so it can be computed inside the convolution before it:
-    `fold_into(conv)` and the convolution's input as `conv_input` let it scale the kernel, which
+    `fold_into(conv)`, a `layers.conv.Conv2D`, and its input as `conv_input` let the layer scale the kernel, which
     has a few thousand numbers, instead of the activations, which have millions. Results differ by
     rounding only, and so do gradients.
 
@@ -54,10 +54,10 @@ class BatchNorm(keras.layers.BatchNormalization):
         conv = self._conv() if self._conv is not None else None
         if conv is None or conv_input is None:
             return inputs * tf.cast(scale, inputs.dtype) + tf.cast(shift, inputs.dtype)
-        kernel = tf.cast(conv.kernel, scale.dtype) * scale
         if conv.use_bias:
-            shift = shift + tf.cast(conv.bias, scale.dtype) * scale
-        outputs = conv.convolution_op(conv_input, tf.cast(kernel, conv_input.dtype))
+            shift = shift + conv.bias * scale
+        kernel = _scaled(tf.convert_to_tensor(conv.kernel), scale, conv_input.dtype)
+        outputs = conv.convolution_op(conv_input, kernel)
         return tf.nn.bias_add(outputs, tf.cast(shift, outputs.dtype))
 
     def build(self, inputs_shape, conv_input_shape=None):
@@ -68,6 +68,20 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def get_config(self):
         return {**super().get_config(), "train_bn": self.train_bn}
+
+
+def _scaled(kernel, scale, dtype):
+    """`kernel * scale` in `dtype`, keeping no copy of the kernel for the gradient."""
+
+    @tf.custom_gradient
+    def multiply(kernel, scale):
+        def grad(dy):
+            dy = tf.cast(dy, kernel.dtype)
+            return dy * scale, tf.reduce_sum(dy * kernel, axis=[0, 1, 2])
+
+        return tf.cast(kernel * scale, dtype), grad
+
+    return multiply(kernel, scale)
 
 
 def conv_bn(x, conv, bn):

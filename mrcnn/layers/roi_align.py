@@ -32,39 +32,44 @@ def crop_and_resize(features, boxes, box_indices, crop_size):
 
     @tf.custom_gradient
     def crop(features):
+        shape, dtype = tf.shape(features), features.dtype
+
         def grad(dy):
             if on_gpu:
                 return tf.raw_ops.CropAndResizeGradImage(
-                    grads=dy,
-                    boxes=boxes,
-                    box_ind=box_indices,
-                    image_size=tf.shape(features),
-                    T=features.dtype,
+                    grads=dy, boxes=boxes, box_ind=box_indices, image_size=shape, T=dtype
                 )
-            return _gradient_in_order(dy, boxes, box_indices, features)
+            return _gradient_in_order(dy, boxes, box_indices, shape)
 
         return tf.image.crop_and_resize(features, boxes, box_indices, crop_size), grad
 
     return crop(features)
 
 
-def _gradient_in_order(dy, boxes, box_indices, features):
-    """What each cell of `features` gets back from the bilinear samples that touched it."""
-    shape = tf.shape(features)
-    height, width, channels = shape[1], shape[2], features.shape[-1]
+def _gradient_in_order(dy, boxes, box_indices, shape):
+    """What each cell of features of some `shape` gets back from the bilinear samples that touched it.
+
+    Every sample mixes four cells, so the crops are a sparse matrix times the cells, and the gradient
+    is its transpose times `dy`.
+    """
+    height, width, channels = shape[1], shape[2], dy.shape[-1]
     rows, row_weights = _taps(boxes[:, 0], boxes[:, 2], tf.shape(dy)[1], height)
     columns, column_weights = _taps(boxes[:, 1], boxes[:, 3], tf.shape(dy)[2], width)
-    corner = (box_indices * height)[:, None]
-    cells, values = [], []
+    corner = (box_indices * height)[:, None, None]
+    cells, weights = [], []
     for row, row_weight in zip(rows, row_weights, strict=True):
         for column, column_weight in zip(columns, column_weights, strict=True):
-            cells.append(((corner + row) * width)[:, :, None] + column[:, None, :])
-            weight = row_weight[:, :, None] * column_weight[:, None, :]
-            values.append(dy * weight[..., None])
-    cells = tf.reshape(tf.stack(cells), [-1])
-    values = tf.reshape(tf.stack(values), [-1, channels])
-    gradient = tf.math.unsorted_segment_sum(values, cells, shape[0] * height * width)
-    return tf.reshape(gradient, shape)
+            cells.append((corner + row[:, :, None]) * width + column[:, None, :])
+            weights.append(row_weight[:, :, None] * column_weight[:, None, :])
+    dy = tf.reshape(dy, [-1, channels])
+    samples = tf.repeat(tf.range(tf.shape(dy)[0]), 4)
+    cells = tf.reshape(tf.stack(cells, axis=-1), [-1])
+    mixing = tf.SparseTensor(
+        tf.cast(tf.stack([samples, cells], axis=1), tf.int64),
+        tf.reshape(tf.stack(weights, axis=-1), [-1]),
+        tf.cast([tf.shape(dy)[0], shape[0] * height * width], tf.int64),
+    )
+    return tf.reshape(tf.sparse.sparse_dense_matmul(mixing, dy, adjoint_a=True), shape)
 
 
 def _taps(start, end, num_samples, size):

@@ -4,6 +4,13 @@ import keras
 import tensorflow as tf
 
 
+def _at_least_one(keep):
+    """`keep`, or the very first RoI where it is False everywhere: kernels fail on empty batches."""
+    shape = tf.shape(keep)
+    first = tf.reshape(tf.one_hot(0, tf.size(keep), on_value=True, off_value=False), shape)
+    return keep | (first & ~tf.reduce_any(keep))
+
+
 @keras.saving.register_keras_serializable(package="mrcnn")
 class SelectRoIs(keras.layers.Layer):
     """Keep the RoIs that count.
@@ -16,11 +23,11 @@ class SelectRoIs(keras.layers.Layer):
         keep: bool `[batch, num_rois]`.
 
     Returns:
-        `[1, num_kept, ...]`, image by image.
+        `[1, num_kept, ...]`, image by image. If none is to be kept, the first RoI of all.
     """
 
     def call(self, values, keep):
-        return tf.boolean_mask(values, keep)[None]
+        return tf.boolean_mask(values, _at_least_one(keep))[None]
 
     def compute_output_spec(self, values, keep):
         return keras.KerasTensor((1, None, *values.shape[2:]), values.dtype)
@@ -28,8 +35,10 @@ class SelectRoIs(keras.layers.Layer):
 
 def restore_rois(values, keep):
     """The inverse of `SelectRoIs`: `[1, num_kept, ...]` -> `[batch, num_rois, ...]`, else zeros."""
-    indices = tf.where(keep)
+    indices = tf.where(_at_least_one(keep))
     shape = tf.concat([tf.shape(keep), tf.shape(values)[2:]], axis=0)
-    restored = tf.scatter_nd(indices, values[0], tf.cast(shape, tf.int64))
+    real = tf.cast(tf.gather_nd(keep, indices), values.dtype)
+    values = values[0] * tf.reshape(real, [-1] + [1] * (len(values.shape) - 2))
+    restored = tf.scatter_nd(indices, values, tf.cast(shape, tf.int64))
     restored.set_shape(keep.shape.concatenate(values.shape[2:]))
     return restored

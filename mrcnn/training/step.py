@@ -1,5 +1,7 @@
 """One training step and one validation step."""
 
+import math
+
 import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
@@ -33,23 +35,31 @@ class Steps:
         # The layers add the same losses with their weights; those of own backbones are there too.
         return tf.add_n([tf.cast(loss, tf.float32) for loss in model.losses]), named
 
-    def _decay(self):
-        weights = [
-            weight.value
-            for weight in self.keras_model.trainable_variables
-            if not weight.path.endswith(("/gamma", "/beta"))
+    def _decay_factors(self):
+        """Factor of the squared norm of each trainable variable in the penalty."""
+        return [
+            0.0
+            if variable.path.endswith(("/gamma", "/beta"))
+            else self.weight_decay / math.prod(variable.shape)
+            for variable in self.keras_model.trainable_variables
         ]
-        penalties = [tf.nn.l2_loss(weight) * 2.0 / weight.shape.num_elements() for weight in weights]
-        return self.weight_decay * tf.add_n(penalties)
 
     def gradients(self, batch):
         """Gradients of the trainable variables in their order, and the losses with the total."""
         variables = [variable.value for variable in self.keras_model.trainable_variables]
         with tf.GradientTape() as tape:
             total, named = self.losses(batch, training=True)
-            if self.weight_decay:
-                total = total + self._decay()
-        return tape.gradient(total, variables), {"loss": total, **named}
+        # An own backbone may have layers that lead nowhere.
+        zero = tf.UnconnectedGradients.ZERO
+        gradients = tape.gradient(total, variables, unconnected_gradients=zero)
+        for i, factor in enumerate(self._decay_factors()):
+            if factor:
+                total = total + factor * 2.0 * tf.nn.l2_loss(variables[i])
+                # Without this order, TensorFlow would make the decay of all weights first and keep
+                # it until the gradients come.
+                with tf.control_dependencies([gradients[i]]):
+                    gradients[i] = gradients[i] + 2.0 * factor * variables[i]
+        return gradients, {"loss": total, **named}
 
     def _train(self, batch):
         gradients, losses = self.gradients(batch)

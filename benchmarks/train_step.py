@@ -1,0 +1,69 @@
+"""Time one training step of all layers: forward, backward, optimizer."""
+
+import tempfile
+
+from common import parser, report, seconds
+
+
+def main():
+    options = parser("Time a training step.", runs=5)
+    options.add_argument("--size", type=int, default=512, help="image side in pixels")
+    options.add_argument("--batch", type=int, default=2, help="images a step")
+    options.add_argument("--objects", type=int, default=8, help="objects an image")
+    options.add_argument("--backbone", choices=("resnet50", "resnet101"), default="resnet50")
+    args = options.parse_args()
+
+    import keras
+    from synthetic import SyntheticDataset, benchmark_config, random_model
+
+    from mrcnn.data.pipeline import make_dataset
+    from mrcnn.training.step import Steps
+
+    keras.config.set_dtype_policy(args.precision)
+    config = benchmark_config(args.size, BACKBONE=args.backbone, IMAGES_PER_GPU=args.batch)
+    with tempfile.TemporaryDirectory() as folder:
+        model = random_model("training", config, folder)
+    model.set_trainable(".*", verbose=0)
+    # Random weights explode at a usual learning rate; the work is the same.
+    model.compile(learning_rate=1e-6, momentum=config.LEARNING_MOMENTUM)
+    dataset = SyntheticDataset(args.size, args.objects, args.batch)
+    batch = next(iter(make_dataset(dataset, config, seed=0)))
+    steps = Steps(model.keras_model, config.WEIGHT_DECAY)
+    positives = place_objects(model.keras_model, batch, args.objects)
+
+    def step():
+        return float(steps.train(batch)["loss"])
+
+    step()
+    times = seconds(step, args.runs)
+    report(
+        f"training step, {args.backbone}, {args.precision}, batch {args.batch} at "
+        f"{args.size}x{args.size}, {args.objects} objects an image, {positives} positive RoIs",
+        {"step": times, "  an image": [t / args.batch for t in times]},
+    )
+
+
+def place_objects(keras_model, batch, objects):
+    """Move the objects of a batch onto proposals; returns the number of positive RoIs.
+
+    A trained network proposes boxes on every object, and the mask head works for those. Random
+    weights hit next to nothing.
+    """
+    import tensorflow as tf
+
+    from mrcnn.ops.boxes import denorm_boxes
+
+    def outputs():
+        return keras_model([batch[tensor.name] for tensor in keras_model.inputs], training=True)
+
+    proposals = outputs()[7]
+    boxes = batch["input_gt_boxes"].numpy()
+    # Every 20th of the best, so that they do not lie on one another.
+    chosen = proposals.numpy()[:, : 20 * objects : 20]
+    boxes[:, :objects] = denorm_boxes(chosen, batch["input_image"].shape[1:3])
+    batch["input_gt_boxes"] = tf.constant(boxes)
+    return outputs()[6].shape[1]
+
+
+if __name__ == "__main__":
+    main()
