@@ -7,8 +7,6 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
-NOTEBOOKS = ["ipykernel", "jupyter", "nbmake"]
-
 setup(
     name="mrcnn",
     version=runpy.run_path(str(ROOT / "mrcnn" / "__init__.py"))["__version__"],
@@ -39,12 +37,13 @@ setup(
         "numpy",
         "pycocotools",
         "scikit-image",
+        "tensorboard",
         "tensorflow>=2.18",
     ],
     extras_require={
         "and-cuda": ["tensorflow[and-cuda]"],
-        "notebooks": NOTEBOOKS,
+        "notebooks": ["ipykernel", "jupyter", "nbmake"],
         # Another minor version of ruff may format the same code in another way.
-        "dev": ["pytest>=8", "ruff~=0.17.5", *NOTEBOOKS],
+        "dev": ["ipykernel", "nbmake", "pytest>=8", "ruff~=0.17.5"],
     },
 )

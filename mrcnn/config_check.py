@@ -3,7 +3,8 @@
 import difflib
 import numbers
 import warnings
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +31,7 @@ TYPO_RATIO = 0.9
 class Rule(NamedTuple):
     """What one value may be: a test, and the same in words for the message."""
 
-    accepts: object
+    accepts: Callable[[Any], bool]
     words: str
 
 

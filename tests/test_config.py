@@ -293,6 +293,7 @@ def test_a_value_out_of_range_is_refused_in_one_sentence(words, sentence):
         {"IMAGE_MIN_DIM": 800, "IMAGE_MAX_DIM": 512},
         {"STEPS_PER_EPOCH": np.int64(5), "LEARNING_RATE": np.float32(0.1)},
         {"GRADIENT_CLIP_NORM": None, "TRAIN_BN": None, "LOADER_WORKERS": 1},
+        {"VALIDATION_STEPS": 0, "MAX_LOAD_ERRORS": 0, "WEIGHT_DECAY": 0},
         {"MEAN_PIXEL": 0, "RPN_ANCHOR_RATIOS": np.array([1.0])},
         {"MASK_POOL_SIZE": 28, "MASK_SHAPE": (56, 56)},
         {"LOSS_WEIGHTS": {"rpn_bbox_loss": 0}},

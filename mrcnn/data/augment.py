@@ -59,12 +59,16 @@ def augment_sample(
     new_image = _restore_dtype(np.asarray(new_image), image.dtype)
     if new_image.shape[2:] != image.shape[2:] or new_image.shape[:2] != labels.shape[:2]:
         raise ValueError(
-            f"augmentation {_name(augmentation)} made an image of shape {new_image.shape} and masks "
-            f"of {labels.shape[:2]} from an image of {image.shape}; it must keep the channels, and "
-            "give image and masks one size."
+            f"augmentation {_name(augmentation)} made an image of shape {new_image.shape} and "
+            f"masks of {labels.shape[:2]} from an image of {image.shape}; it must keep the "
+            "channels, and give image and masks one size."
         )
-    bits = np.unpackbits(np.ascontiguousarray(labels), axis=-1, count=mask.shape[-1])
-    return new_image, bits.view(bool)
+    return new_image, _unpack(labels, mask.shape[-1])
+
+
+def draw_seed() -> int:
+    """A seed from `np.random`, so that `np.random.seed` in a script makes its run repeatable."""
+    return int(np.random.randint(2**31))  # noqa: NPY002
 
 
 def find_adapter(augmentation: Any) -> Callable:
@@ -102,7 +106,7 @@ def _apply_keras(augmentation, image, labels, rng):
 
     batches = [np.asarray(array, np.float32)[np.newaxis] for array in (image, labels)]
     if rng is None:
-        rng = np.random.default_rng(np.random.randint(2**31, size=4))
+        rng = np.random.default_rng(draw_seed())
     # Images of one size and instances of varying number come one by one: a GPU gains nothing.
     with _KERAS_STATE, keras.device("cpu:0"):
         for layer in _leaves(augmentation):
@@ -164,6 +168,12 @@ def _pack(mask):
     padded[..., :count] = mask
     # Flat, as packbits() takes many short rows far slower than one long one.
     return np.packbits(padded.reshape(-1)).reshape(height, width, -1)
+
+
+def _unpack(labels, count):
+    """Masks `[H, W, N]` bool from the bits of `_pack`."""
+    bits = np.unpackbits(labels.reshape(-1)).view(bool)
+    return bits.reshape(*labels.shape[:2], -1)[..., :count]
 
 
 def _restore_dtype(image, dtype):

@@ -135,7 +135,9 @@ class Dataset:
         except FileNotFoundError:
             raise FileNotFoundError(f"image {image_id}: there is no file {path}.") from None
         except Exception as error:
-            raise OSError(f"image {image_id}: {path} cannot be read as an image: {error}") from error
+            raise OSError(
+                f"image {image_id}: {path} cannot be read as an image: {error}"
+            ) from error
         try:
             return _to_rgb(_to_uint8(np.asarray(pixels)))
         except ValueError as error:

@@ -130,7 +130,7 @@ def build_detection_targets(
 
 
 def _sample_rois(rois, gt_boxes, config, rng):
-    """Indices `[T]` of the sampled RoIs, and for the positives at its front the instance of each."""
+    """Indices `[T]` of the sampled RoIs, and the instance of each of the positives at its front."""
     overlaps = compute_overlaps(rois, gt_boxes)
     best = overlaps.max(axis=1, initial=0)
     count = config.TRAIN_ROIS_PER_IMAGE

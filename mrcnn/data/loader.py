@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.data.augment import find_adapter
+from mrcnn.data.augment import draw_seed, find_adapter
 from mrcnn.data.dataset import describe_image
 from mrcnn.data.debug_targets import build_detection_targets, generate_random_rois
 from mrcnn.data.rpn_targets import build_rpn_targets, pyramid_anchors
@@ -120,7 +120,7 @@ class SampleLoader:
         self.augment, self.augmentation, self.shuffle = augment, augmentation, shuffle
         self.no_augmentation_sources = no_augmentation_sources or ()
         self.random_rois, self.detection_targets = random_rois, detection_targets
-        self.seed = int(np.random.randint(2**31)) if seed is None else seed
+        self.seed = draw_seed() if seed is None else seed
         self.errors = LoadErrors(dataset, config.MAX_LOAD_ERRORS)
         self.skipped = set()
         # Threads share these. One operation on a set or dict is atomic, so they need no lock.
@@ -153,6 +153,7 @@ class SampleLoader:
                 an epoch was usable.
             ValueError: if image sizes differ within batches.
         """
+        self.errors.reraise()
         image_id = self.image_id(number)
         rng = np.random.default_rng([self.seed, number // self.num_images, image_id])
         sample = None

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
-import time
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from mrcnn.data.feed import SampleFeed
 from mrcnn.data.loader import LoadErrors, SampleLoader
 from mrcnn.data.rpn_targets import pyramid_anchors
 from mrcnn.inputs import Input, model_inputs
 
 # Batches made ahead of the training step. More would only cost memory.
 _PREFETCH = 2
-
-# Seconds: how long no thread may have asked for a sample before Python ends, and how long to wait
-# for that.
-_EXIT_CALM, _EXIT_WAIT = 0.05, 10
 
 
 class TrainingData:
@@ -106,7 +99,7 @@ def make_dataset(
     )
     threads = num_parallel_calls or config.LOADER_WORKERS or _cores()
     specs = _sample_specs(config)
-    feed = _Feed(loader, specs)
+    feed = SampleFeed(loader, specs)
 
     def load(number):
         return tf.numpy_function(feed, [number], [tf.bool, *map(tf.as_dtype, feed.dtypes)])
@@ -144,86 +137,6 @@ def _sample_specs(config) -> list[Input]:
         fixed["input_gt_masks"] = (height, width, config.MAX_GT_INSTANCES)
     specs = model_inputs(config, "training")
     return [spec._replace(shape=fixed.get(spec.name, spec.shape)) for spec in specs]
-
-
-class _Feed:
-    """The Python end of a pipeline: its threads call this for sample after sample."""
-
-    # All feeds, to be closed when Python ends.
-    open_feeds = weakref.WeakSet()
-
-    def __init__(self, loader: SampleLoader, specs: list[Input]):
-        self._loader, self._specs = loader, specs
-        self._image_dtype = _transport_dtype(loader)
-        self.dtypes = [
-            self._image_dtype if spec.name == "input_image" else np.dtype(spec.dtype)
-            for spec in specs
-        ]
-        self._blank = self._arrays(
-            {spec.name: np.zeros([size or 0 for size in spec.shape]) for spec in specs}
-        )
-        self._closed, self._busy, self._last_call = False, set(), 0.0
-        if not self.open_feeds:
-            atexit.register(self.close_all)
-        self.open_feeds.add(self)
-
-    def __call__(self, number: int):
-        """`(usable, *arrays in the order of specs)` of a sample."""
-        thread = threading.get_ident()
-        self._busy.add(thread)
-        try:
-            # A closed feed pretends, so that the queues behind it run full and ask no more.
-            return (True, *self._blank) if self._closed else self._load(int(number))
-        finally:
-            self._last_call = time.monotonic()
-            self._busy.discard(thread)
-
-    def _load(self, number):
-        sample = self._loader.load(number)
-        if sample is None:
-            return False, *self._blank
-        dtype = sample["input_image"].dtype
-        if self._image_dtype == np.uint8 and dtype != np.uint8:
-            self._loader.errors.stop(
-                TypeError(
-                    f"load_image() gave {dtype} for image {self._loader.image_id(number)} and "
-                    "uint8 for the first image; it must give all images one type."
-                )
-            )
-        return True, *self._arrays(sample)
-
-    def _arrays(self, sample):
-        return [
-            np.asarray(sample[spec.name], dtype)
-            for spec, dtype in zip(self._specs, self.dtypes, strict=True)
-        ]
-
-    @classmethod
-    def close_all(cls) -> None:
-        """Let the threads of all pipelines come to rest, at the end of Python.
-
-        A thread of TensorFlow that wants to enter Python after that hangs, and TensorFlow waits
-        for it: the process would never end.
-        """
-        deadline = time.monotonic() + _EXIT_WAIT
-        for feed in list(cls.open_feeds):
-            feed._closed, feed._last_call = True, time.monotonic()
-            while feed._busy or time.monotonic() - feed._last_call < _EXIT_CALM:
-                if time.monotonic() > deadline:
-                    return
-                time.sleep(0.01)
-
-
-def _transport_dtype(loader):
-    """uint8, a quarter of the bytes to copy, where the dataset's images are; else float32."""
-    for image_id in loader.dataset.image_ids[: loader.config.MAX_LOAD_ERRORS + 1]:
-        try:
-            image = loader.dataset.load_image(image_id)
-        # The account of unreadable images is kept where samples are made.
-        except Exception:
-            continue
-        return np.dtype(np.uint8 if image.dtype == np.uint8 else np.float32)
-    return np.dtype(np.uint8)
 
 
 def _with_shapes(specs, sample):

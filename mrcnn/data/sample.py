@@ -61,7 +61,7 @@ def load_image_gt(
         warnings.warn("augment is deprecated; use augmentation.", FutureWarning, stacklevel=2)
         if random.randint(0, 1) if rng is None else rng.integers(2):
             image, mask = image[:, ::-1], mask[:, ::-1]
-    if augmentation is not None:
+    if augmentation:
         shape = image.shape
         image, mask = augment_sample(image, mask, augmentation, rng)
         if image.shape != shape:

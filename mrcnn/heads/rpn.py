@@ -79,7 +79,7 @@ class RPN:
             "rpn_class_loss_graph", weights.get("rpn_class_loss", 1.0), name="rpn_class_loss"
         )
         bbox_loss = LossLayer(
-            "rpn_bbox_loss_graph", weights.get("rpn_bbox_loss", 1.0), name="rpn_bbox_loss"
+            "rpn_bbox_loss", weights.get("rpn_bbox_loss", 1.0), name="rpn_bbox_loss"
         )
         return [class_loss(rpn_match, logits), bbox_loss(rpn_bbox, rpn_match, deltas)]
 
@@ -102,7 +102,7 @@ def rpn_class_loss_graph(rpn_match, rpn_class_logits):
 
 
 @LossLayer.register
-def rpn_bbox_loss_graph(target_bbox, rpn_match, rpn_bbox):
+def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
     """Smooth L1 over the positive anchors.
 
     Arguments:
@@ -119,3 +119,8 @@ def rpn_bbox_loss_graph(target_bbox, rpn_match, rpn_bbox):
     targets = tf.boolean_mask(target_bbox, tf.sequence_mask(counts, tf.shape(target_bbox)[1]))
     losses = smooth_l1_loss(targets, tf.boolean_mask(rpn_bbox, positive))
     return masked_mean(losses, tf.ones_like(losses))
+
+
+def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox):
+    """`rpn_bbox_loss` under its historical name; `config` is not used."""
+    return rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox)

@@ -35,14 +35,14 @@ class BatchNorm(keras.layers.BatchNormalization):
         """Name the convolution whose output this layer will normalize."""
         self._conv = weakref.ref(conv)
 
-    def __call__(self, inputs, conv_input=None, training=None):
+    def __call__(self, inputs, training=None, conv_input=None):
         if training is not None and isinstance(inputs, keras.KerasTensor):
             # Keras passes its own `training` to every layer when a functional model runs, so what
             # was said when the graph was built has to be kept here.
             self.train_bn = training
-        return super().__call__(inputs, conv_input=conv_input, training=training)
+        return super().__call__(inputs, training=training, conv_input=conv_input)
 
-    def call(self, inputs, conv_input=None, training=None):
+    def call(self, inputs, training=None, conv_input=None):
         if self.train_bn is not None:
             training = self.train_bn
         if training:
@@ -63,7 +63,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     def build(self, inputs_shape, conv_input_shape=None):
         super().build(inputs_shape)
 
-    def compute_output_spec(self, inputs, conv_input=None, training=None):
+    def compute_output_spec(self, inputs, training=None, conv_input=None):
         return keras.KerasTensor(inputs.shape, self.compute_dtype)
 
     def get_config(self):

@@ -37,8 +37,9 @@ def restore_rois(values, keep):
     """The inverse of `SelectRoIs`: `[1, num_kept, ...]` -> `[batch, num_rois, ...]`, else zeros."""
     indices = tf.where(_at_least_one(keep))
     shape = tf.concat([tf.shape(keep), tf.shape(values)[2:]], axis=0)
+    static_shape = keep.shape.concatenate(values.shape[2:])
     real = tf.cast(tf.gather_nd(keep, indices), values.dtype)
     values = values[0] * tf.reshape(real, [-1] + [1] * (len(values.shape) - 2))
     restored = tf.scatter_nd(indices, values, tf.cast(shape, tf.int64))
-    restored.set_shape(keep.shape.concatenate(values.shape[2:]))
+    restored.set_shape(static_shape)
     return restored

@@ -78,9 +78,10 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1):
             names no layer, or if no layer of the file is one of the model.
     """
     report = LoadReport(os.fspath(path))
-    weights = {name: pairs for name, pairs in read(path).items() if pairs}
+    weights = read(path)
+    exclude = _checked_exclude(exclude, {*weights, *(layer.name for layer in model.layers)})
+    weights = {name: pairs for name, pairs in weights.items() if pairs}
     layers = {layer.name: layer for layer in model.layers if layer.weights}
-    exclude = _checked_exclude(exclude, layers, weights)
     assignments = []
     for name, layer in layers.items():
         if name in exclude:
@@ -114,9 +115,9 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1):
     return report
 
 
-def _checked_exclude(exclude, layers, weights):
+def _checked_exclude(exclude, known):
     exclude = [exclude] if isinstance(exclude, str) else list(exclude or [])
-    unknown = [name for name in exclude if name not in layers and name not in weights]
+    unknown = [name for name in exclude if name not in known]
     if unknown:
         raise ValueError(
             f'exclude names "{unknown[0]}", which is a layer neither of the model nor of the file. '

@@ -1,0 +1,113 @@
+"""The Python end of a tf.data pipeline: what its threads call for sample after sample."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import threading
+import time
+import weakref
+
+import numpy as np
+
+from mrcnn.data.loader import SampleLoader
+from mrcnn.inputs import Input
+
+# Seconds: how long no thread may have asked for a sample before Python ends, and how long to wait
+# for that at most.
+_EXIT_CALM, _EXIT_WAIT = 0.2, 10
+
+_open_feeds = weakref.WeakSet()
+
+
+class SampleFeed:
+    """A function from sample number to `(usable, *arrays)`, for `tf.numpy_function`.
+
+    Arguments:
+        loader: makes the samples.
+        specs: names, shapes and types of the arrays, in order. Images keep the type uint8, a
+            quarter of the bytes to copy, where the dataset gives it to the first of them.
+
+    Attributes:
+        dtypes: NumPy types of the arrays.
+    """
+
+    def __init__(self, loader: SampleLoader, specs: list[Input]):
+        self._loader, self._specs = loader, specs
+        self._image_dtype = np.dtype(_image_dtype(loader))
+        self.dtypes = [
+            self._image_dtype if spec.name == "input_image" else np.dtype(spec.dtype)
+            for spec in specs
+        ]
+        blank = {spec.name: np.zeros([size or 0 for size in spec.shape]) for spec in specs}
+        self._blank = self._arrays(blank)
+        self._closed, self._busy, self._last_call = False, set(), 0.0
+        _open_feeds.add(self)
+        _register_close_all()
+
+    def __call__(self, number: int) -> tuple:
+        """A sample, or False and blanks for an image that gives none."""
+        thread = threading.get_ident()
+        self._busy.add(thread)
+        try:
+            # A closed feed pretends, so that the queues behind it run full and ask no more.
+            return (True, *self._blank) if self._closed else self._load(int(number))
+        finally:
+            self._last_call = time.monotonic()
+            self._busy.discard(thread)
+
+    def _load(self, number):
+        sample = self._loader.load(number)
+        if sample is None:
+            return False, *self._blank
+        dtype = sample["input_image"].dtype
+        if self._image_dtype == np.uint8 and dtype != np.uint8:
+            self._loader.errors.stop(
+                TypeError(
+                    f"load_image() gave uint8 for the first image and {dtype} for image "
+                    f"{self._loader.image_id(number)}; it must give all images one type."
+                )
+            )
+        return True, *self._arrays(sample)
+
+    def _arrays(self, sample):
+        return [
+            np.asarray(sample[spec.name], dtype)
+            for spec, dtype in zip(self._specs, self.dtypes, strict=True)
+        ]
+
+    def close(self, deadline: float) -> None:
+        """Make no more samples, and wait until no thread asks for any, or for the deadline."""
+        self._closed, self._last_call = True, time.monotonic()
+        while self._busy or time.monotonic() < self._last_call + _EXIT_CALM:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.01)
+
+
+def _image_dtype(loader):
+    """The type of the first readable image, or float32 where that is not uint8."""
+    for image_id in loader.dataset.image_ids[: loader.config.MAX_LOAD_ERRORS + 1]:
+        try:
+            image = loader.dataset.load_image(image_id)
+        # The account of unreadable images is kept where samples are made.
+        except Exception:
+            continue
+        return np.uint8 if image.dtype == np.uint8 else np.float32
+    return np.uint8
+
+
+@functools.cache
+def _register_close_all():
+    """Have all feeds closed before Python ends.
+
+    A thread of TensorFlow that wants to enter Python after its end hangs, TensorFlow waits for the
+    thread, and the process never ends.
+    """
+    atexit.register(_close_all)
+
+
+def _close_all():
+    deadline = time.monotonic() + _EXIT_WAIT
+    for feed in list(_open_feeds):
+        feed.close(deadline)

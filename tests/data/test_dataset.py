@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+import skimage.io
+from PIL import Image
+
+from mrcnn.data.dataset import Dataset, describe_image
+
+
+@pytest.fixture
+def two_sources():
+    dataset = Dataset()
+    dataset.add_class("zoo", 7, "cat, feline")
+    dataset.add_class("road", 7, "car")
+    dataset.add_class("zoo", 9, "dog")
+    dataset.add_class("zoo", 7, "another name")
+    dataset.add_image("road", "a", "a.png", lanes=2)
+    dataset.add_image("zoo", 5, "b.png")
+    dataset.prepare()
+    return dataset
+
+
+def file_dataset(path):
+    dataset = Dataset()
+    dataset.add_image("files", "x", str(path))
+    dataset.prepare()
+    return dataset
+
+
+def test_classes_are_numbered_in_order_and_added_once(two_sources):
+    assert two_sources.num_classes == 4
+    assert two_sources.class_ids.tolist() == [0, 1, 2, 3]
+    assert two_sources.class_names == ["BG", "cat", "car", "dog"]
+    assert two_sources.class_info[0] == {"source": "", "id": 0, "name": "BG"}
+    assert two_sources.sources == ["", "zoo", "road"]
+    assert two_sources.source_class_ids == {"": [0], "zoo": [0, 1, 3], "road": [0, 2]}
+
+
+def test_source_ids_map_to_ours_and_back(two_sources):
+    assert two_sources.map_source_class_id("zoo.9") == 3
+    assert two_sources.map_source_class_id("road.7") == 2
+    assert two_sources.class_from_source_map == {".0": 0, "zoo.7": 1, "road.7": 2, "zoo.9": 3}
+    assert two_sources.image_from_source_map == {"road.a": 0, "zoo.5": 1}
+    assert two_sources.get_source_class_id(3, "zoo") == 9
+
+
+def test_images_keep_what_they_were_added_with(two_sources):
+    assert two_sources.num_images == 2
+    assert two_sources.image_ids.tolist() == [0, 1]
+    info = {"id": "a", "source": "road", "path": "a.png", "lanes": 2}
+    assert two_sources.image_info[0] == info
+    assert two_sources.source_image_link(1) == "b.png"
+    assert two_sources.image_reference(1) == ""
+
+
+def test_prepare_again_counts_what_was_added_since(two_sources):
+    two_sources.add_class("road", 8, "bus")
+    two_sources.add_image("road", "c", "c.png")
+    two_sources.prepare()
+    assert two_sources.class_names[4] == "bus"
+    assert two_sources.source_class_ids["road"] == [0, 2, 4]
+    assert two_sources.image_ids.tolist() == [0, 1, 2]
+
+
+def test_nothing_is_numbered_before_prepare():
+    dataset = Dataset()
+    dataset.add_image("zoo", 1, "a.png")
+    assert len(dataset.image_ids) == 0
+
+
+def test_mistakes_get_a_sentence(two_sources):
+    with pytest.raises(ValueError, match=r"'a\.b'; the name of a source must not contain a dot"):
+        two_sources.add_class("a.b", 1, "x")
+    with pytest.raises(KeyError, match=r"'zoo\.8' was never added; there are .*zoo\.7"):
+        two_sources.map_source_class_id("zoo.8")
+    with pytest.raises(ValueError, match=r"class 2 \(car\) is from source 'road', not from 'zoo'"):
+        two_sources.get_source_class_id(2, "zoo")
+
+
+GRAY = np.array([[0, 50, 255], [10, 20, 30]], np.uint8)
+RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("stored", "name", "expected"),
+    [
+        (RGB, "rgb.png", RGB),
+        (GRAY, "gray.png", np.stack([GRAY] * 3, axis=-1)),
+        (np.dstack([RGB, GRAY]), "rgba.png", RGB),
+        (np.dstack([GRAY, GRAY[::-1]]), "gray_alpha.png", np.stack([GRAY] * 3, axis=-1)),
+        # 257 * k is the 16-bit value of the 8-bit level k; 32768 / 257 = 127.502.
+        (
+            np.array([[0, 257, 128], [129, 32768, 65535]], np.uint16),
+            "gray16.png",
+            np.array([[0, 1, 0], [1, 128, 255]], np.uint8)[..., np.newaxis] * [1, 1, 1],
+        ),
+        (RGB.astype(np.uint16) * 257, "rgb16.tiff", RGB),
+        # 0.5 * 255 = 127.5, rounded half to even.
+        (
+            np.array([[0, 0.5], [1, 0.2]], np.float32),
+            "float.tiff",
+            np.array([[0, 128], [255, 51]], np.uint8)[..., np.newaxis] * [1, 1, 1],
+        ),
+        (np.dstack([RGB, RGB]), "six_channels.tiff", np.dstack([RGB, RGB])),
+    ],
+)
+def test_files_of_all_kinds_become_uint8_rgb(tmp_path, stored, name, expected):
+    skimage.io.imsave(tmp_path / name, stored, check_contrast=False)
+    image = file_dataset(tmp_path / name).load_image(0)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "I;16"])
+def test_modes_of_png(tmp_path, mode):
+    level = np.array([[0, 255, 0]], np.uint8)
+    picture = Image.fromarray(level)
+    if mode == "I;16":
+        picture = Image.fromarray(level.astype(np.uint16) * 257)
+    else:
+        picture = picture.convert(mode)
+    picture.save(tmp_path / "image.png")
+    image = file_dataset(tmp_path / "image.png").load_image(0)
+    np.testing.assert_array_equal(image, np.stack([level] * 3, axis=-1))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="image 0: there is no file .*gone.png"):
+        file_dataset(tmp_path / "gone.png").load_image(0)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_damaged_file(tmp_path, rng, suffix):
+    path = tmp_path / f"broken.{suffix}"
+    skimage.io.imsave(path, rng.integers(0, 255, (64, 64, 3), np.uint8), check_contrast=False)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(OSError, match=f"image 0: .*broken.{suffix} cannot be read as an image"):
+        file_dataset(path).load_image(0)
+
+
+def test_values_of_an_unknown_scale(tmp_path):
+    Image.fromarray(np.full((4, 4), 7, np.float32)).save(tmp_path / "f.tiff")
+    with pytest.raises(ValueError, match=r"image 0: .*f\.tiff holds float32 values from 7.0 to 7"):
+        file_dataset(tmp_path / "f.tiff").load_image(0)
+
+
+def test_many_pages_are_no_image(tmp_path):
+    pages = np.zeros((2, 4, 5, 3), np.uint8)
+    skimage.io.imsave(tmp_path / "pages.tiff", pages, check_contrast=False)
+    with pytest.raises(ValueError, match=r"image 0: .*pages\.tiff has the shape \(2, 4, 5, 3\)"):
+        file_dataset(tmp_path / "pages.tiff").load_image(0)
+
+
+def test_image_without_path():
+    with pytest.raises(ValueError, match=r"image 0 has no path; .* override load_image\(\)"):
+        dataset = Dataset()
+        dataset.add_image("made", 0, None)
+        dataset.load_image(0)
+
+
+def test_default_load_mask_finds_nothing_and_says_so():
+    class Balloons(Dataset):
+        pass
+
+    with pytest.warns(UserWarning, match=r"Balloons does not override load_mask\(\)"):
+        masks, class_ids = Balloons().load_mask(0)
+    assert masks.shape == (0, 0, 0)
+    assert class_ids.shape == (0,) and class_ids.dtype == np.int32
+
+
+def test_describe_image_takes_the_best_name(two_sources):
+    assert describe_image(two_sources, 1) == "image 1 (b.png)"
+    two_sources.image_info[1]["path"] = None
+    assert describe_image(two_sources, 1) == "image 1 (zoo.5)"
+    two_sources.image_reference = lambda image_id: f"example.org/{image_id}"
+    assert describe_image(two_sources, 1) == "image 1 (example.org/1)"
+    assert describe_image(two_sources, 99) == "image 99 (unknown to the dataset)"
