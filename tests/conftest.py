@@ -2,7 +2,7 @@
 
 import os
 
-# Read by TensorFlow when it is first imported: the tests measure numbers, not the machine.
+# Before TensorFlow is imported: its notes about the machine are no output of a test.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Backbones: from an image to feature maps C2 to C5 at strides 4, 8, 16 and 32."""
 
+import inspect
+
 from mrcnn.backbones.resnet import BLOCKS, resnet_graph
 
 
@@ -7,8 +9,9 @@ def build_backbone(backbone, image, train_bn):
     """Apply a backbone to an image.
 
     Arguments:
-        backbone: a word of `BLOCKS`, or a function of the image tensor that returns
-            `[C1, C2, C3, C4, C5]`; C1 is not used.
+        backbone: a word of `BLOCKS`, or a function that returns `[C1, C2, C3, C4, C5]` for
+            `(image, stage5=True, train_bn=...)`, as in the original, or for the image alone. C1 is
+            not used.
         image: KerasTensor `[batch, height, width, channels]`, molded.
         train_bn: the `TRAIN_BN` rule of the built-in backbones, see `BatchNorm`.
 
@@ -19,7 +22,7 @@ def build_backbone(backbone, image, train_bn):
         ValueError: if the word is unknown, or the function returns something else.
     """
     if callable(backbone):
-        stages = backbone(image)
+        stages = backbone(image, **_accepted(backbone, stage5=True, train_bn=train_bn))
         if not isinstance(stages, (list, tuple)) or len(stages) != 5:
             raise ValueError(
                 f"The BACKBONE function {getattr(backbone, '__name__', backbone)} has to return a "
@@ -33,3 +36,11 @@ def build_backbone(backbone, image, train_bn):
             f'BACKBONE is "{backbone}"; accepted are {", ".join(BLOCKS)}, or a function.'
         )
     return dict(zip(("C2", "C3", "C4", "C5"), stages[1:], strict=True))
+
+
+def _accepted(function, **arguments):
+    """The keyword arguments that a function takes."""
+    parameters = inspect.signature(function).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return arguments
+    return {name: value for name, value in arguments.items() if name in parameters}

@@ -124,7 +124,7 @@ class SampleLoader:
         self.errors = LoadErrors(dataset, config.MAX_LOAD_ERRORS)
         self.skipped = set()
         # Threads share these. One operation on a set or dict is atomic, so they need no lock.
-        self._first_pass = {"seen": set(), "used": set()}
+        self._seen, self._used, self._first_pass_ended = set(), set(), False
         self._orders, self._common = {}, {}
 
     def image_id(self, number: int) -> int:
@@ -247,17 +247,17 @@ class SampleLoader:
 
     def _count_first_pass(self, image_id, usable):
         """At the end of the first epoch: log the skipped images, stop if there is nothing else."""
-        seen, used = self._first_pass["seen"], self._first_pass["used"]
         if usable:
-            used.add(image_id)
-        seen.add(image_id)
-        if len(seen) < self.num_images:
+            self._used.add(image_id)
+        self._seen.add(image_id)
+        if self._first_pass_ended or len(self._seen) < self.num_images:
             return
+        self._first_pass_ended = True
         empty = f"{len(self.skipped)} of {self.num_images} images have no instances"
-        if used and self.skipped:
+        if self._used and self.skipped:
             example = describe_image(self.dataset, min(self.skipped))
             _log.warning("%s and are skipped, for example %s.", empty, example)
-        if not used:
+        if not self._used:
             failed = "".join(f"\n  {message}" for message in self.errors.messages.values())
             self.errors.stop(
                 RuntimeError(

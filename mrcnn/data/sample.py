@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 import warnings
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ from mrcnn.data.augment import augment_sample
 from mrcnn.data.dataset import describe_image
 from mrcnn.ops.images import compose_image_meta, resize_image
 from mrcnn.ops.masks import extract_bboxes, minimize_mask, resize_mask
+
+# Worker threads share the state of Python's `random`.
+_PYTHON_RANDOM = threading.Lock()
 
 
 def load_image_gt(
@@ -97,21 +102,34 @@ def active_class_ids(dataset: Any, image_id: int) -> np.ndarray:
 
 def _resize(image, mask, config, rng):
     """Image, masks, window and scale after the resizing that the configuration asks for."""
-    mode, place = config.IMAGE_RESIZE_MODE, {}
-    if mode == "crop" and rng is not None:
-        place["rng"] = random.Random(int(rng.integers(2**63)))
-    image, window, scale, padding, crop = resize_image(
-        image,
-        min_dim=config.IMAGE_MIN_DIM,
-        max_dim=config.IMAGE_MAX_DIM,
-        min_scale=config.IMAGE_MIN_SCALE,
-        mode=mode,
-        **place,
-    )
+    mode = config.IMAGE_RESIZE_MODE
+    with _python_random(rng if mode == "crop" else None):
+        image, window, scale, padding, crop = resize_image(
+            image,
+            min_dim=config.IMAGE_MIN_DIM,
+            max_dim=config.IMAGE_MAX_DIM,
+            min_scale=config.IMAGE_MIN_SCALE,
+            mode=mode,
+        )
     # An image of the right size leaves nothing to do, not even a copy.
     if scale != 1 or crop is not None or np.any(padding):
         mask = resize_mask(mask, scale, padding, crop)
     return image, mask, window, scale
+
+
+@contextmanager
+def _python_random(rng):
+    """Let `rng`, if there is one, decide what Python's `random` gives, which places crops."""
+    if rng is None:
+        yield
+        return
+    with _PYTHON_RANDOM:
+        state = random.getstate()
+        random.seed(int(rng.integers(2**63)))
+        try:
+            yield
+        finally:
+            random.setstate(state)
 
 
 def check_classes(dataset: Any, config: Any) -> None:

@@ -1,5 +1,7 @@
 """What `MaskRCNN.train` does."""
 
+import warnings
+
 import keras
 
 from mrcnn.data.dataset import describe_image
@@ -33,6 +35,12 @@ def train(
 ):
     """Train a `MaskRCNN`; arguments as there."""
     config = model.config
+    if config.GPU_COUNT > 1:
+        warnings.warn(
+            f"GPU_COUNT is {config.GPU_COUNT}; this version trains on one device, with batches of "
+            f"{config.BATCH_SIZE} images.",
+            stacklevel=3,
+        )
     train_data = make_dataset(
         train_dataset,
         config,

@@ -51,9 +51,7 @@ def test_instances_without_pixels_are_dropped(array_dataset, rectangles, tiny_co
     image, masks, _ = rectangles([(1, 1, 9, 9), (3, 3, 3, 3), (20, 20, 30, 30)], [1, 1, 1])
     dataset = one_image(array_dataset, image, masks, [1, 2, 3])
     for use_mini_mask in (False, True):
-        _, _, ids, boxes, mask = load_image_gt(
-            dataset, tiny_config, 0, use_mini_mask=use_mini_mask
-        )
+        _, _, ids, boxes, mask = load_image_gt(dataset, tiny_config, 0, use_mini_mask=use_mini_mask)
         assert ids.tolist() == [1, 3]
         assert boxes.tolist() == [[1, 1, 9, 9], [20, 20, 30, 30]]
         assert mask.shape[-1] == 2 and mask.all(axis=(0, 1)).tolist() == [use_mini_mask] * 2
