@@ -65,9 +65,9 @@ def build_graph(config, mode):
     )
 
     # === Graph ===
-    x = SimpleNamespace(**{
-        i.name: keras.Input(i.shape, dtype=i.dtype, name=i.name) for i in model_inputs(c, mode)
-    })
+    x = SimpleNamespace(
+        **{i.name: keras.Input(i.shape, dtype=i.dtype, name=i.name) for i in model_inputs(c, mode)}
+    )
     inputs = list(vars(x).values())
     image, meta = x.input_image, x.input_image_meta
     pyramid = fpn(build_backbone(c.BACKBONE, image, c.TRAIN_BN), c.TOP_DOWN_PYRAMID_SIZE)

@@ -241,7 +241,7 @@ class MaskRCNN:
             A `keras.callbacks.History`, with the losses by epoch in its `history`.
 
         Raises:
-            RuntimeError: in inference mode, or if more images than `MAX_LOAD_ERRORS` are unreadable.
+            RuntimeError: in inference mode, or if more than `MAX_LOAD_ERRORS` images are unreadable.
             ValueError: if data set and Config do not fit.
             FloatingPointError: if a loss becomes NaN; names it and the images of the batch.
         """
@@ -296,22 +296,10 @@ class MaskRCNN:
         Returns:
             As `detect`, in pixels of the molded images.
         """
-        detector = self._inference_detector("detect_molded")
-        molded_images, image_metas = np.asarray(molded_images), np.asarray(image_metas)
-        if len(molded_images) != len(image_metas):
-            raise ValueError(
-                f"detect_molded got {len(molded_images)} images and {len(image_metas)} image_metas."
-            )
         if verbose:
             log("molded_images", molded_images)
-        size, results = self.config.BATCH_SIZE, []
-        for start in range(0, len(molded_images), size):
-            batch = molded_images[start : start + size]
-            shape = batch.shape[1:]
-            whole = (0, 0, *shape[:2])
-            for found, masks in zip(*detector(batch, image_metas[start : start + size]), strict=True):
-                results.append(detection.as_result(*mold.unmold(found, masks, shape, shape, whole)))
-        return results
+        detector = self._inference_detector("detect_molded")
+        return detection.detect_molded(detector, molded_images, image_metas, self.config.BATCH_SIZE)
 
     def _inference_detector(self, method):
         if self.mode != "inference":
@@ -339,8 +327,8 @@ class MaskRCNN:
         shapes = sorted({row[0].shape for row in molded})
         if len(shapes) != 1:
             raise ValueError(
-                f"mold_inputs got {len(images)} images of {len(shapes)} molded shapes {shapes}; one "
-                "batch has one shape. detect() takes images of any sizes."
+                f"mold_inputs got {len(images)} images of {len(shapes)} molded shapes {shapes}; "
+                "one batch has one shape. detect() takes images of any sizes."
             )
         return tuple(np.stack(column) for column in zip(*molded, strict=True))
 
@@ -363,7 +351,7 @@ class MaskRCNN:
         return mold.unmold(detections, masks, original_image_shape, image_shape, window)
 
     def get_anchors(self, image_shape):
-        """Anchors of a molded image shape, `[num_anchors, 4]` float32, normalized; kept for reuse."""
+        """Anchors of a molded image shape: `[num_anchors, 4]` float32, normalized."""
         shape = tuple(int(side) for side in image_shape[:2])
         if shape not in self._anchor_cache:
             self._anchor_cache[shape] = mold.normalized_anchors(self.config, shape)
@@ -376,7 +364,7 @@ class MaskRCNN:
         """A tensor of the graph by its historical name, for `run_graph`.
 
         Arguments:
-            tensor, checked: accepted for old notebooks; Keras 3 keeps no path from tensor to tensor.
+            tensor, checked: for old notebooks; Keras 3 keeps no path from tensor to tensor.
             name: "ROI/refined_anchors:0" and its like, or the name of a layer.
 
         Raises:

@@ -35,9 +35,7 @@ def _bottleneck(x, kernel_size, filters, stage, block, strides, project, use_bia
     return layers.Activation("relu", name=f"res{stage}{block}_out")(y)
 
 
-def identity_block(
-    input_tensor, kernel_size, filters, stage, block, use_bias=True, train_bn=True
-):
+def identity_block(input_tensor, kernel_size, filters, stage, block, use_bias=True, train_bn=True):
     """A bottleneck whose shortcut is the input itself.
 
     Arguments:
@@ -96,9 +94,7 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True):
     for stage, blocks in enumerate(BLOCKS[architecture][: 4 if stage5 else 3], start=2):
         width = 64 * 2 ** (stage - 2)
         filters = [width, width, 4 * width]
-        x = conv_block(
-            x, 3, filters, stage, "a", strides=1 if stage == 2 else 2, train_bn=train_bn
-        )
+        x = conv_block(x, 3, filters, stage, "a", strides=1 if stage == 2 else 2, train_bn=train_bn)
         for number in range(1, blocks):
             letter = chr(ord("a") + number)
             x = identity_block(x, 3, filters, stage, letter, train_bn=train_bn)

@@ -42,7 +42,9 @@ class BoxHead:
         """The two losses as nodes of the graph: "mrcnn_class_loss" and "mrcnn_bbox_loss"."""
         weights = self.loss_weights
         class_loss = LossLayer(
-            "mrcnn_class_loss_of_meta", weights.get("mrcnn_class_loss", 1.0), name="mrcnn_class_loss"
+            "mrcnn_class_loss_of_meta",
+            weights.get("mrcnn_class_loss", 1.0),
+            name="mrcnn_class_loss",
         )
         bbox_loss = LossLayer(
             "mrcnn_bbox_loss_graph", weights.get("mrcnn_bbox_loss", 1.0), name="mrcnn_bbox_loss"

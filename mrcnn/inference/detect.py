@@ -84,6 +84,22 @@ def _detect_batch(detector, group, images, results):
         )
 
 
+def detect_molded(detector, molded_images, metas, batch_size):
+    """Detect in molded images; see `MaskRCNN.detect_molded`."""
+    molded_images, metas = np.asarray(molded_images), np.asarray(metas)
+    if len(molded_images) != len(metas):
+        raise ValueError(
+            f"detect_molded got {len(molded_images)} images and {len(metas)} image_metas."
+        )
+    results = []
+    for start in range(0, len(molded_images), batch_size):
+        batch = slice(start, start + batch_size)
+        shape = molded_images.shape[1:]
+        for found in zip(*detector(molded_images[batch], metas[batch]), strict=True):
+            results.append(as_result(*unmold(*found, shape, shape, (0, 0, *shape[:2]))))
+    return results
+
+
 def as_result(boxes, class_ids, scores, masks):
     """The dict that `detect` returns for an image."""
     return {"rois": boxes, "class_ids": class_ids, "scores": scores, "masks": masks}

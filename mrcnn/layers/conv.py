@@ -136,9 +136,7 @@ def _sparse_gradients(x, kernel, dy, active):
     flat_kernel = tf.reshape(kernel, [-1, filters])
     dk = tf.reshape(tf.matmul(patches, dy, transpose_a=True), tf.shape(kernel))
     d_patches = tf.reshape(tf.matmul(dy, flat_kernel, transpose_b=True), [-1, channels])
-    dx = tf.math.unsorted_segment_sum(
-        tf.cast(d_patches, tf.float32), where, batch * height * width
-    )
+    dx = tf.math.unsorted_segment_sum(tf.cast(d_patches, tf.float32), where, batch * height * width)
     dx = tf.reshape(dx, [batch, height, width, channels])
     dx = dx[:, top : top + shape[1], left : left + shape[2]]
     return tf.cast(dx, x.dtype), dk

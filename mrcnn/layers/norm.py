@@ -18,9 +18,9 @@ class BatchNorm(keras.layers.BatchNormalization):
         True: always batch statistics.
 
     A frozen layer is affine, so it can be computed inside the convolution before it:
-    `fold_into(conv)`, a `layers.conv.Conv2D`, and its input as `conv_input` let the layer scale the kernel, which
-    has a few thousand numbers, instead of the activations, which have millions. Results differ by
-    rounding only, and so do gradients.
+    `fold_into(conv)`, a `layers.conv.Conv2D`, and its input as `conv_input` let the layer scale
+    the kernel, which has thousands of numbers, instead of the activations, which have millions.
+    Results differ by rounding only, and so do gradients.
 
     Shapes: `[..., channels]` -> the same.
     """

@@ -47,10 +47,10 @@ def crop_and_resize(features, boxes, box_indices, crop_size):
 
 
 def _gradient_in_order(dy, boxes, box_indices, shape):
-    """What each cell of features of some `shape` gets back from the bilinear samples that touched it.
+    """What each cell of features of a shape gets back from the bilinear samples of it.
 
-    Every sample mixes four cells, so the crops are a sparse matrix times the cells, and the gradient
-    is its transpose times `dy`.
+    Every sample mixes four cells, so the crops are a sparse matrix times the cells, and the
+    gradient is its transpose times `dy`.
     """
     height, width, channels = shape[1], shape[2], dy.shape[-1]
     rows, row_weights = _taps(boxes[:, 0], boxes[:, 2], tf.shape(dy)[1], height)
@@ -73,7 +73,7 @@ def _gradient_in_order(dy, boxes, box_indices, shape):
 
 
 def _taps(start, end, num_samples, size):
-    """The two cells along one axis that each sample mixes: two int32 and two weights `[n, samples]`.
+    """The two cells along one axis that each sample mixes, and their weights, `[n, samples]` each.
 
     Samples lie at `start + i * (end - start) / (samples - 1)`, in the middle where there is one.
     """
@@ -166,8 +166,8 @@ def roi_align(features, boxes, box_indices, crop_size):
         crop_size: two integers.
 
     Returns:
-        `[n, *crop_size, channels]` float32. The outermost cells are repeated once beyond the border;
-        samples farther out are 0.
+        `[n, *crop_size, channels]` float32. The outermost cells are repeated once beyond the
+        border; samples farther out are 0.
     """
     # With one more cell all around, samples up to half a cell outside find the border's value.
     padded = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")

@@ -65,7 +65,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         self.max_positives = max(1, int(self.rois_per_image * self.positive_ratio))
 
     def steps(self, proposals, gt_class_ids, gt_boxes, gt_masks):
-        """Every intermediate result in order, for inspection; the last four are what `call` returns.
+        """Every intermediate result in order, for inspection; `call` returns the last four.
 
         `overlaps` `[batch, num_proposals, max_instances]` are -1 for padding and crowds;
         `positive` and `negative` bool `[batch, num_proposals]` are the candidates; `chosen` int32
@@ -117,9 +117,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         positives = tf.math.top_k(
             tf.where(positive, noise, -1.0), tf.minimum(self.max_positives, count)
         ).indices
-        negatives = tf.math.top_k(
-            tf.where(negative, noise, -1.0), tf.minimum(slots, count)
-        ).indices
+        negatives = tf.math.top_k(tf.where(negative, noise, -1.0), tf.minimum(slots, count)).indices
         num_positive = _count(positive, self.max_positives)
         wanted = tf.cast(num_positive, tf.float32) * (1.0 / self.positive_ratio)
         num_negative = tf.minimum(
@@ -143,7 +141,9 @@ class DetectionTargetLayer(keras.layers.Layer):
         if self.mini_masks:
             # A mini-mask covers its instance's box: express the RoI in units of that box.
             corner, size = boxes[..., :2], boxes[..., 2:] - boxes[..., :2]
-            rois = tf.math.divide_no_nan(rois - tf.tile(corner, [1, 1, 2]), tf.tile(size, [1, 1, 2]))
+            rois = tf.math.divide_no_nan(
+                rois - tf.tile(corner, [1, 1, 2]), tf.tile(size, [1, 1, 2])
+            )
         shape = tf.shape(gt_masks)
         # Integers, because whole-image masks of a hundred instances are large.
         masks = tf.cast(tf.transpose(gt_masks, [0, 3, 1, 2]), tf.uint8)

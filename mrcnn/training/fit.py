@@ -8,7 +8,7 @@ from mrcnn.data.dataset import describe_image
 from mrcnn.data.pipeline import make_dataset
 from mrcnn.training.callbacks import Checkpoint, Remember
 from mrcnn.training.loop import run_epochs
-from mrcnn.training.selection import SELECTIONS, set_trainable
+from mrcnn.training.selection import SELECTIONS
 from mrcnn.training.step import Steps
 
 
@@ -53,7 +53,7 @@ def train(
         val_data = make_dataset(val_dataset, config, shuffle=False, seed=0)
     if model.epoch >= epochs:
         print(
-            f"Nothing to train: {model.epoch} epochs are finished and epochs={epochs} is the total. "
+            f"Nothing to train: {model.epoch} epochs are finished and {epochs} is the total. "
             "Ask for more to go on."
         )
         return keras.callbacks.History()

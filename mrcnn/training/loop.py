@@ -1,4 +1,4 @@
-"""The loop around the steps. Everything that Keras has for it is Keras's: callbacks and progress."""
+"""The loop around the steps. What Keras has for it is Keras's: callbacks and progress."""
 
 import itertools
 import math
@@ -118,7 +118,7 @@ def _check_finite(losses, batch, epoch, step, image_name):
     names = ", ".join(image_name(image) for image in images)
     raise NonFiniteLossError(
         f"{' and '.join(bad) or 'The weight decay'} became {losses[bad[0]] if bad else 'infinite'} "
-        f"in epoch {epoch + 1}, step {step + 1}, with {names}. Training has stopped; the checkpoint "
-        "of the last epoch is whole. Look at the annotations of these images, or lower "
+        f"in epoch {epoch + 1}, step {step + 1}, with {names}. Training has stopped; the "
+        "checkpoint of the last epoch is whole. Look at the annotations of these images, or lower "
         "LEARNING_RATE."
     )

@@ -38,7 +38,9 @@ def last_checkpoint(model_dir, name):
     """
     prefix = name.lower()
     folders = sorted(os.listdir(model_dir)) if os.path.isdir(model_dir) else []
-    runs = [folder for folder in folders if re.fullmatch(rf"{re.escape(prefix)}\d{{8}}T\d{{4}}", folder)]
+    runs = [
+        folder for folder in folders if re.fullmatch(rf"{re.escape(prefix)}\d{{8}}T\d{{4}}", folder)
+    ]
     for folder in reversed(runs):
         path = os.path.join(model_dir, folder)
         files = sorted(f for f in os.listdir(path) if re.fullmatch(r"mask_rcnn.*\d{4}\.h5", f))

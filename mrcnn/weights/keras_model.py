@@ -1,4 +1,4 @@
-"""The Keras model class of the graph: a functional model that speaks the historical `.h5` layout."""
+"""The Keras model class of the graph: a functional model that speaks historical `.h5` files."""
 
 import keras
 
