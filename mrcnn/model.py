@@ -241,7 +241,7 @@ class MaskRCNN:
             A `keras.callbacks.History`, with the losses by epoch in its `history`.
 
         Raises:
-            RuntimeError: in inference mode, or if more than `MAX_LOAD_ERRORS` images are unreadable.
+            RuntimeError: in inference mode; if more than `MAX_LOAD_ERRORS` images are unreadable.
             ValueError: if data set and Config do not fit.
             FloatingPointError: if a loss becomes NaN; names it and the images of the batch.
         """

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 import keras
-import numpy as np
+import tensorflow as tf
 
 # The stages of the proposal layer by the names that old notebooks look up.
 STEPS = {
@@ -58,6 +58,6 @@ def run_graph(keras_model, inputs, outputs):
         raise ValueError(f"run_graph got None instead of a tensor for {', '.join(missing)}.")
     names = [name for name, _ in outputs]
     model = keras.Model(keras_model.inputs, [tensor for _, tensor in outputs])
-    values = model.predict_on_batch(inputs)
-    values = values if isinstance(values, (list, tuple)) else [values]
-    return OrderedDict((name, np.asarray(value)) for name, value in zip(names, values, strict=True))
+    run = tf.function(lambda *arrays: model(list(arrays), training=False))
+    values = run(*(tf.constant(array, tf.float32) for array in inputs))
+    return OrderedDict((name, value.numpy()) for name, value in zip(names, values, strict=True))

@@ -44,6 +44,8 @@ class DetectionLayer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
+        # The number of boxes that are left depends on the image: nothing for XLA.
+        self.supports_jit = False
         if config is not None:
             max_instances = config.DETECTION_MAX_INSTANCES
             min_confidence = config.DETECTION_MIN_CONFIDENCE

@@ -42,6 +42,8 @@ class ProposalLayer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
+        # The number of boxes that are left depends on the image: nothing for XLA.
+        self.supports_jit = False
         if config is not None:
             pre_nms_limit, bbox_std_dev = config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV
         self.proposal_count, self.nms_threshold = int(proposal_count), float(nms_threshold)

@@ -116,6 +116,8 @@ class PyramidROIAlign(keras.layers.Layer):
 
     def __init__(self, pool_shape, method="crop", **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
+        # The number of boxes that belong to a level depends on the image: nothing for XLA.
+        self.supports_jit = False
         if method not in self.METHODS:
             raise ValueError(f'The RoI method is "{method}"; accepted are "crop" and "align".')
         self.pool_shape, self.method = tuple(int(side) for side in pool_shape), method

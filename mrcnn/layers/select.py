@@ -26,6 +26,11 @@ class SelectRoIs(keras.layers.Layer):
         `[1, num_kept, ...]`, image by image. If none is to be kept, the first RoI of all.
     """
 
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        # The number of boxes that are kept depends on the image: nothing for XLA.
+        self.supports_jit = False
+
     def call(self, values, keep):
         return tf.boolean_mask(values, _at_least_one(keep))[None]
 

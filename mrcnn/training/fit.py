@@ -19,7 +19,7 @@ def compile_model(keras_model, config, learning_rate, momentum):
         momentum=momentum,
         global_clipnorm=config.GRADIENT_CLIP_NORM or None,
     )
-    keras_model.compile(optimizer=optimizer)
+    keras_model.compile(optimizer=optimizer, jit_compile=False)
 
 
 def train(

@@ -1,0 +1,237 @@
+"""The whole inference graph against the original, stage by stage and from photo to detections.
+
+`golden/matterport_*.npz` hold what Matterport's program (TensorFlow 1.15, Keras 2.1.6) computed
+with the weights of `golden_weights.py`; most arrays are samples with a stride.
+"""
+
+import gc
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from skimage import data
+
+from mrcnn.config import Config
+from mrcnn.layers.detections import DetectionLayer
+from mrcnn.model import MaskRCNN
+from mrcnn.ops.boxes import compute_overlaps
+from tests.golden_weights import GOLDEN, set_golden_weights
+
+
+class GoldenConfig(Config):
+    NAME = "golden"
+    IMAGES_PER_GPU = 1
+    DETECTION_MIN_CONFIDENCE = 0
+    POST_NMS_ROIS_INFERENCE = 200
+
+
+class Resnet50Config(GoldenConfig):
+    BACKBONE = "resnet50"
+    NUM_CLASSES = 81
+    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 256
+
+
+class Resnet101Config(GoldenConfig):
+    BACKBONE = "resnet101"
+    NUM_CLASSES = 21
+    IMAGE_MIN_DIM, IMAGE_MAX_DIM = 192, 320
+
+
+CASES = {
+    "resnet50": (Resnet50Config, "matterport_r50_square256.npz", data.astronaut, "res4f_out"),
+    "resnet101": (Resnet101Config, "matterport_r101_pad320.npz", data.coffee, "res4w_out"),
+}
+FPN = [f"fpn_p{level}" for level in range(2, 7)]
+OUTPUTS = ("detections", "mrcnn_class", "mrcnn_bbox", "mrcnn_mask", "rpn_rois", "rpn_class")
+
+
+def halved_as_the_original(photo):
+    """Half the size, exactly as the original's scikit-image did it.
+
+    It estimated the transform between the two grids by least squares, so that the four neighbours
+    of a pixel did not weigh a quarter each but a few 1e-14 less or more, and then cut off the
+    decimals: a mean that is a whole number became that number or the one below. These six numbers
+    (column = a * x + b * y + c, row = d * x + e * y + f) reproduce all of its stored pixels.
+    """
+    a, b, c = 2 - 6.661338147750939e-16, -3.624937264611862e-17, 0.5 + 5.684341886080802e-14
+    d, e, f = 2.788559420047035e-17, 2 - 6.661338147750939e-16, 0.5 - 1.1157741397482823e-14
+    side = len(photo) // 2
+    y, x = np.mgrid[:side, :side].astype(float)
+    column, row = a * x + b * y + c, d * x + e * y + f
+    left, top = np.floor(column).astype(int), np.floor(row).astype(int)
+    right, bottom = np.ceil(column).astype(int), np.ceil(row).astype(int)
+    right_part, lower_part = (column - left)[..., None], (row - top)[..., None]
+    photo = photo.astype(float)
+    upper = (1 - right_part) * photo[top, left] + right_part * photo[top, right]
+    lower = (1 - right_part) * photo[bottom, left] + right_part * photo[bottom, right]
+    return ((1 - lower_part) * upper + lower_part * lower).astype(int)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request, tmp_path_factory):
+    """The model with golden weights, what went in, and all outputs, computed once."""
+    config, file, photo, res4 = CASES[request.param]
+    model = MaskRCNN("inference", config(), str(tmp_path_factory.mktemp("logs")))
+    set_golden_weights(model.get_trainable_layers())
+    photo, golden = photo(), np.load(GOLDEN / file)
+    molded, metas, windows = model.mold_inputs([photo])
+    ours = molded
+    if request.param == "resnet50":
+        molded = (halved_as_the_original(photo) - model.config.MEAN_PIXEL)[None].astype(np.float32)
+    graph = model.keras_model
+    tensors = dict(zip((*OUTPUTS, "rpn_bbox"), graph.outputs, strict=True))
+    for name in (*FPN, "roi_align_classifier", res4):
+        tensors[name] = graph.get_layer(name).output
+    inputs = [molded, metas.astype(np.float32), model.get_anchors(molded.shape[1:])[None]]
+    values = tf.function(keras.Model(graph.inputs, tensors))(inputs, training=False)
+    yield SimpleNamespace(
+        name=request.param,
+        model=model,
+        golden=golden,
+        photo=photo,
+        ours=ours,
+        windows=windows,
+        inputs=inputs,
+        res4=res4,
+        values={name: value.numpy() for name, value in values.items()},
+    )
+    del graph, tensors, model
+    keras.utils.clear_session()
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def on_golden_rois(case):
+    """What the box head and its RoI features say of the original's proposals."""
+    graph = case.model.keras_model
+    align = graph.get_layer("roi_align_classifier")
+    rois, *features = align.input
+    names = ("mrcnn_class", "mrcnn_bbox", "roi_align_classifier")
+    head = keras.Model([rois, *features], [graph.get_layer(name).output for name in names])
+    levels = [case.values[name] for name in FPN[:4]]
+    outputs = head([case.golden["rpn_rois"][None], case.inputs[1], *levels], training=False)
+    return {name: output.numpy()[0] for name, output in zip(names, outputs, strict=True)}
+
+
+def strided(feature_map):
+    """The part of `[1, h, w, channels]` that the golden files keep."""
+    _, height, width, _ = feature_map.shape
+    return feature_map[0, :: max(1, height // 8), :: max(1, width // 8), ::32]
+
+
+def assert_close(values, golden, tolerance=1e-3):
+    """Equal within `tolerance`, absolutely, and relative to the largest value where that is above 1.
+
+    Sums of thousands of products in float32, in another order, do not agree better.
+    """
+    assert np.abs(values - golden).max() <= tolerance * max(1, np.abs(golden).max())
+
+
+def matches(boxes, class_ids, golden_boxes, golden_class_ids):
+    """For each golden box the index of ours with its class and an IoU over 0.99, or -1."""
+    overlaps = compute_overlaps(golden_boxes, boxes)
+    overlaps = np.where(golden_class_ids[:, None] == class_ids[None], overlaps, 0)
+    return np.where(overlaps.max(axis=1) > 0.99, overlaps.argmax(axis=1), -1)
+
+
+def test_molded_image(case):
+    golden = case.golden["molded_sample"]
+    # Whole numbers on the edge may be cut off to the next lower one.
+    assert np.abs(case.ours[0, ::16, ::16] - golden).max() <= 1 + 1e-4
+    assert case.windows[0].tolist() == case.golden["window"].tolist()
+    np.testing.assert_allclose(case.inputs[1][0], case.golden["meta"], rtol=1e-6)
+
+
+def test_rebuilt_image_is_the_original():
+    _, file, photo, _ = CASES["resnet50"]
+    golden = np.load(GOLDEN / file)["molded_sample"] + Config.MEAN_PIXEL
+    rebuilt = halved_as_the_original(photo())[::16, ::16]
+    np.testing.assert_array_equal(rebuilt, np.rint(golden))
+
+
+def test_anchors(case):
+    anchors = case.inputs[2][0, :: case.golden["anchor_step"]]
+    np.testing.assert_allclose(anchors, case.golden["anchors_sample"], rtol=0, atol=1e-5)
+
+
+def test_backbone(case):
+    assert_close(case.values[case.res4][0, ::4, ::4, ::64], case.golden["res4_sample"])
+
+
+@pytest.mark.parametrize("level", FPN)
+def test_feature_pyramid(case, level):
+    assert_close(strided(case.values[level]), case.golden[f"{level}_sample"])
+
+
+@pytest.mark.parametrize("output", ["rpn_class", "rpn_bbox"])
+def test_rpn(case, output):
+    values = case.values[output][0, :: case.golden["anchor_step"]]
+    assert_close(values, case.golden[f"{output}_sample"])
+
+
+def test_proposals(case):
+    golden = case.golden["rpn_rois"]
+    zeros = np.zeros(len(golden))
+    found = matches(case.values["rpn_rois"][0], zeros, golden, zeros) >= 0
+    assert found.mean() >= 0.98
+
+
+def test_roi_features_of_golden_proposals(case, on_golden_rois):
+    features = on_golden_rois["roi_align_classifier"][::20, :, :, ::32]
+    assert_close(features, case.golden["roi_align_sample"])
+
+
+@pytest.mark.parametrize("output", ["mrcnn_class", "mrcnn_bbox"])
+def test_box_head_on_golden_proposals(case, on_golden_rois, output):
+    # The deltas are stored as float16, which has steps of 1e-3 from 1 on.
+    assert_close(on_golden_rois[output], case.golden[output].astype(np.float32))
+
+
+def test_detection_layer_on_golden_inputs(case):
+    golden, config = case.golden, case.model.config
+    layer = DetectionLayer(config)
+    inputs = [golden[name].astype(np.float32)[None] for name in ("rpn_rois", *OUTPUTS[1:3])]
+    detections = layer([*inputs, case.inputs[1]]).numpy()[0]
+    expected = golden["detections"]
+    # Deltas rounded to float16 move a box by their rounding error, 5e-4 of a delta of 1, times the
+    # standard deviation, 0.1 or 0.2, times the box's size.
+    np.testing.assert_allclose(detections[:, :4], expected[:, :4], rtol=0, atol=2e-4)
+    np.testing.assert_array_equal(detections[:, 4:], expected[:, 4:])
+
+
+def test_mask_head_on_golden_detections(case):
+    graph, golden = case.model.keras_model, case.golden
+    align = graph.get_layer("roi_align_mask")
+    boxes, *features = align.input
+    keep = graph.get_layer("mrcnn_mask_select").input[1]
+    head = keras.Model([boxes, keep, *features], graph.get_layer("mrcnn_mask").output)
+    detections = golden["detections"]
+    levels = [case.values[name] for name in FPN[:4]]
+    real = detections[:, 4] > 0
+    masks = head([detections[None, :, :4], real[None], case.inputs[1], *levels], training=False)
+    chosen = masks.numpy()[0, np.arange(100), :, :, detections[:, 4].astype(int)]
+    assert real.sum() == len(golden["masks"])
+    assert_close(chosen[real], golden["masks"].astype(np.float32))
+    assert not chosen[~real].any()
+
+
+def test_detections(case):
+    detections, golden = case.values["detections"][0], case.golden["detections"]
+    real = golden[:, 4] > 0
+    match = matches(detections[:, :4], detections[:, 4], golden[real, :4], golden[real, 4])
+    assert (match >= 0).mean() >= 0.98
+    assert abs((detections[:, 4] > 0).sum() - real.sum()) <= 0.02 * real.sum()
+
+
+def test_detect_on_the_photo(case):
+    result, golden = case.model.detect([case.photo])[0], case.golden
+    match = matches(result["rois"], result["class_ids"], golden["rois"], golden["class_ids"])
+    found = match >= 0
+    assert found.mean() >= 0.98
+    assert abs(len(result["rois"]) - len(golden["rois"])) <= 0.02 * len(golden["rois"])
+    match = match[found]
+    np.testing.assert_allclose(result["scores"][match], golden["scores"][found], atol=2e-3, rtol=0)
+    areas = result["masks"].sum(axis=(0, 1))[match]
+    np.testing.assert_allclose(areas, golden["mask_area"][found], rtol=0.02)
