@@ -50,23 +50,22 @@ OUTPUTS = ("detections", "mrcnn_class", "mrcnn_bbox", "mrcnn_mask", "rpn_rois", 
 def halved_as_the_original(photo):
     """Half the size, exactly as the original's scikit-image did it.
 
-    It estimated the transform between the two grids by least squares, so that the four neighbours
-    of a pixel did not weigh a quarter each but a few 1e-14 less or more, and then cut off the
-    decimals: a mean that is a whole number became that number or the one below. These six numbers
-    (column = a * x + b * y + c, row = d * x + e * y + f) reproduce all of its stored pixels.
+    A pixel is the mean of four, but the transform between the two grids was estimated by least
+    squares: its last bits say whether a mean that is a whole number is cut off to that number or to
+    the one below. With these ends all stored pixels are the original's, and so are the features
+    behind all the others, to 1e-5.
     """
-    a, b, c = 2 - 6.661338147750939e-16, -3.624937264611862e-17, 0.5 + 5.684341886080802e-14
-    d, e, f = 2.788559420047035e-17, 2 - 6.661338147750939e-16, 0.5 - 1.1157741397482823e-14
     side = len(photo) // 2
-    y, x = np.mgrid[:side, :side].astype(float)
-    column, row = a * x + b * y + c, d * x + e * y + f
+    scale = 2 - 3 * 2.0**-52
+    row, column = (scale * np.arange(side) + shift for shift in (0.5, 0.5 + 2.0**-44))
     left, top = np.floor(column).astype(int), np.floor(row).astype(int)
-    right, bottom = np.ceil(column).astype(int), np.ceil(row).astype(int)
-    right_part, lower_part = (column - left)[..., None], (row - top)[..., None]
+    right_part, lower_part = (column - left)[:, None], (row - top)[:, None, None]
     photo = photo.astype(float)
-    upper = (1 - right_part) * photo[top, left] + right_part * photo[top, right]
-    lower = (1 - right_part) * photo[bottom, left] + right_part * photo[bottom, right]
-    return ((1 - lower_part) * upper + lower_part * lower).astype(int)
+
+    def mixed(rows):
+        return (1 - right_part) * photo[rows][:, left] + right_part * photo[rows][:, left + 1]
+
+    return ((1 - lower_part) * mixed(top) + lower_part * mixed(top + 1)).astype(int)
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -76,13 +76,14 @@ class SampleFeed:
             for spec, dtype in zip(self._specs, self.dtypes, strict=True)
         ]
 
-    def close(self, deadline: float) -> None:
-        """Make no more samples, and wait until no thread asks for any, or for the deadline."""
+    def close(self) -> None:
+        """Make no more samples."""
         self._closed, self._last_call = True, time.monotonic()
-        while self._busy or time.monotonic() < self._last_call + _EXIT_CALM:
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.01)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether no thread is at work here, and none has been for a while."""
+        return not self._busy and time.monotonic() > self._last_call + _EXIT_CALM
 
 
 def _image_dtype(loader):
@@ -108,6 +109,8 @@ def _register_close_all():
 
 
 def _close_all():
-    deadline = time.monotonic() + _EXIT_WAIT
-    for feed in list(_open_feeds):
-        feed.close(deadline)
+    feeds, deadline = list(_open_feeds), time.monotonic() + _EXIT_WAIT
+    for feed in feeds:
+        feed.close()
+    while not all(feed.is_calm for feed in feeds) and time.monotonic() < deadline:
+        time.sleep(0.01)

@@ -20,7 +20,7 @@ class Detector:
         # What `detect` needs of the seven outputs; TensorFlow leaves out the work for the others.
         model = keras.Model(keras_model.inputs, [keras_model.outputs[0], keras_model.outputs[3]])
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def predict(images, metas, anchors):
             anchors = tf.tile(anchors[None], [tf.shape(images)[0], 1, 1])
             detections, masks = model([images, metas, anchors], training=False)

@@ -58,6 +58,6 @@ def run_graph(keras_model, inputs, outputs):
         raise ValueError(f"run_graph got None instead of a tensor for {', '.join(missing)}.")
     names = [name for name, _ in outputs]
     model = keras.Model(keras_model.inputs, [tensor for _, tensor in outputs])
-    run = tf.function(lambda *arrays: model(list(arrays), training=False))
+    run = tf.function(lambda *arrays: model(list(arrays), training=False), autograph=False)
     values = run(*(tf.constant(array, tf.float32) for array in inputs))
     return OrderedDict((name, value.numpy()) for name, value in zip(names, values, strict=True))

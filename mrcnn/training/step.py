@@ -18,8 +18,8 @@ class Steps:
 
     def __init__(self, keras_model, weight_decay):
         self.keras_model, self.weight_decay = keras_model, weight_decay
-        self.train = tf.function(self._train, reduce_retracing=True)
-        self.evaluate = tf.function(self._evaluate, reduce_retracing=True)
+        self.train = tf.function(self._train, autograph=False, reduce_retracing=True)
+        self.evaluate = tf.function(self._evaluate, autograph=False, reduce_retracing=True)
 
     def losses(self, batch, training):
         """The total without weight decay, and the five losses by name, scalars.

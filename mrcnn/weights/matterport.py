@@ -38,7 +38,8 @@ def read(path):
                 )
             names = [_text(name) for name in root.attrs["layer_names"]]
             weights = {name: _read_group(root[name]) for name in names}
-    except OSError as error:
+    # A damaged file may open and then lack what it names.
+    except (OSError, KeyError, RuntimeError) as error:
         raise ValueError(
             f'"{path}" ({size} bytes) is not a whole HDF5 file: it is empty, cut short or of '
             f"another format. Download or copy it again. ({error})"
@@ -185,12 +186,17 @@ def save(model, path, overwrite=True):
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f'"{path}" exists already.')
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        file.attrs["layer_names"] = _as_bytes(layer.name for layer in model.layers)
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = b"2.1.6"
         for layer in model.layers:
             group = file.create_group(layer.name)
             names = ["/".join(_key(weight.path)) + ":0" for weight in layer.weights]
-            group.attrs["weight_names"] = [name.encode() for name in names]
+            group.attrs["weight_names"] = _as_bytes(names)
             for name, weight in zip(names, layer.weights, strict=True):
                 group.create_dataset(name, data=np.asarray(weight))
+
+
+def _as_bytes(names):
+    """An array of fixed length strings, as Keras 2 wrote and the programs that read it expect."""
+    return np.array([name.encode() for name in names], "S")
