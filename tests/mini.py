@@ -44,8 +44,9 @@ class MiniConfig(Config):
     TOP_DOWN_PYRAMID_SIZE = 16
     RPN_ANCHOR_SCALES = (8, 16, 24, 32, 48)
     RPN_TRAIN_ANCHORS_PER_IMAGE = 64
-    PRE_NMS_LIMIT = 200
-    POST_NMS_ROIS_TRAINING = 40
+    PRE_NMS_LIMIT = 1000
+    # Enough that some are positive before the RPN has learnt anything.
+    POST_NMS_ROIS_TRAINING = 200
     POST_NMS_ROIS_INFERENCE = 40
     TRAIN_ROIS_PER_IMAGE = 20
     # A quarter of the usual pixels: the mask head is what takes most of the time.

@@ -21,7 +21,7 @@ _KERAS_STATE = threading.Lock()
 # These blend the image with another one, or with copies of itself: a blended object has no mask.
 _BLENDING_LAYERS = ("MixUp", "CutMix", "AugMix")
 
-ACCEPTED = (
+_ACCEPTED = (
     "an imgaug augmenter, a keras.layers preprocessing layer such as RandomFlip, or a "
     "keras.Sequential or keras.layers.Pipeline of such layers"
 )
@@ -85,7 +85,7 @@ def find_adapter(augmentation: Any) -> Callable:
         for layer in _leaves(augmentation):
             _check_layer(layer)
         return _apply_keras
-    raise TypeError(f"augmentation is {_name(augmentation)}; accepted are {ACCEPTED}.")
+    raise TypeError(f"augmentation is {_name(augmentation)}; accepted are {_ACCEPTED}.")
 
 
 def _apply_imgaug(augmenter, image, labels, rng):
@@ -141,12 +141,12 @@ def _check_layer(layer):
     if name in _BLENDING_LAYERS:
         raise ValueError(
             f"augmentation layer {name} blends images, and blended objects have no masks; "
-            f"accepted are {ACCEPTED}."
+            f"accepted are {_ACCEPTED}."
         )
     if not hasattr(layer, "transform_segmentation_masks"):
         raise ValueError(
             f"augmentation layer {name} has no transform_segmentation_masks(), so it cannot move "
-            f"masks with the image; accepted are {ACCEPTED}."
+            f"masks with the image; accepted are {_ACCEPTED}."
         )
 
 

@@ -90,11 +90,11 @@ def _image_dtype(loader):
     """The type of the first readable image, or float32 where that is not uint8."""
     for image_id in loader.dataset.image_ids[: loader.config.MAX_LOAD_ERRORS + 1]:
         try:
-            image = loader.dataset.load_image(image_id)
+            dtype = np.asarray(loader.dataset.load_image(image_id)).dtype
         # The account of unreadable images is kept where samples are made.
         except Exception:
             continue
-        return np.uint8 if image.dtype == np.uint8 else np.float32
+        return np.uint8 if dtype == np.uint8 else np.float32
     return np.uint8
 
 

@@ -51,7 +51,7 @@ def _load():
 def _keep_float32(elastic_transformation):
     """Give ElasticTransformation the float32 shifts that OpenCV requires.
 
-    Since NumPy 2 a float64 scalar times a float32 array, here strength times noise, is float64.
+    Since NumPy 2 an int64 scalar times a float32 array, here strength times noise, is float64.
     """
     shift_maps = elastic_transformation._generate_shift_maps
 

@@ -44,7 +44,7 @@ class LoadErrors:
             self.messages[image_id] = message
             _log.warning("Skipped %s", message, exc_info=_log.isEnabledFor(logging.DEBUG))
         if len(self.messages) > self._limit:
-            listing = "\n  ".join(self.messages.values())
+            listing = "\n  ".join(message for _, message in sorted(self.messages.items()))
             self.stop(
                 RuntimeError(
                     f"{len(self.messages)} images could not be loaded, and MAX_LOAD_ERRORS allows "

@@ -134,6 +134,8 @@ def _python_random(rng):
 
 def check_classes(dataset: Any, config: Any) -> None:
     """ValueError unless dataset and configuration have the same number of classes."""
+    if not hasattr(dataset, "num_classes"):
+        raise ValueError("the dataset is not ready: call its prepare() after adding images.")
     if dataset.num_classes != config.NUM_CLASSES:
         raise ValueError(
             f"config.NUM_CLASSES is {config.NUM_CLASSES}, but the dataset has "

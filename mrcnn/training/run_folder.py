@@ -4,19 +4,22 @@ import datetime
 import os
 import re
 
-# Paths such as logs/coco20171029T2315/mask_rcnn_coco_0001.h5.
-_CHECKPOINT = re.compile(
-    r".*[/\\][\w-]+(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})[/\\]mask\_rcnn\_[\w-]+(\d{4})\.h5"
-)
+# Such as coco20171029T2315 and mask_rcnn_coco_0001.h5. Names may hold dots and spaces.
+_RUN = re.compile(r".*(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})")
+_CHECKPOINT = re.compile(r"mask_rcnn_.*?(\d{4,})\.h5")
 
 
 def run_of(model_path):
     """Start time and finished epochs of the run that a checkpoint path tells of, or None."""
-    match = _CHECKPOINT.fullmatch(os.path.abspath(model_path))
-    if match is None:
+    folder, file = os.path.split(os.path.abspath(model_path))
+    run, checkpoint = _RUN.fullmatch(os.path.basename(folder)), _CHECKPOINT.fullmatch(file)
+    if run is None or checkpoint is None:
         return None
-    *start, epoch = (int(group) for group in match.groups())
-    return datetime.datetime(*start), epoch
+    try:
+        start = datetime.datetime(*map(int, run.groups()))
+    except ValueError:
+        return None
+    return start, int(checkpoint[1])
 
 
 def folder_name(name, start):
@@ -43,9 +46,9 @@ def last_checkpoint(model_dir, name):
     ]
     for folder in reversed(runs):
         path = os.path.join(model_dir, folder)
-        files = sorted(f for f in os.listdir(path) if re.fullmatch(r"mask_rcnn.*\d{4}\.h5", f))
-        if files:
-            return os.path.join(path, files[-1])
+        found = [match for match in map(_CHECKPOINT.fullmatch, os.listdir(path)) if match]
+        if found:
+            return os.path.join(path, max(found, key=lambda match: int(match[1]))[0])
     raise FileNotFoundError(
         f'There is no checkpoint of "{name}" to go on from: "{model_dir}" has '
         f"{len(runs)} run folders named {prefix}<date>, none with a file mask_rcnn_{prefix}_*.h5."

@@ -93,8 +93,9 @@ class DemoConfig(ShapesConfig):
     TRAIN_BN = None
     TOP_DOWN_PYRAMID_SIZE = 64
     FPN_CLASSIF_FC_LAYERS_SIZE = 256
-    # Most of what the demo gets wrong at first are shapes seen where there are none.
-    ROI_POSITIVE_RATIO = 0.25
+    # Mostly negatives: what goes wrong at first are shapes seen where there are none.
+    TRAIN_ROIS_PER_IMAGE = 64
+    ROI_POSITIVE_RATIO = 0.125
     # A quarter of the work in the mask head; these shapes need no finer masks.
     MASK_POOL_SIZE = 7
     MASK_SHAPE = [14, 14]

@@ -61,7 +61,7 @@ GEOMETRIC = {
     "ShearY": lambda: iaa.ShearY(20),
     "PerspectiveTransform": lambda: iaa.PerspectiveTransform(scale=(0.08, 0.12)),
     "PiecewiseAffine": lambda: iaa.PiecewiseAffine(scale=0.04),
-    "ElasticTransformation": lambda: iaa.ElasticTransformation(alpha=(70, 90.0), sigma=6),
+    "ElasticTransformation": lambda: iaa.ElasticTransformation(alpha=80, sigma=6),
     "Resize": lambda: iaa.Resize(0.6),
     "KeepSizeByResize": lambda: iaa.KeepSizeByResize(iaa.Crop(px=30, keep_size=False)),
     "WithPolarWarping": lambda: iaa.WithPolarWarping(iaa.CropAndPad(percent=(-0.1, 0.1))),

@@ -88,7 +88,7 @@ def test_unusable_images_are_left_out_and_accounted_for(numbered_dataset, config
 
 
 def test_too_many_errors_surface_as_a_python_exception(numbered_dataset, config):
-    config.MAX_LOAD_ERRORS = 1
+    config.MAX_LOAD_ERRORS, config.LOADER_WORKERS = 1, 1
     data = make_dataset(numbered_dataset(8, broken=[4, 5]), config, shuffle=False)
     seen = []
     message = "2 images could not be loaded, and MAX_LOAD_ERRORS allows 1:\n  image 4 .*\n  image 5"

@@ -148,6 +148,18 @@ def test_number_of_classes_must_agree(array_dataset, tiny_config):
         load_image_gt(dataset, tiny_config, 0)
 
 
+def test_prepare_must_be_called(tiny_config):
+    class Balloons(Dataset):
+        def load_image(self, image_id):
+            return IMAGE
+
+        def load_mask(self, image_id):
+            return MASKS, np.array([1, 2])
+
+    with pytest.raises(ValueError, match=r"not ready: call its prepare\(\) after adding images"):
+        load_image_gt(Balloons(), tiny_config, 0)
+
+
 def test_deprecated_augment_flips_half_of_the_images(array_dataset, tiny_config, rectangles, rng):
     _, masks, class_ids = rectangles([(0, 0, 10, 20)], [1])
     image = rng.integers(0, 256, (64, 64, 3), np.uint8)

@@ -1,0 +1,191 @@
+"""Any Keras callback works in `train`; the steps are played."""
+
+import csv
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from mrcnn.constants import LOSS_NAMES
+from mrcnn.training.callbacks import Checkpoint
+from mrcnn.training.loop import NonFiniteLossError
+from tests.mini import MiniShapes
+
+
+@pytest.fixture
+def train(model):
+    """A function: trains `epochs` epochs of 2 steps with validation and callbacks."""
+
+    def run(*callbacks, epochs=5):
+        callbacks = list(callbacks)
+        return model.train(
+            MiniShapes(2), MiniShapes(2), 0.1, epochs, "all", custom_callbacks=callbacks
+        )
+
+    return run
+
+
+def test_early_stopping(train, model, scripted):
+    # From the third epoch on it gets worse.
+    scripted(val=lambda step: [5.0, 4.0, 4.5, 5.0, 6.0][step - 1])
+    weight = model.keras_model.get_layer("fpn_p2").bias
+
+    def mark(epoch, logs):
+        weight.assign(np.full(weight.shape, epoch))
+
+    history = train(
+        keras.callbacks.LambdaCallback(on_epoch_begin=mark),
+        keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True),
+        epochs=9,
+    )
+    assert history.epoch == [0, 1, 2, 3]
+    assert model.epoch == 4
+    # The best epoch was the second.
+    assert set(weight.numpy()) == {1.0}
+
+
+def test_training_goes_on_after_it_was_stopped(train, model, scripted):
+    scripted()
+    stop = keras.callbacks.EarlyStopping("loss", patience=1)
+    assert train(stop, epochs=5).epoch == [0, 1]
+    assert train(epochs=4).epoch == [2, 3]
+
+
+def test_model_checkpoint(train, model, scripted, tmp_path):
+    scripted(val=lambda step: [2.0, 1.0, 3.0][step - 1])
+    path = str(tmp_path / "{epoch:02d}-{val_mrcnn_mask_loss:.1f}.weights.h5")
+    best = keras.callbacks.ModelCheckpoint(
+        path, "val_mrcnn_mask_loss", mode="min", save_best_only=True, save_weights_only=True
+    )
+    train(best, epochs=3)
+    assert sorted(f.name for f in tmp_path.glob("*.h5")) == [
+        "01-2.0.weights.h5",
+        "02-1.0.weights.h5",
+    ]
+    expected = model.keras_model.get_weights()
+    model.keras_model.set_weights([weight + 1 for weight in expected])
+    model.load_weights(str(tmp_path / "02-1.0.weights.h5"))
+    for ours, theirs in zip(model.keras_model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_learning_rate_scheduler(train, scripted):
+    scripted()
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else rate)
+    history = train(halve, epochs=3).history
+    assert history["learning_rate"] == pytest.approx([0.1, 0.05, 0.025])
+
+
+def test_reduce_on_plateau(train, model, scripted):
+    scripted()
+    reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.1, patience=1, min_lr=1e-4)
+    history = train(reduce, epochs=4).history
+    # The rate that was used; it falls after each epoch without a better loss but the first.
+    assert history["learning_rate"] == pytest.approx([0.1, 0.1, 0.01, 0.001])
+    assert float(model.keras_model.optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+def test_csv_logger(train, scripted, tmp_path):
+    scripted(train=lambda step: float(step))
+    train(keras.callbacks.CSVLogger(tmp_path / "log.csv"), epochs=2)
+    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [float(row["rpn_bbox_loss"]) for row in rows] == [1.5, 3.5]
+    assert [float(row["val_loss"]) for row in rows] == [10, 10]
+    names = {f"{v}{name}" for v in ("", "val_") for name in (*LOSS_NAMES, "loss")}
+    assert set(rows[0]) == {"epoch", *names}
+
+
+def test_tensorboard_files(train, model, scripted, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    scripted(train=lambda step: float(step))
+    train(keras.callbacks.TensorBoard(tmp_path / "own"), epochs=2)
+    # The one that is always there, and the user's.
+    for folder in (model.log_dir, tmp_path / "own"):
+        for part, values in (("train", [1.5, 3.5]), ("validation", [2, 2])):
+            events = EventAccumulator(os.path.join(folder, part)).Reload()
+            print(events.Tags())
+            found = [(e.step, e.tensor_proto) for e in events.Tensors("epoch_mrcnn_mask_loss")]
+            assert [step for step, _ in found] == [0, 1]
+            assert [tensor.float_val[0] for _, tensor in found] == values
+
+
+def test_lambda_callback_sees_running_means(train, scripted):
+    scripted(train=lambda step: float(step))
+    seen = []
+    keep = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append((batch, logs["mrcnn_class_loss"]))
+    )
+    train(keep, epochs=2)
+    assert seen == [(0, 1.0), (1, 1.5), (0, 3.0), (1, 3.5)]
+
+
+def test_terminate_on_nan(train, scripted):
+    """Ours is told first, and names the images."""
+    scripted(train=lambda step: np.nan)
+    with pytest.raises(NonFiniteLossError, match="step 1"):
+        train(keras.callbacks.TerminateOnNaN())
+
+
+def test_stop_within_an_epoch(train, model, scripted):
+    steps = scripted()
+
+    def stop(batch, logs):
+        model.keras_model.stop_training = True
+
+    history = train(keras.callbacks.LambdaCallback(on_train_batch_end=stop))
+    # What was trained is validated and kept.
+    assert (len(steps.trained), len(steps.evaluated), history.epoch) == (1, 1, [0])
+    assert model.find_last().endswith("mask_rcnn_mini_0001.h5")
+
+
+class OldCallback(keras.callbacks.Callback):
+    """As scripts write them: it looks at self.model and self.params, and saves weights."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder, self.calls, self.rates = folder, [], []
+
+    def __getattribute__(self, name):
+        if name.startswith("on_"):
+            self.calls.append(name)
+        return super().__getattribute__(name)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.rates.append(float(self.model.optimizer.learning_rate))
+        self.model.optimizer.learning_rate = 0.5
+        self.model.save_weights(os.path.join(self.folder, f"own_{epoch}.h5"))
+        self.epochs = self.params["epochs"]
+        logs["val_map"] = 0.25
+
+
+def test_own_callback(train, model, scripted, tmp_path):
+    scripted()
+    callback = OldCallback(str(tmp_path))
+    history = train(callback, epochs=2).history
+    assert callback.model is model.keras_model
+    assert callback.rates == pytest.approx([0.1, 0.5])
+    assert callback.epochs == 2
+    assert sorted(path.name for path in tmp_path.glob("own*")) == ["own_0.h5", "own_1.h5"]
+    # What it adds to the logs, callbacks after it see.
+    assert history["val_map"] == [0.25, 0.25]
+    batch = ["on_train_batch_begin", "on_train_batch_end"]
+    test = ["on_test_begin", "on_test_batch_begin", "on_test_batch_end", "on_test_end"]
+    epoch = ["on_epoch_begin", *batch, *batch, *test, "on_epoch_end"]
+    called = [name for name in callback.calls if name in {*epoch, "on_train_begin", "on_train_end"}]
+    assert called == ["on_train_begin", *epoch, *epoch, "on_train_end"]
+
+
+def test_callback_of_early_stopping_on_what_another_adds(train, scripted, tmp_path):
+    scripted()
+    stop = keras.callbacks.EarlyStopping("val_map", mode="max", patience=1)
+    assert train(OldCallback(str(tmp_path)), stop, epochs=9).epoch == [0, 1]
+
+
+def test_checkpoint_makes_its_folder(model, tmp_path):
+    callback = Checkpoint(str(tmp_path / "a" / "b" / "w_*epoch*.h5"))
+    callback.set_model(model.keras_model)
+    callback.on_epoch_end(41)
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["w_0042.h5"]
