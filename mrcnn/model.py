@@ -321,9 +321,8 @@ class MaskRCNN:
             molded images `[batch, height, width, channels]` float32, image metas
             `[batch, meta_size]`, windows int `[batch, (y1, x1, y2, x2)]` in molded pixels.
         """
-        channels = int(self.config.IMAGE_SHAPE[2])
-        images = [mold.as_image(image, channels, index) for index, image in enumerate(images)]
-        molded = [mold.mold_one(image, self.config) for image in images]
+        images = mold.as_images(images, int(self.config.IMAGE_SHAPE[2]))
+        molded = [mold.mold_one(image, self.config, i) for i, image in enumerate(images)]
         shapes = sorted({row[0].shape for row in molded})
         if len(shapes) != 1:
             raise ValueError(

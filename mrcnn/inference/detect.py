@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mrcnn.inference.mold import as_image, mold_one, unmold
+from mrcnn.inference.mold import as_images, mold_one, unmold
 
 
 class Detector:
@@ -55,12 +55,11 @@ def detect(detector, images, config):
 
     Images whose molded shapes agree go through the graph together, `BATCH_SIZE` at a time.
     """
-    channels = int(config.IMAGE_SHAPE[2])
-    images = [as_image(image, channels, index) for index, image in enumerate(images)]
+    images = as_images(images, int(config.IMAGE_SHAPE[2]))
     results = [None] * len(images)
     groups = {}
     for index, image in enumerate(images):
-        molded, meta, window = mold_one(image, config)
+        molded, meta, window = mold_one(image, config, index)
         group = groups.setdefault(molded.shape, [])
         group.append((index, molded, meta, window))
         if len(group) == config.BATCH_SIZE:

@@ -8,6 +8,20 @@ from mrcnn.ops.images import compose_image_meta, mold_image, resize_image
 from mrcnn.ops.masks import paste_masks
 
 
+def as_images(images, channels):
+    """Each image of a list as `as_image` makes it.
+
+    Raises:
+        ValueError: if it is no list but an image; or see `as_image`.
+    """
+    if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+        raise ValueError(
+            f"images is one array of shape {images.shape}; it has to be a list of images, so for "
+            "one image [image]."
+        )
+    return [as_image(image, channels, index) for index, image in enumerate(images)]
+
+
 def as_image(image, channels, index):
     """An image as `[height, width, channels]` uint8, or a sentence why it cannot be one.
 
@@ -44,7 +58,7 @@ def _to_uint8(image, index):
     if image.dtype == bool:
         return image.astype(np.uint8) * 255
     if image.dtype == np.uint16:
-        return (image // 257).astype(np.uint8)
+        return np.round(image / 257).astype(np.uint8)
     low, high = float(image.min()), float(image.max())
     if not np.isfinite([low, high]).all() or low < 0 or high > 255:
         raise ValueError(
@@ -56,13 +70,22 @@ def _to_uint8(image, index):
     return np.round(image).astype(np.uint8)
 
 
-def mold_one(image, config):
+def mold_one(image, config, index=0):
     """Resize one image for the graph.
 
     Returns:
         The molded image `[height, width, channels]` float32, its meta vector, and its window
         `(y1, x1, y2, x2)` in pixels of the molded image.
+
+    Raises:
+        ValueError: if the resize mode is for training only, or leaves sides that the feature
+            pyramid cannot take; names the image by its place `index` in the list.
     """
+    if config.IMAGE_RESIZE_MODE == "crop":
+        raise ValueError(
+            'IMAGE_RESIZE_MODE is "crop", which sees a random part of an image only and is for '
+            'training; detect with "square" or "pad64".'
+        )
     molded, window, scale, _, _ = resize_image(
         image,
         min_dim=config.IMAGE_MIN_DIM,
@@ -70,10 +93,19 @@ def mold_one(image, config):
         min_scale=config.IMAGE_MIN_SCALE,
         mode=config.IMAGE_RESIZE_MODE,
     )
+    _check_sides(molded.shape, f"Image {index} became")
     meta = compose_image_meta(
         0, image.shape, molded.shape, window, scale, np.zeros(config.NUM_CLASSES, np.int32)
     )
-    return mold_image(molded, config), meta, window
+    return mold_image(molded, config).astype(np.float32), meta, window
+
+
+def _check_sides(shape, what):
+    if shape[0] % 64 or shape[1] % 64:
+        raise ValueError(
+            f"{what} {shape[0]} x {shape[1]} pixels; both sides have to be divisible by 64. Set "
+            'IMAGE_MIN_DIM and IMAGE_MAX_DIM so, or use IMAGE_RESIZE_MODE = "pad64".'
+        )
 
 
 def normalized_anchors(config, image_shape):
@@ -82,12 +114,7 @@ def normalized_anchors(config, image_shape):
     Raises:
         ValueError: if a side is not divisible by 64, which the feature pyramid needs.
     """
-    if image_shape[0] % 64 or image_shape[1] % 64:
-        raise ValueError(
-            f"The molded image is {image_shape[0]} x {image_shape[1]} pixels; both sides have to "
-            "be divisible by 64. Set IMAGE_MIN_DIM and IMAGE_MAX_DIM so, or use "
-            'IMAGE_RESIZE_MODE = "pad64".'
-        )
+    _check_sides(image_shape, "The molded image is")
     anchors = anchor_ops.generate_pyramid_anchors(
         config.RPN_ANCHOR_SCALES,
         config.RPN_ANCHOR_RATIOS,

@@ -107,7 +107,7 @@ class DemoConfig(ShapesConfig):
     DETECTION_MIN_CONFIDENCE = 0.5
     LEARNING_RATE = 0.04
     STEPS_PER_EPOCH = 50
-    EPOCHS = 28
+    EPOCHS = 32
 
 
 class ShapesDataset(utils.Dataset):

@@ -6,6 +6,7 @@ import os
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
 from mrcnn.training.callbacks import Checkpoint
@@ -106,10 +107,9 @@ def test_tensorboard_files(train, model, scripted, tmp_path):
     for folder in (model.log_dir, tmp_path / "own"):
         for part, values in (("train", [1.5, 3.5]), ("validation", [2, 2])):
             events = EventAccumulator(os.path.join(folder, part)).Reload()
-            print(events.Tags())
-            found = [(e.step, e.tensor_proto) for e in events.Tensors("epoch_mrcnn_mask_loss")]
-            assert [step for step, _ in found] == [0, 1]
-            assert [tensor.float_val[0] for _, tensor in found] == values
+            found = events.Tensors("epoch_mrcnn_mask_loss")
+            assert [event.step for event in found] == [0, 1]
+            assert [tf.make_ndarray(event.tensor_proto) for event in found] == values
 
 
 def test_lambda_callback_sees_running_means(train, scripted):

@@ -1,0 +1,164 @@
+"""The box head: its losses by hand, its outputs against plain NumPy."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mrcnn.heads.box import (
+    BoxHead,
+    fpn_classifier_graph,
+    mrcnn_bbox_loss_graph,
+    mrcnn_class_loss_graph,
+    mrcnn_class_loss_of_meta,
+)
+
+ACTIVE = np.ones((1, 3), np.float32)
+
+
+def gradient(loss, predicted):
+    predicted = tf.constant(predicted, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(predicted)
+        value = loss(predicted)
+    return float(value), tape.gradient(value, predicted).numpy()
+
+
+def test_class_loss_by_hand():
+    # Softmax of (0, ln 2, 0) is (1/4, 1/2, 1/4).
+    logits = np.tile(np.float32([0, np.log(2), 0]), (1, 3, 1))
+    loss = mrcnn_class_loss_graph(np.array([[1, 2, 0]]), logits, ACTIVE)
+    np.testing.assert_allclose(loss, -(np.log(1 / 2) + 2 * np.log(1 / 4)) / 3, rtol=1e-6)
+
+
+def test_class_loss_looks_at_the_data_set_of_each_image():
+    # The first RoI predicts class 1, the second class 2. The first image comes from a data set
+    # without class 2, the second from one without class 1: one RoI of each counts.
+    logits = np.zeros((2, 2, 3), np.float32)
+    logits[:, 0, 1] = logits[:, 1, 2] = np.log(2)
+    active = np.array([[1, 1, 0], [1, 0, 1]], np.float32)
+    target = np.array([[1, 0], [1, 0]])
+    loss = mrcnn_class_loss_graph(target, logits, active)
+    np.testing.assert_allclose(loss, -(np.log(1 / 2) + np.log(1 / 4)) / 2, rtol=1e-6)
+    # The meta vector ends with the active classes.
+    meta = np.concatenate([np.full((2, 12), 5), active], axis=1).astype(np.float32)
+    np.testing.assert_allclose(mrcnn_class_loss_of_meta(target, logits, meta), loss)
+
+
+def test_class_loss_without_active_classes():
+    value, to_logits = gradient(
+        lambda x: mrcnn_class_loss_graph(np.array([[1, 2]]), x, np.zeros((1, 3), np.float32)),
+        np.ones((1, 2, 3)),
+    )
+    assert value == 0
+    assert not to_logits.any()
+
+
+def test_class_loss_of_extreme_logits_is_finite():
+    logits = np.float32([[[500, -500, 0], [-500, 500, 0]]])
+    value, to_logits = gradient(
+        lambda x: mrcnn_class_loss_graph(np.array([[1, 1]]), x, ACTIVE), logits
+    )
+    assert value == 500
+    np.testing.assert_allclose(to_logits[0], [[0.5, -0.5, 0], [0, 0, 0]], atol=1e-6)
+
+
+def test_bbox_loss_by_hand():
+    # The true class's row of each positive RoI counts; differences are 1 and 3, that is, 0.5 and
+    # 2.5 among eight coordinates.
+    target = np.float32([[[1, 0, 0, 0], [0, 0, 0, 3], [7, 7, 7, 7]]])
+    predicted = np.full((1, 3, 3, 4), 9, np.float32)
+    predicted[0, 0, 2] = predicted[0, 1, 1] = 0
+    loss = mrcnn_bbox_loss_graph(target, np.array([[2, 1, 0]]), predicted)
+    np.testing.assert_allclose(loss, (0.5 + 2.5) / 8, rtol=1e-6)
+
+
+def test_bbox_loss_touches_the_true_class_only():
+    target = np.float32([[[1, 0, 0, 0], [2, 2, 2, 2]]])
+    _, to_deltas = gradient(
+        lambda x: mrcnn_bbox_loss_graph(target, np.array([[2, 0]]), x), np.zeros((1, 2, 3, 4))
+    )
+    expected = np.zeros((1, 2, 3, 4))
+    expected[0, 0, 2, 0] = -1 / 4
+    np.testing.assert_allclose(to_deltas, expected, atol=1e-7)
+
+
+def test_bbox_loss_without_positives():
+    value, to_deltas = gradient(
+        lambda x: mrcnn_bbox_loss_graph(np.ones((1, 2, 4), np.float32), np.array([[0, 0]]), x),
+        np.ones((1, 2, 3, 4)),
+    )
+    assert value == 0
+    assert not to_deltas.any()
+
+
+@pytest.fixture
+def head(rng):
+    """A model around the head with random weights, and those by name."""
+    rois = keras.Input((None, 7, 7, 6))
+    model = keras.Model(rois, BoxHead(3, 8, False, {})(rois))
+    for layer in model.layers:
+        # Variances have to be positive.
+        layer.set_weights(
+            [rng.uniform(0.1, 1, w.shape).astype(np.float32) - 0.5 * (w.ndim > 1) for w in layer.get_weights()]
+        )
+    return model, {w.path: w.numpy() for w in model.weights}
+
+
+def test_outputs_equal_numpy(head, rng):
+    model, weights = head
+    x = rng.normal(size=(2, 4, 7, 7, 6)).astype(np.float32)
+    shared = x.reshape(8, -1)
+    for number in (1, 2):
+        conv, bn = f"mrcnn_class_conv{number}", f"mrcnn_class_bn{number}"
+        shared = shared @ weights[f"{conv}/kernel"].reshape(-1, 8) + weights[f"{conv}/bias"]
+        scale = weights[f"{bn}/gamma"] / np.sqrt(weights[f"{bn}/moving_variance"] + 1e-3)
+        shared = (shared - weights[f"{bn}/moving_mean"]) * scale + weights[f"{bn}/beta"]
+        shared = np.maximum(shared, 0)
+    names = ("mrcnn_class_logits", "mrcnn_bbox_fc")
+    logits, deltas = (shared @ weights[f"{n}/kernel"] + weights[f"{n}/bias"] for n in names)
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = [
+        logits.reshape(2, 4, 3),
+        (exponents / exponents.sum(axis=1, keepdims=True)).reshape(2, 4, 3),
+        deltas.reshape(2, 4, 3, 4),
+    ]
+    # Something passes the two activations.
+    assert (shared > 0).mean() > 0.2
+    # The rule holds in training, too: the statistics are stored ones.
+    for a, b in zip(model(x, training=True), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
+
+
+def test_weights_of_the_losses(head):
+    box_head = BoxHead(3, 8, False, {"mrcnn_class_loss": 0.5, "mrcnn_bbox_loss": 3})
+    losses = box_head.losses(
+        keras.Input((2,), dtype="int32"),
+        keras.Input((2, 4)),
+        keras.Input((15,)),
+        keras.Input((2, 3)),
+        keras.Input((2, 3, 4)),
+    )
+    layers = [loss._keras_history.operation for loss in losses]
+    assert [(layer.name, layer.weight) for layer in layers] == [
+        ("mrcnn_class_loss", 0.5),
+        ("mrcnn_bbox_loss", 3),
+    ]
+
+
+def test_historical_function(rng):
+    sizes = (32, 16, 8, 4)
+    rois, meta = keras.Input((5, 4)), keras.Input((15,))
+    maps = [keras.Input((side, side, 6)) for side in sizes]
+    outputs = fpn_classifier_graph(rois, maps, meta, 7, 3, train_bn=False, fc_layers_size=8)
+    model = keras.Model([rois, meta, *maps], outputs)
+    metas = np.zeros((1, 15), np.float32)
+    metas[0, 4:7] = 128, 128, 3
+    boxes = np.sort(rng.uniform(size=(1, 5, 2, 2)), axis=2).reshape(1, 5, 4).astype(np.float32)
+    features = [rng.normal(size=(1, side, side, 6)).astype(np.float32) for side in sizes]
+    crops = model.get_layer("roi_align_classifier")([boxes, metas, *features])
+    rows = keras.Input((None, 7, 7, 6))
+    head = keras.Model(rows, BoxHead(3, 8, False, {})(rows))
+    head.set_weights(model.get_weights())
+    for a, b in zip(model([boxes, metas, *features]), head(crops), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)

@@ -1,0 +1,148 @@
+"""The region proposal network: its losses by hand, its outputs against plain convolutions."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mrcnn.constants import NEGATIVE, NEUTRAL, POSITIVE
+from mrcnn.heads.rpn import (
+    RPN,
+    build_rpn_model,
+    rpn_bbox_loss,
+    rpn_bbox_loss_graph,
+    rpn_class_loss_graph,
+    rpn_graph,
+)
+
+
+def match(*rows):
+    return np.array(rows, np.int32)[..., None]
+
+
+def gradient(loss, predicted):
+    predicted = tf.constant(predicted, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(predicted)
+        value = loss(predicted)
+    return float(value), tape.gradient(value, predicted).numpy()
+
+
+def test_class_loss_by_hand():
+    # Softmax of (0, ln 3) is (1/4, 3/4). The positive anchor costs -ln 3/4, the negative one
+    # -ln 1/4, the neutral one nothing, whatever it says.
+    logits = np.tile(np.float32([0, np.log(3)]), (1, 4, 1))
+    logits[0, 2] = 50, -50
+    loss = rpn_class_loss_graph(match([POSITIVE, NEGATIVE, NEUTRAL, POSITIVE]), logits)
+    expected = -(2 * np.log(3 / 4) + np.log(1 / 4)) / 3
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_class_loss_is_one_mean_over_the_batch():
+    # One anchor of the first image, three of the second: each counts a quarter.
+    logits = np.zeros((2, 3, 2), np.float32)
+    logits[0, 0] = 0, np.log(3)
+    loss = rpn_class_loss_graph(
+        match([POSITIVE, NEUTRAL, NEUTRAL], [NEGATIVE, NEGATIVE, POSITIVE]), logits
+    )
+    np.testing.assert_allclose(loss, -(np.log(3 / 4) + 3 * np.log(1 / 2)) / 4, rtol=1e-6)
+
+
+def test_class_loss_without_anchors():
+    value, to_logits = gradient(
+        lambda logits: rpn_class_loss_graph(match([NEUTRAL, NEUTRAL]), logits), np.ones((1, 2, 2))
+    )
+    assert value == 0
+    assert not to_logits.any()
+
+
+# The targets of an image stand in the order of its positive anchors, whatever lies between them.
+TARGETS = np.zeros((2, 3, 4), np.float32)
+TARGETS[0, :2] = [[1, 0, 0, 0], [0, 0, 3, 0]]
+TARGETS[1, 0] = [0, 0, 0, -0.5]
+MATCH = match([NEGATIVE, POSITIVE, NEUTRAL, POSITIVE], [POSITIVE, NEGATIVE, NEGATIVE, NEUTRAL])
+
+
+def test_bbox_loss_by_hand():
+    # Three positive anchors predict zeros. Differences 1, 3 and 0.5 cost 0.5, 2.5 and 0.125; nine
+    # other coordinates cost nothing.
+    deltas = np.full((2, 4, 4), 9, np.float32)
+    deltas[MATCH[..., 0] == POSITIVE] = 0
+    loss = rpn_bbox_loss(TARGETS, MATCH, deltas)
+    np.testing.assert_allclose(loss, (0.5 + 2.5 + 0.125) / 12, rtol=1e-6)
+    np.testing.assert_allclose(rpn_bbox_loss_graph(None, TARGETS, MATCH, deltas), loss)
+
+
+def test_bbox_loss_touches_positive_anchors_only():
+    _, to_deltas = gradient(lambda d: rpn_bbox_loss(TARGETS, MATCH, d), np.zeros((2, 4, 4)))
+    expected = np.zeros((2, 4, 4))
+    expected[0, 1, 0], expected[0, 3, 2], expected[1, 0, 3] = -1, -1, 0.5
+    np.testing.assert_allclose(to_deltas, expected / 12, atol=1e-7)
+
+
+def test_bbox_loss_without_positives():
+    rows = match([NEGATIVE, NEUTRAL])
+    value, to_deltas = gradient(
+        lambda d: rpn_bbox_loss(np.ones((1, 3, 4), np.float32), rows, d), np.ones((1, 2, 4))
+    )
+    assert value == 0
+    assert not to_deltas.any()
+
+
+def set_random(model, rng):
+    model.set_weights([rng.normal(size=w.shape).astype(np.float32) * 0.1 for w in model.weights])
+
+
+@pytest.mark.parametrize("anchor_stride", [1, 2])
+def test_outputs_are_those_of_plain_convolutions(rng, anchor_stride):
+    model = build_rpn_model(anchor_stride, anchors_per_location=3, depth=8)
+    set_random(model, rng)
+    weights = {w.path.split("/", 1)[1]: w.numpy() for w in model.weights}
+    x = rng.normal(size=(2, 6, 4, 8)).astype(np.float32)
+
+    def conv(x, name, stride=1):
+        kernel, bias = weights[f"{name}/kernel"], weights[f"{name}/bias"]
+        return tf.nn.conv2d(x, kernel, stride, "SAME") + bias
+
+    shared = tf.nn.relu(conv(x, "rpn_conv_shared", anchor_stride))
+    # At each position, row by row, the two or four numbers of an anchor stand together.
+    expected = {
+        "logits": conv(shared, "rpn_class_raw").numpy().reshape(2, -1, 2),
+        "deltas": conv(shared, "rpn_bbox_pred").numpy().reshape(2, -1, 4),
+    }
+    logits, probs, deltas = model(x)
+    assert logits.shape[1] == 6 * 4 * 3 // anchor_stride**2
+    np.testing.assert_allclose(logits, expected["logits"], atol=1e-4)
+    np.testing.assert_allclose(deltas, expected["deltas"], atol=1e-4)
+    exponents = np.exp(expected["logits"])
+    np.testing.assert_allclose(probs, exponents / exponents.sum(axis=-1, keepdims=True), atol=1e-5)
+
+
+def test_levels_share_weights_and_stand_finest_first(rng):
+    rpn = RPN(3, 1, 8, {})
+    set_random(rpn.model, rng)
+    inputs = {"P2": keras.Input((8, 8, 8)), "P3": keras.Input((4, 4, 8))}
+    model = keras.Model(list(inputs.values()), rpn(inputs))
+    levels = [rng.normal(size=(1, side, side, 8)).astype(np.float32) for side in (8, 4)]
+    assert model.count_params() == rpn.model.count_params()
+    for together, fine, coarse in zip(
+        model(levels), rpn.model(levels[0]), rpn.model(levels[1]), strict=True
+    ):
+        np.testing.assert_allclose(together, np.concatenate([fine, coarse], axis=1), atol=1e-6)
+    assert [layer.name for layer in model.layers[-3:]] == [
+        "rpn_class_logits",
+        "rpn_class",
+        "rpn_bbox",
+    ]
+
+
+def test_historical_function_makes_the_same_layers(rng):
+    feature_map = keras.Input((None, None, 8))
+    outputs = rpn_graph(feature_map, anchors_per_location=3, anchor_stride=1)
+    own, shared = keras.Model(feature_map, outputs), build_rpn_model(1, 3, 8)
+    set_random(shared, rng)
+    own.set_weights(shared.get_weights())
+    x = rng.normal(size=(1, 3, 5, 8)).astype(np.float32)
+    for a, b in zip(own(x), shared(x), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert shared.name == "rpn_model"
