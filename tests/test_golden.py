@@ -59,7 +59,9 @@ def resized_as_the_original(photo, shape, errors):
     original's, and with them the features behind the others.
     """
     photo, ends, weights = photo.astype(float), [], []
-    for size_in, size_out, (scale_error, shift_error) in zip(photo.shape, shape, errors, strict=False):
+    for size_in, size_out, (scale_error, shift_error) in zip(
+        photo.shape, shape, errors, strict=False
+    ):
         scale, shift = size_in / size_out, 0.5 * size_in / size_out - 0.5
         places = (scale + scale_error * 2.0**-52) * np.arange(size_out)
         places = places + (shift + shift_error * 2.0**-52)

@@ -60,7 +60,9 @@ def results(golden):
         "input_gt_masks": masks,
         "input_roi": rois,
     }
-    batch = {tensor.name: tf.cast(batch[tensor.name][None], tensor.dtype) for tensor in model.inputs}
+    batch = {
+        tensor.name: tf.cast(batch[tensor.name][None], tensor.dtype) for tensor in model.inputs
+    }
     gradients, losses = tf.function(Steps(model, weight_decay=0).gradients)(batch)
     paths = [variable.path for variable in model.trainable_variables]
     norms = {

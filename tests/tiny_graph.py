@@ -1,16 +1,42 @@
 """The whole graph with a backbone of four convolutions, and batches for it."""
 
+import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from mrcnn.config import Config
+from mrcnn.constants import LOSS_NAMES
+from mrcnn.graph import build_graph
 from mrcnn.layers.conv import Conv2D
 from mrcnn.layers.norm import BatchNorm, conv_bn
 from mrcnn.ops import anchors as anchor_ops
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.images import compose_image_meta
+from mrcnn.training.selection import trainable_layers
 
-STRIDES = (4, 8, 16, 32)
+# Outputs of the graph in order.
+INFERENCE = (
+    "detections",
+    "mrcnn_class",
+    "mrcnn_bbox",
+    "mrcnn_mask",
+    "rpn_rois",
+    "rpn_class",
+    "rpn_bbox",
+)
+TRAINING = (
+    "rpn_class_logits",
+    "rpn_class",
+    "rpn_bbox",
+    "mrcnn_class_logits",
+    "mrcnn_class",
+    "mrcnn_bbox",
+    "mrcnn_mask",
+    "rpn_rois",
+    "output_rois",
+    *LOSS_NAMES,
+)
 
 
 def tiny_backbone(image, stage5=True, train_bn=None):
@@ -48,7 +74,7 @@ class TinyGraphConfig(Config):
     TRAIN_ROIS_PER_IMAGE = 20
     MINI_MASK_SHAPE = (28, 28)
     MAX_GT_INSTANCES = 4
-    DETECTION_MAX_INSTANCES = 10
+    DETECTION_MAX_INSTANCES = 30
     DETECTION_MIN_CONFIDENCE = 0
 
 
@@ -73,8 +99,8 @@ def pyramid_anchors(config, image_shape):
 
 
 def training_batch(config, rng, count=1):
-    """Inputs of the training graph by name: two instances an image, RoIs and anchors beside them."""
-    batch = {"input_image": rng.normal(size=(count, 64, 64, config.IMAGE_CHANNEL_COUNT)) * 50}
+    """Inputs of the training graph by name: two instances an image, and what is near them."""
+    batch = {"input_image": rng.normal(size=(count, 64, 64, config.IMAGE_CHANNEL_COUNT))}
     meta = inference_batch(config, batch["input_image"])[1]
     boxes = np.array([[4, 8, 36, 40], [20, 30, 60, 62]])
     anchors = pyramid_anchors(config, (64, 64))
@@ -110,3 +136,42 @@ def training_batch(config, rng, count=1):
 def padded(rows, count):
     """`rows` with zeros below."""
     return np.pad(rows, [(0, count - len(rows))] + [(0, 0)] * (rows.ndim - 1))
+
+
+class GivenRois(TinyGraphConfig):
+    """RoIs near the instances come with the batch, so that some are positive."""
+
+    USE_RPN_ROIS = False
+
+
+def tiny(mode, config_class=TinyGraphConfig, **words):
+    """A tiny graph with seeded weights, whose statistics are not the trivial ones."""
+    config = type("Other", (config_class,), words)()
+    keras.utils.set_random_seed(1)
+    model = build_graph(config, mode)
+    rng = np.random.default_rng(2)
+    for weight in model.weights:
+        if weight.path.endswith(("moving_mean", "moving_variance", "gamma", "beta")):
+            low = 0.5 if weight.path.endswith(("variance", "gamma")) else -0.5
+            weight.assign(rng.uniform(low, low + 1, weight.shape))
+    return config, model
+
+
+def run(model, inputs, training=False):
+    return [np.asarray(value) for value in model(inputs, training=training)]
+
+
+def copy_weights(source, target):
+    """By name: the order of layers differs between the modes."""
+    weights = {layer.name: layer.get_weights() for layer in trainable_layers(source)}
+    for layer in trainable_layers(target):
+        layer.set_weights(weights[layer.name])
+
+
+def feed(model, batch):
+    return [tf.cast(batch[x.name], x.dtype) for x in model.inputs]
+
+
+def named(model, batch):
+    names = [tensor.name for tensor in model.inputs]
+    return dict(zip(names, feed(model, batch), strict=True))

@@ -9,12 +9,15 @@ from mrcnn.layers.norm import BatchNorm, conv_bn
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 
 
-def _conv_bn(x, filters, kernel_size, names, use_bias, train_bn, strides=1, padding="valid"):
+def _conv_bn(
+    x, filters, kernel_size, names, use_bias, train_bn, strides=1, padding="valid", gamma="ones"
+):
     conv_name, bn_name = names
     conv = Conv2D(
         filters, kernel_size, strides=strides, padding=padding, use_bias=use_bias, name=conv_name
     )
-    return conv_bn(x, conv, BatchNorm(train_bn=train_bn, name=bn_name))
+    bn = BatchNorm(train_bn=train_bn, gamma_initializer=gamma, name=bn_name)
+    return conv_bn(x, conv, bn)
 
 
 def _bottleneck(x, kernel_size, filters, stage, block, strides, project, use_bias, train_bn):
@@ -29,7 +32,10 @@ def _bottleneck(x, kernel_size, filters, stage, block, strides, project, use_bia
     bias_and_bn = use_bias, train_bn
     y = relu(_conv_bn(x, filters[0], 1, names("2a"), *bias_and_bn, strides), "2a")
     y = relu(_conv_bn(y, filters[1], kernel_size, names("2b"), *bias_and_bn, padding="same"), "2b")
-    y = _conv_bn(y, filters[2], 1, names("2c"), *bias_and_bn)
+    # Where batch norm learns, a block begins as its shortcut (Goyal et al. 2017, section 5.1), so
+    # that random weights do not add up over the blocks.
+    gamma = "ones" if train_bn is False else "zeros"
+    y = _conv_bn(y, filters[2], 1, names("2c"), *bias_and_bn, gamma=gamma)
     shortcut = _conv_bn(x, filters[2], 1, names("1"), *bias_and_bn, strides) if project else x
     y = layers.Add(name=f"res{stage}{block}_add")([y, shortcut])
     return layers.Activation("relu", name=f"res{stage}{block}_out")(y)

@@ -3,6 +3,7 @@
 B images, R RoIs an image, K classes with the background.
 """
 
+import keras
 import tensorflow as tf
 from keras import layers
 
@@ -32,9 +33,15 @@ class BoxHead:
             x = layers.Activation("relu", name=f"mrcnn_class_relu{number}")(conv_bn(x, conv, bn))
         shared = layers.Reshape((-1, self.fc_size), name="pool_squeeze")(x)
         exact = {"dtype": "float32"}
-        logits = layers.Dense(self.num_classes, name="mrcnn_class_logits", **exact)(shared)
+
+        # Small first outputs, as Detectron's: every class is as likely, every box stays in place.
+        def output(units, stddev, name):
+            init = keras.initializers.RandomNormal(stddev=stddev)
+            return layers.Dense(units, kernel_initializer=init, name=name, **exact)(shared)
+
+        logits = output(self.num_classes, 0.01, "mrcnn_class_logits")
         probs = layers.Activation("softmax", name="mrcnn_class", **exact)(logits)
-        x = layers.Dense(4 * self.num_classes, name="mrcnn_bbox_fc", **exact)(shared)
+        x = output(4 * self.num_classes, 0.001, "mrcnn_bbox_fc")
         deltas = layers.Reshape((-1, self.num_classes, 4), name="mrcnn_bbox", **exact)(x)
         return logits, probs, deltas
 

@@ -34,11 +34,18 @@ def rpn_graph(feature_map, anchors_per_location, anchor_stride):
         strides=anchor_stride,
         name="rpn_conv_shared",
     )(feature_map)
-    x = Conv2D(2 * anchors_per_location, 1, name="rpn_class_raw")(shared)
+
+    # Small first outputs (as Detectron's): anchors begin as proposals, and without weights to start
+    # from the losses are not swamped by random boxes.
+    def output(filters, stddev, name):
+        init = keras.initializers.RandomNormal(stddev=stddev)
+        return Conv2D(filters, 1, kernel_initializer=init, name=name)(shared)
+
+    x = output(2 * anchors_per_location, 0.01, "rpn_class_raw")
     # Scores order the anchors and deltas place boxes, so both leave in float32.
     logits = layers.Reshape((-1, 2), dtype="float32", name="rpn_class_rows")(x)
     probs = layers.Activation("softmax", dtype="float32", name="rpn_class_probs")(logits)
-    x = Conv2D(4 * anchors_per_location, 1, name="rpn_bbox_pred")(shared)
+    x = output(4 * anchors_per_location, 0.001, "rpn_bbox_pred")
     deltas = layers.Reshape((-1, 4), dtype="float32", name="rpn_bbox_rows")(x)
     return [logits, probs, deltas]
 

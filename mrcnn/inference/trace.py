@@ -56,8 +56,8 @@ def run_graph(keras_model, inputs, outputs):
     missing = [name for name, tensor in outputs if tensor is None]
     if missing:
         raise ValueError(f"run_graph got None instead of a tensor for {', '.join(missing)}.")
-    names = [name for name, _ in outputs]
-    model = keras.Model(keras_model.inputs, [tensor for _, tensor in outputs])
+    # A dict, because Keras takes a single output out of its list.
+    model = keras.Model(keras_model.inputs, dict(outputs))
     run = tf.function(lambda *arrays: model(list(arrays), training=False), autograph=False)
     values = run(*(tf.constant(array, tf.float32) for array in inputs))
-    return OrderedDict((name, value.numpy()) for name, value in zip(names, values, strict=True))
+    return OrderedDict((name, values[name].numpy()) for name, _ in outputs)

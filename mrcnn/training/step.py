@@ -18,6 +18,10 @@ class Steps:
 
     def __init__(self, keras_model, weight_decay):
         self.keras_model, self.weight_decay = keras_model, weight_decay
+        optimizer = getattr(keras_model, "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            # Variables made within a step would have it traced twice.
+            optimizer.build(keras_model.trainable_variables)
         self.train = tf.function(self._train, autograph=False, reduce_retracing=True)
         self.evaluate = tf.function(self._evaluate, autograph=False, reduce_retracing=True)
 

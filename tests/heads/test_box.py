@@ -100,7 +100,10 @@ def head(rng):
     for layer in model.layers:
         # Variances have to be positive.
         layer.set_weights(
-            [rng.uniform(0.1, 1, w.shape).astype(np.float32) - 0.5 * (w.ndim > 1) for w in layer.get_weights()]
+            [
+                rng.uniform(0.1, 1, w.shape).astype(np.float32) - 0.5 * (w.ndim > 1)
+                for w in layer.get_weights()
+            ]
         )
     return model, {w.path: w.numpy() for w in model.weights}
 
@@ -130,20 +133,28 @@ def test_outputs_equal_numpy(head, rng):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
 
 
-def test_weights_of_the_losses(head):
+def test_weights_of_the_losses(rng):
     box_head = BoxHead(3, 8, False, {"mrcnn_class_loss": 0.5, "mrcnn_bbox_loss": 3})
-    losses = box_head.losses(
+    inputs = [
         keras.Input((2,), dtype="int32"),
         keras.Input((2, 4)),
         keras.Input((15,)),
         keras.Input((2, 3)),
         keras.Input((2, 3, 4)),
-    )
-    layers = [loss._keras_history.operation for loss in losses]
-    assert [(layer.name, layer.weight) for layer in layers] == [
-        ("mrcnn_class_loss", 0.5),
-        ("mrcnn_bbox_loss", 3),
     ]
+    model = keras.Model(inputs, box_head.losses(*inputs))
+    class_ids = np.array([[2, 0]], np.int32)
+    values = [rng.normal(size=(1, *x.shape[1:])).astype(np.float32) for x in inputs[1:]]
+    values[1][:, 12:] = 1
+    target, _, logits, deltas = values
+    expected = [
+        mrcnn_class_loss_graph(class_ids, logits, ACTIVE),
+        mrcnn_bbox_loss_graph(target, class_ids, deltas),
+    ]
+    results = model([class_ids, *values])
+    np.testing.assert_allclose(np.concatenate(results), expected, rtol=1e-6)
+    np.testing.assert_allclose(model.losses, np.array(expected) * [0.5, 3], rtol=1e-6)
+    assert model.output_names == ["mrcnn_class_loss", "mrcnn_bbox_loss"]
 
 
 def test_historical_function(rng):

@@ -41,7 +41,8 @@ def test_loss_is_a_mean_over_the_batch():
 
 def test_loss_touches_the_true_class_of_positives_only():
     _, to_masks = gradient(
-        lambda x: mrcnn_mask_loss_graph(TARGET, np.array([[2, 0]]), x), np.full((1, 2, 2, 1, 3), 0.5)
+        lambda x: mrcnn_mask_loss_graph(TARGET, np.array([[2, 0]]), x),
+        np.full((1, 2, 2, 1, 3), 0.5),
     )
     expected = np.zeros((1, 2, 2, 1, 3))
     # d -log(p) / dp = -2 and d -log(1 - p) / dp = 2 at 1/2, half of it for a mean of two.
@@ -51,7 +52,8 @@ def test_loss_touches_the_true_class_of_positives_only():
 
 def test_loss_without_positives():
     value, to_masks = gradient(
-        lambda x: mrcnn_mask_loss_graph(TARGET, np.array([[0, 0]]), x), np.full((1, 2, 2, 1, 3), 0.5)
+        lambda x: mrcnn_mask_loss_graph(TARGET, np.array([[0, 0]]), x),
+        np.full((1, 2, 2, 1, 3), 0.5),
     )
     assert value == 0
     assert not to_masks.any()
@@ -74,7 +76,10 @@ CHANNELS, CLASSES = 6, 3
 def random_weights(model, rng):
     # Statistics of batch normalization have to be positive; kernels should not be.
     model.set_weights(
-        [(rng.uniform(0.1, 0.5, w.shape) - 0.3 * (w.ndim > 1)).astype(np.float32) for w in model.get_weights()]
+        [
+            (rng.uniform(0.1, 0.5, w.shape) - 0.3 * (w.ndim > 1)).astype(np.float32)
+            for w in model.get_weights()
+        ]
     )
 
 
@@ -147,7 +152,12 @@ def test_training_without_a_positive_roi(features, rng):
     target, class_ids = keras.Input((3, 8, 10)), keras.Input((3,), dtype="int32")
     model = keras.Model([x, keep, target, class_ids], head.loss(target, class_ids, masks, keep))
     random_weights(model, rng)
-    inputs = [features, KEEP & False, np.ones((2, 3, 8, 10), np.float32), np.zeros((2, 3), np.int32)]
+    inputs = [
+        features,
+        KEEP & False,
+        np.ones((2, 3, 8, 10), np.float32),
+        np.zeros((2, 3), np.int32),
+    ]
 
     @tf.function
     def step():

@@ -97,7 +97,7 @@ def set_random(model, rng):
 def test_outputs_are_those_of_plain_convolutions(rng, anchor_stride):
     model = build_rpn_model(anchor_stride, anchors_per_location=3, depth=8)
     set_random(model, rng)
-    weights = {w.path.split("/", 1)[1]: w.numpy() for w in model.weights}
+    weights = {w.path: w.numpy() for w in model.weights}
     x = rng.normal(size=(2, 6, 4, 8)).astype(np.float32)
 
     def conv(x, name, stride=1):

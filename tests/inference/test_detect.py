@@ -151,7 +151,7 @@ def test_one_image_instead_of_a_list(model, photo):
         model.detect(photo(64, 64))
 
 
-def test_nothing_found(model, photo, monkeypatch):
+def test_nothing_found(model, photo):
     weights = model.keras_model.get_layer("mrcnn_class_logits").bias
     before = weights.numpy()
     weights.assign([99.0, 0.0, 0.0])
@@ -226,9 +226,7 @@ def test_molded_inputs(model, photo):
         np.testing.assert_array_equal(molded[row], expected[0])
         np.testing.assert_array_equal(metas[row], expected[1])
         assert tuple(windows[row]) == expected[2]
-    np.testing.assert_allclose(
-        molded[1], images[1][..., None] - model.config.MEAN_PIXEL, atol=1e-4
-    )
+    np.testing.assert_allclose(molded[1], images[1][..., None] - model.config.MEAN_PIXEL, atol=1e-4)
     model.config.IMAGE_RESIZE_MODE = "pad64"
     with pytest.raises(ValueError, match="mold_inputs got 2 images of 2 molded shapes"):
         model.mold_inputs(images)

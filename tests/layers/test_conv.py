@@ -114,7 +114,8 @@ def test_sparse_gradient_refuses_what_it_cannot_do(arguments):
 
 # The kernel as large as the crop is a matrix product; the others are convolutions.
 @pytest.mark.parametrize(
-    ("kernel", "padding"), [(7, "valid"), (3, "same"), (1, "valid"), (3, "valid"), ((7, 3), "valid")]
+    ("kernel", "padding"),
+    [(7, "valid"), (3, "same"), (1, "valid"), (3, "valid"), ((7, 3), "valid")],
 )
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_convolution_of_each_roi(rng, kernel, padding, use_bias):

@@ -19,7 +19,10 @@ def test_formulas_equal_those_of_numpy():
             utils.apply_box_deltas(BOXES, OTHERS / 100),
         ),
         (graph_names.norm_boxes_graph(BOXES, (32, 64)), utils.norm_boxes(BOXES, (32, 64))),
-        (graph_names.denorm_boxes_graph(BOXES / 32, (32, 64)), utils.denorm_boxes(BOXES / 32, (32, 64))),
+        (
+            graph_names.denorm_boxes_graph(BOXES / 32, (32, 64)),
+            utils.denorm_boxes(BOXES / 32, (32, 64)),
+        ),
     ]
     for ours, expected in pairs:
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)

@@ -46,8 +46,8 @@ def numpy_align(feature, box, crop_size):
 # The table that Detectron2 and tensorpack test theirs with. The values of the map grow by 5 a row
 # and 1 a column, so a sample at (y, x), whose distances count from the corner, is
 # 5 * (y - 0.5) + (x - 0.5). The first of the 4x4 bins of (1, 1, 3, 3) has its centre at
-# (1.25, 1.25): 5 * 0.75 + 0.75 = 4.5. Bins are half a cell apart: 0.5 more a column, 2.5 a row. Four
-# samples around the centre of a bin have its value as their mean, because the map is linear.
+# (1.25, 1.25): 5 * 0.75 + 0.75 = 4.5. Bins are half a cell apart: 0.5 more a column, 2.5 a row.
+# The mean of four samples around the centre of a bin is its value, because the map is linear.
 RAMP = np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1)
 RAMP_ALIGNED = 4.5 + 2.5 * np.arange(4)[:, None] + 0.5 * np.arange(4)
 
@@ -194,7 +194,9 @@ def test_level_depends_on_the_area():
 
 @pytest.mark.parametrize("method", PyramidROIAlign.METHODS)
 def test_order_of_boxes_and_images_is_kept(rng, method):
-    features = [rng.normal(size=(2, 128 // s, 192 // s, 3)).astype(np.float32) for s in (1, 2, 4, 8)]
+    features = [
+        rng.normal(size=(2, 128 // s, 192 // s, 3)).astype(np.float32) for s in (1, 2, 4, 8)
+    ]
     boxes = random_boxes(rng, 2, 25, low=0, high=1)
     layer = PyramidROIAlign((2, 3), method)
     together = layer([boxes, meta(512, 768, batch=2), *features]).numpy()

@@ -58,7 +58,9 @@ def layer_inputs(proposals, class_ids, boxes, masks, padding=3):
 def test_all_used_equals_numpy(scene, rng):
     masks = rng.uniform(size=(28, 28, 3)) > 0.5
     twin = build_detection_targets(*scene, masks, AllUsed())
-    rois, class_ids, deltas, _ = arrays(DetectionTargetLayer(AllUsed())(layer_inputs(*scene, masks)))
+    rois, class_ids, deltas, _ = arrays(
+        DetectionTargetLayer(AllUsed())(layer_inputs(*scene, masks))
+    )
     expected = np.column_stack([twin[0] / 100, twin[1], twin[2][np.arange(27), twin[1]]])
     found = np.column_stack([rois[0], class_ids[0], deltas[0]])
     # Both put positives first; their order is random.
@@ -72,9 +74,7 @@ def test_all_used_equals_numpy(scene, rng):
 
 def bilinear_crop(mask, box, shape):
     """`shape` samples of a mask from the first to the last edge of a box in units of the mask."""
-    y, x = (
-        np.linspace(box[i], box[i + 2], shape[i]) * (mask.shape[i] - 1) for i in (0, 1)
-    )
+    y, x = (np.linspace(box[i], box[i + 2], shape[i]) * (mask.shape[i] - 1) for i in (0, 1))
     crop = np.zeros(shape)
     for i, j in np.ndindex(*shape):
         top, left = int(np.floor(y[i])), int(np.floor(x[j]))
@@ -245,8 +245,12 @@ def test_share_of_positives(rng):
     chosen = {tuple(row) for row in rois[0, :48].tolist()}
     # Nothing twice, positives in front, negatives behind.
     assert len(chosen) == 48
-    assert {tuple(row) for row in rois[0, :16].tolist()} <= {tuple(r) for r in proposals[0, :30].tolist()}
-    assert {tuple(row) for row in rois[0, 16:48].tolist()} <= {tuple(r) for r in proposals[0, 30:].tolist()}
+    assert {tuple(row) for row in rois[0, :16].tolist()} <= {
+        tuple(r) for r in proposals[0, :30].tolist()
+    }
+    assert {tuple(row) for row in rois[0, 16:48].tolist()} <= {
+        tuple(r) for r in proposals[0, 30:].tolist()
+    }
     assert not any(x[0, 16:].any() for x in (deltas, masks))
 
 

@@ -82,7 +82,7 @@ def test_momentum_carries_on():
 
 
 def test_weight_decay():
-    """The penalty is 0.5 * |w|^2 / size: gradients 2 * 0.5 * w / 4, and gamma and beta have none."""
+    """The penalty is 0.5 * |w|^2 / 4: the gradient is w / 4, but of gamma and beta nothing."""
     kernel = np.array([[1.0, 2.0], [3.0, 4.0]])
     model = toy_model(np.zeros((2, 2)), kernel, clip_norm=None)
     losses = Steps(model, weight_decay=0.5).train(BATCH)

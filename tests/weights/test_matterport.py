@@ -141,14 +141,18 @@ def test_names_decide_over_the_order_in_a_group(tmp_path, capsys):
 
 def test_names_of_old_keras_go_by_order(tmp_path):
     """As in the ImageNet file of Keras 1: other weight names, in the order of the layer."""
-    conv, bn = [filled(n, s) for n, s in (("k", (3, 3, 3, 4)), ("b", (4,)))], [
-        filled(name, (4,)) for name in ("gamma", "beta", "mean", "variance")
-    ]
-    names = ("conv1_W_1:0", "conv1_b_1:0"), (
-        "bn_conv1_gamma_1:0",
-        "bn_conv1_beta_1:0",
-        "bn_conv1_running_mean_1:0",
-        "bn_conv1_running_std_1:0",
+    conv, bn = (
+        [filled(n, s) for n, s in (("k", (3, 3, 3, 4)), ("b", (4,)))],
+        [filled(name, (4,)) for name in ("gamma", "beta", "mean", "variance")],
+    )
+    names = (
+        ("conv1_W_1:0", "conv1_b_1:0"),
+        (
+            "bn_conv1_gamma_1:0",
+            "bn_conv1_beta_1:0",
+            "bn_conv1_running_mean_1:0",
+            "bn_conv1_running_std_1:0",
+        ),
     )
     groups = {
         "input_1": {},
