@@ -9,8 +9,9 @@ import random
 
 import keras.layers as KL
 import matplotlib.pyplot as plt
-import mrcnn.model as modellib
 import numpy as np
+
+import mrcnn.model as modellib
 from mrcnn import utils, visualize
 from mrcnn.config import Config
 from mrcnn.data.imgaug_shim import imgaug
@@ -20,15 +21,17 @@ COCO_WEIGHTS_PATH = os.path.join(os.getcwd(), "mask_rcnn_coco.h5")
 
 
 def backbone(input_image, stage5, train_bn):
-    x = KL.Conv2D(8, (5, 5), strides=(2, 2), padding="same", name="conv1")(input_image)
-    x = modellib.BatchNorm(name="bn_conv1")(x, training=train_bn)
-    C1 = x = KL.Activation("relu")(x)
-    stages = [C1]
-    for stage in (2, 3, 4, 5):
-        x = modellib.conv_block(x, 3, [4, 4, 8 * stage], stage=stage, block="a", train_bn=train_bn)
-        if stage == 4:
-            x = modellib.identity_block(x, 3, [4, 4, 32], stage=4, block="b", train_bn=train_bn)
+    x, stages = input_image, []
+    for stage in (1, 2, 3, 5):
+        conv, bn = f"res{stage}_conv", f"bn{stage}_conv"
+        x = KL.Conv2D(8 * stage, (3, 3), strides=(2, 2), padding="same", name=conv)(x)
+        x = modellib.BatchNorm(name=bn)(x, training=train_bn)
+        x = KL.Activation("relu")(x)
         stages.append(x)
+        if stage == 3:
+            x = modellib.conv_block(x, 3, [8, 8, 32], stage=4, block="a", train_bn=train_bn)
+            x = modellib.identity_block(x, 3, [8, 8, 32], stage=4, block="b", train_bn=train_bn)
+            stages.append(x)
     return stages
 
 
@@ -55,7 +58,9 @@ class CellsConfig(Config):
     DETECTION_MAX_INSTANCES = 10
     DETECTION_MIN_CONFIDENCE = 0
     MAX_GT_INSTANCES = 5
-    STEPS_PER_EPOCH = 2
+    STEPS_PER_EPOCH = 25
+    LEARNING_RATE = 0.02
+    TRAIN_BN = True
     VALIDATION_STEPS = 1
 
 
@@ -121,7 +126,7 @@ if __name__ == "__main__":
     model.train(
         dataset_train,
         dataset_val,
-        learning_rate=config.LEARNING_RATE / 10,
+        learning_rate=config.LEARNING_RATE / 2,
         epochs=2,
         layers="all",
         augmentation=augmentation,

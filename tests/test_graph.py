@@ -109,6 +109,16 @@ def test_training_outputs_belong_together(trained):
     assert (out["output_rois"].any(axis=2).sum(axis=1) == 18).all()
 
 
+def test_masks_are_made_for_positives_only(given_rois):
+    config, model = given_rois
+    batch = training_batch(config, np.random.default_rng(4), count=2)
+    # Two of the ten RoIs near an instance are left in the first image, one in the second; the rest
+    # becomes padding.
+    batch["input_roi"][0, 2:10] = batch["input_roi"][1, 1:10] = 0
+    out = dict(zip(TRAINING, run(model, feed(model, batch), training=True), strict=True))
+    assert out["mrcnn_mask"].shape == (1, 3, 28, 28, 4)
+
+
 def test_losses_of_outputs(trained):
     # Two of the five follow from the other outputs with NumPy alone.
     batch, out = trained

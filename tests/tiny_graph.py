@@ -56,7 +56,7 @@ def tiny_backbone_shapes(image_shape):
 
 
 class TinyGraphConfig(Config):
-    """64x64 images, three classes, 32 channels everywhere."""
+    """64x64 images, three classes, few channels and few of everything."""
 
     NAME = "tiny"
     BACKBONE = staticmethod(tiny_backbone)

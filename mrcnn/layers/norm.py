@@ -26,7 +26,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     """
 
     def __init__(self, train_bn=None, **kwargs):
-        super().__init__(**kwargs)
+        # Keras's 0.99 needs hundreds of steps to forget the statistics of random weights.
+        super().__init__(**{"momentum": 0.9, **kwargs})
         self.train_bn = train_bn
         # A weak reference, because Keras would count the weights of a tracked layer twice.
         self._conv = None

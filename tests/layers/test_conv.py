@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mrcnn.layers import conv
 from mrcnn.layers.conv import Conv2D, RoIConv2D, RoIConv2DTranspose, SparseGradConv2D
 from tests.layer_contract import run_layer_test
 
@@ -74,6 +75,22 @@ def test_sparse_gradient_equals_the_dense_one(rng, active, kernel):
     assert_all_close(ours, gradients(own, x, dy))
     if active == 0:
         assert not any(np.any(gradient) for gradient in ours)
+
+
+@pytest.mark.parametrize(("active", "way"), [(22, "sparse"), (23, "dense")])
+def test_which_way_the_gradient_takes(rng, monkeypatch, active, way):
+    # Both give the same numbers; the sparse one is there for its speed.
+    taken = []
+    for name in ("sparse", "dense"):
+        function = getattr(conv, f"_{name}_gradients")
+        monkeypatch.setattr(
+            conv,
+            f"_{name}_gradients",
+            lambda *args, name=name, function=function: taken.append(name) or function(*args),
+        )
+    layer = with_weights(SparseGradConv2D(4, 3, padding="same"), (None, None, None, 3), rng)
+    gradients(layer, rng.normal(size=(2, 9, 10, 3)).astype(np.float32), sparse_dy(rng, active))
+    assert taken == [way]
 
 
 def test_sparse_gradient_at_corners_and_with_neighbours(rng):
