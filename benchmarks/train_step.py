@@ -53,16 +53,19 @@ def place_objects(keras_model, batch, objects):
 
     from mrcnn.ops.boxes import denorm_boxes
 
-    def outputs():
-        return keras_model([batch[tensor.name] for tensor in keras_model.inputs], training=True)
+    # Compiled, because step by step it would take more memory than the training step itself.
+    @tf.function(autograph=False)
+    def outputs(batch):
+        found = keras_model([batch[tensor.name] for tensor in keras_model.inputs], training=True)
+        return found[7], tf.shape(found[6])[1]
 
-    proposals = outputs()[7]
+    proposals, _ = outputs(batch)
     boxes = batch["input_gt_boxes"].numpy()
     # Every 20th of the best, so that they do not lie on one another.
     chosen = proposals.numpy()[:, : 20 * objects : 20]
     boxes[:, :objects] = denorm_boxes(chosen, batch["input_image"].shape[1:3])
     batch["input_gt_boxes"] = tf.constant(boxes)
-    return outputs()[6].shape[1]
+    return int(outputs(batch)[1])
 
 
 if __name__ == "__main__":

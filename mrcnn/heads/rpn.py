@@ -55,7 +55,9 @@ def build_rpn_model(anchor_stride, anchors_per_location, depth):
 
     Arguments: `depth` is the number of channels of the feature maps; the rest as in `rpn_graph`.
     """
-    feature_map = keras.Input((None, None, depth), name="input_rpn_feature_map")
+    # A nested model casts what it gets to the type of its input: there is nothing to cast then.
+    dtype = keras.config.dtype_policy().compute_dtype
+    feature_map = keras.Input((None, None, depth), dtype=dtype, name="input_rpn_feature_map")
     outputs = rpn_graph(feature_map, anchors_per_location, anchor_stride)
     return keras.Model(feature_map, outputs, name="rpn_model")
 
