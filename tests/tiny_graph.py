@@ -144,16 +144,24 @@ class GivenRois(TinyGraphConfig):
     USE_RPN_ROIS = False
 
 
+# Layers that begin with outputs near zero, which would hide mistakes.
+SMALL = ("rpn_class_raw", "rpn_bbox_pred", "mrcnn_class_logits", "mrcnn_bbox_fc")
+
+
 def tiny(mode, config_class=TinyGraphConfig, **words):
-    """A tiny graph with seeded weights, whose statistics are not the trivial ones."""
+    """A tiny graph with seeded weights, none of which is trivial."""
     config = type("Other", (config_class,), words)()
     keras.utils.set_random_seed(1)
     model = build_graph(config, mode)
     rng = np.random.default_rng(2)
-    for weight in model.weights:
-        if weight.path.endswith(("moving_mean", "moving_variance", "gamma", "beta")):
-            low = 0.5 if weight.path.endswith(("variance", "gamma")) else -0.5
-            weight.assign(rng.uniform(low, low + 1, weight.shape))
+    for layer in trainable_layers(model):
+        for weight in layer.weights:
+            if weight.name in ("moving_mean", "moving_variance", "gamma", "beta"):
+                low = 0.5 if weight.name in ("moving_variance", "gamma") else -0.5
+                weight.assign(rng.uniform(low, low + 1, weight.shape))
+            elif weight.name == "kernel" and layer.name in SMALL:
+                spread = np.sqrt(1 / weight.shape[-2])
+                weight.assign(rng.normal(0, spread, weight.shape))
     return config, model
 
 

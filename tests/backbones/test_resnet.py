@@ -92,6 +92,17 @@ def test_block_equals_plain_convolutions(rng, project, stride, use_bias):
     assert model.layers[-1].name == "res7x_out"
 
 
+@pytest.mark.parametrize("train_bn", [None, True, False])
+def test_new_block_is_its_shortcut_where_batch_norm_learns(rng, train_bn):
+    # Goyal et al. 2017, section 5.1. With frozen statistics gamma says nothing about the size of
+    # the outputs, so there it stays 1.
+    image = keras.Input((8, 6, 12))
+    model = keras.Model(image, identity_block(image, 3, [4, 4, 12], 7, "x", train_bn=train_bn))
+    x = rng.normal(size=(2, 8, 6, 12)).astype(np.float32)
+    same = np.allclose(model(x, training=True), np.maximum(x, 0), atol=1e-6)
+    assert same == (train_bn is not False)
+
+
 def test_train_bn_reaches_every_layer():
     image = keras.Input((64, 64, 3))
     for train_bn in (False, None, True):

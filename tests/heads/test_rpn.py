@@ -118,6 +118,16 @@ def test_outputs_are_those_of_plain_convolutions(rng, anchor_stride):
     np.testing.assert_allclose(probs, exponents / exponents.sum(axis=-1, keepdims=True), atol=1e-5)
 
 
+def test_first_outputs_are_small():
+    # As Detectron's: standard deviations of 0.01 for scores and 0.001 for deltas. There are 512 * 6
+    # and 512 * 12 numbers, so that 5 % are four standard errors and more.
+    keras.utils.set_random_seed(0)
+    model = build_rpn_model(1, 3, 8)
+    spreads = {w.path.split("/")[0]: w.numpy().std() for w in model.weights if w.name == "kernel"}
+    np.testing.assert_allclose(spreads["rpn_class_raw"], 0.01, rtol=0.05)
+    np.testing.assert_allclose(spreads["rpn_bbox_pred"], 0.001, rtol=0.05)
+
+
 def test_levels_share_weights_and_stand_finest_first(rng):
     rpn = RPN(3, 1, 8, {})
     set_random(rpn.model, rng)

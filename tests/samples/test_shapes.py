@@ -321,7 +321,7 @@ def test_demo_trains_evaluates_and_draws(shapes, oracle, capsys, tmp_path):
         ("--weights coco", [("heads", 0.001, 2), ("all", 0.0001, 3)]),
         ("--weights imagenet --epochs 1", [("heads", 0.001, 1)]),
         ("--model some.h5 --epochs 4", [("all", 0.001, 4)]),
-        ("--small --weights last", [("all", 0.01, 3)]),
+        ("--small --weights last", [("all", 0.04, 3)]),
     ],
 )
 def test_train_spares_good_features(shapes, oracle, capsys, tmp_path, options, stages):

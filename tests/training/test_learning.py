@@ -14,8 +14,7 @@ from tests.mini import MiniShapes, mini_config, silent
 def run(tmp_path_factory):
     """The model after 60 steps, six epochs of ten, and its history."""
     keras.utils.set_random_seed(1)
-    # 60 steps are too few for running means, so inference uses the statistics of its batch, too.
-    config = mini_config(TRAIN_BN=True, IMAGES_PER_GPU=4, STEPS_PER_EPOCH=10)
+    config = mini_config(TRAIN_BN=None, IMAGES_PER_GPU=4, STEPS_PER_EPOCH=30)
     model = MaskRCNN("training", config, str(tmp_path_factory.mktemp("logs")))
     history = silent(model.train, MiniShapes(4), MiniShapes(4), 0.02, 6, "all")
     return model, history.history
@@ -45,6 +44,7 @@ def test_shapes_are_found(run, tmp_path, capsys):
     inference.load_weights(model.find_last(), by_name=True)
     dataset = MiniShapes(4)
     results = inference.detect([dataset.load_image(image) for image in dataset.image_ids])
+    for i, r in enumerate(results): print("XX", r["class_ids"][:3], r["scores"][:3], compute_overlaps_masks(r["masks"], dataset.load_mask(i)[0])[:3,0] if len(r["rois"]) else None)
     for image, result in zip(dataset.image_ids, results, strict=True):
         masks, class_ids = dataset.load_mask(image)
         assert result["class_ids"][0] == class_ids[0]
