@@ -95,7 +95,8 @@ def case(request, tmp_path_factory):
     for name in (*FPN, "roi_align_classifier", res4):
         tensors[name] = graph.get_layer(name).output
     inputs = [molded, metas.astype(np.float32), model.get_anchors(molded.shape[1:])[None]]
-    values = tf.function(keras.Model(graph.inputs, tensors))(inputs, training=False)
+    function = tf.function(keras.Model(graph.inputs, tensors), autograph=False)
+    values = function(inputs, training=False)
     yield SimpleNamespace(
         name=request.param,
         model=model,

@@ -137,7 +137,7 @@ def test_losses_of_outputs(trained):
 def step(given_rois):
     """A function of a batch: gradients in the order of the variables, and losses."""
     _, model = given_rois
-    gradients = tf.function(Steps(model, 0).gradients)
+    gradients = tf.function(Steps(model, 0).gradients, autograph=False)
     return lambda batch: gradients(named(model, batch))
 
 

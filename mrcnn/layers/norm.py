@@ -15,7 +15,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         False: the stored statistics are used, in training too. Gamma and beta stay trainable.
             Batches of one or two images have statistics too noisy to normalize with.
         None: batch statistics in training, stored ones in inference, as Keras does.
-        True: always batch statistics.
+        True: always batch statistics, but for layers that are frozen (`trainable = False`).
 
     A frozen layer is affine, so it can be computed inside the convolution before it:
     `fold_into(conv)`, a `layers.conv.Conv2D`, and its input as `conv_input` let the layer scale

@@ -57,6 +57,7 @@ def test_frozen_container_does_not_freeze_what_is_chosen(model):
         ["rpn_class_raw", "kernel"],
         ["rpn_class_raw", "bias"],
     ]
+    assert len(model.keras_model.get_layer("rpn_model").trainable_variables) == 2
 
 
 def test_selection_of_another_model(model):

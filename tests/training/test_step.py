@@ -99,6 +99,18 @@ def test_weight_decay_is_clipped_with_the_rest():
     np.testing.assert_allclose(model.get_weights()[0], [8 - 0.1, 0], rtol=1e-6)
 
 
+def test_a_step_is_compiled_once():
+    """Variables of the optimizer that were made within the first step would have it done twice."""
+    model = toy_model([1.0, 1.0], [1.0, 2.0], clip_norm=5.0, momentum=0.9)
+    calls, layer = [], model.get_layer("toy")
+    call = layer.call
+    layer.call = lambda x: calls.append(1) or call(x)
+    steps = Steps(model, weight_decay=0)
+    for _ in range(3):
+        steps.train(BATCH)
+    assert len(calls) == 1
+
+
 def test_validation_changes_nothing():
     model = toy_model([1.0, 1.0], [1.0, 2.0], clip_norm=5.0)
     losses = Steps(model, weight_decay=0).evaluate(BATCH)
