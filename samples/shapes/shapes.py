@@ -9,6 +9,7 @@
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -396,6 +397,8 @@ def main(argv=None):
     """Run a command line."""
     parser = make_parser()
     args = parser.parse_args(argv)
+    # Pages of notes by TensorFlow's compiler would bury the progress bar.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if args.small and args.weights in PRETRAINED:
         parser.error(f"there are no {args.weights} weights for --small; leave out one of the two")
     args.run(args)
