@@ -107,3 +107,10 @@ def silent(function, *args, **kwargs):
     """What the function returns; what it prints is lost. For fixtures, which have no capsys."""
     with contextlib.redirect_stdout(io.StringIO()):
         return function(*args, **kwargs)
+
+
+def quietly(request):
+    """Within this context, a test that does not ask for capsys prints nothing."""
+    if "capsys" in request.fixturenames:
+        return contextlib.nullcontext()
+    return contextlib.redirect_stdout(io.StringIO())

@@ -58,6 +58,8 @@ def run_graph(keras_model, inputs, outputs):
         raise ValueError(f"run_graph got None instead of a tensor for {', '.join(missing)}.")
     # A dict, because Keras takes a single output out of its list.
     model = keras.Model(keras_model.inputs, dict(outputs))
+    tensors = [tf.constant(array, tf.float32) for array in inputs]
     run = tf.function(lambda *arrays: model(list(arrays), training=False), autograph=False)
-    values = run(*(tf.constant(array, tf.float32) for array in inputs))
+    # Called straight, TensorFlow would warn of retracing after a few different outputs.
+    values = run.get_concrete_function(*tensors)(*tensors)
     return OrderedDict((name, values[name].numpy()) for name, _ in outputs)

@@ -85,7 +85,6 @@ class DemoConfig(ShapesConfig):
     `BACKBONE = "resnet50"` is all it takes for a large backbone in place of the small one.
     """
 
-    # No beginning of "shapes": find_last() looks for folders whose names begin with NAME.
     NAME = "small_shapes"
     # Without staticmethod, Python would make methods of them and pass the Config along.
     BACKBONE = staticmethod(small_backbone)

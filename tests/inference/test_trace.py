@@ -6,6 +6,7 @@ import pytest
 
 from mrcnn import utils
 from mrcnn.inference.trace import STEPS
+from tests.mini import quietly
 
 
 @pytest.fixture
@@ -14,10 +15,10 @@ def images(photo):
 
 
 @pytest.fixture(autouse=True)
-def quiet(capsys):
-    """`run_graph` prints what it found, as it always did; here nobody looks at it."""
-    yield
-    capsys.readouterr()
+def quiet(request):
+    """`run_graph` prints what it found, as it always did; most tests do not look at it."""
+    with quietly(request):
+        yield
 
 
 def inputs_of(model, images):

@@ -8,7 +8,7 @@ from mrcnn.constants import LOSS_NAMES
 from mrcnn.data.pipeline import make_dataset
 from mrcnn.model import MaskRCNN
 from mrcnn.training import fit
-from tests.mini import MiniShapes, mini_config
+from tests.mini import MiniShapes, mini_config, quietly
 
 
 @pytest.fixture(scope="package")
@@ -91,7 +91,7 @@ def scripted(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def quiet(capsys):
-    """Training shows its progress; here nobody looks at it."""
-    yield
-    capsys.readouterr()
+def quiet(request):
+    """Training shows its progress; tests without capsys do not look at it."""
+    with quietly(request):
+        yield

@@ -143,6 +143,7 @@ def test_another_program_goes_on(model, scripted, capsys):
     model.train(MiniShapes(2), None, 0.01, 3, "all")
     assert files(log_dir) == [f"mask_rcnn_mini_000{n}.h5" for n in (1, 2, 3)]
     assert len(steps.trained) == 6
+    assert "Starting at epoch 2." in capsys.readouterr().out
 
 
 def test_nothing_to_train(model, scripted, capsys):
