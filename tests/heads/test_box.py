@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mrcnn.heads.box import (
     BoxHead,
@@ -12,16 +11,9 @@ from mrcnn.heads.box import (
     mrcnn_class_loss_graph,
     mrcnn_class_loss_of_meta,
 )
+from tests.loss_gradient import gradient
 
 ACTIVE = np.ones((1, 3), np.float32)
-
-
-def gradient(loss, predicted):
-    predicted = tf.constant(predicted, tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(predicted)
-        value = loss(predicted)
-    return float(value), tape.gradient(value, predicted).numpy()
 
 
 def test_class_loss_by_hand():

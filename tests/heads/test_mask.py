@@ -7,15 +7,7 @@ import tensorflow as tf
 
 from mrcnn.heads.mask import MaskHead, MaskOutput, build_fpn_mask_graph, mrcnn_mask_loss_graph
 from tests.layer_contract import run_layer_test
-
-
-def gradient(loss, predicted):
-    predicted = tf.constant(predicted, tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(predicted)
-        value = loss(predicted)
-    return float(value), tape.gradient(value, predicted).numpy()
-
+from tests.loss_gradient import gradient
 
 # Two RoIs of 2x1 pixels, three classes.
 TARGET = np.float32([[[[1], [0]], [[1], [1]]]])

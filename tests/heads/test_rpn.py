@@ -14,18 +14,11 @@ from mrcnn.heads.rpn import (
     rpn_class_loss_graph,
     rpn_graph,
 )
+from tests.loss_gradient import gradient
 
 
 def match(*rows):
     return np.array(rows, np.int32)[..., None]
-
-
-def gradient(loss, predicted):
-    predicted = tf.constant(predicted, tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(predicted)
-        value = loss(predicted)
-    return float(value), tape.gradient(value, predicted).numpy()
 
 
 def test_class_loss_by_hand():
