@@ -35,6 +35,7 @@ setup(
         "keras>=3.8",
         "matplotlib",
         "numpy",
+        "pillow",
         "pycocotools",
         "scikit-image",
         "tensorboard",

@@ -25,7 +25,15 @@ def run(code, folder):
 
 
 @pytest.mark.parametrize(
-    "module", ["mrcnn", "mrcnn.config", "mrcnn.utils", "mrcnn.visualize", "mrcnn.weights.download"]
+    "module",
+    [
+        "mrcnn",
+        "mrcnn.config",
+        "mrcnn.utils",
+        "mrcnn.datasets",
+        "mrcnn.visualize",
+        "mrcnn.weights.download",
+    ],
 )
 def test_light_modules_leave_the_heavy_ones_out(module, tmp_path):
     code = f"import sys, {module}; print(sorted(set({HEAVY}) & set(sys.modules)))"

@@ -11,14 +11,14 @@ MODULES = sorted((ROOT / "mrcnn").rglob("*.py"))
 # Lowest first. A name stands for mrcnn/<name>.py or for the whole package mrcnn/<name>/.
 RANKS = [
     {"constants", "files", "config_check"},
-    {"config"},
+    {"config", "download"},
     {"ops", "inputs"},
     {"layers", "data"},
     {"backbones"},
     {"heads", "evaluation", "weights", "drawing"},
     {"graph"},
     {"training", "inference"},
-    {"model", "utils", "visualize", "parallel_model"},
+    {"model", "utils", "visualize", "datasets", "callbacks", "parallel_model"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 

@@ -1,12 +1,17 @@
 """Dataset: the base class that users fill with classes and images."""
 
+from __future__ import annotations
+
 import warnings
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-# skimage decodes images of any kind into these; what else arrives (lists of pages) is an error.
-_GRAY_LAYOUTS = (1, 2)
+from mrcnn.data.photos import read_image
+
+if TYPE_CHECKING:
+    from mrcnn.data.report import DatasetReport
 
 
 class Dataset:
@@ -111,37 +116,32 @@ class Dataset:
         return self.image_info[image_id]["path"]
 
     def load_image(self, image_id: int) -> np.ndarray:
-        """Read an image file.
+        """Read an image file, see `mrcnn.data.photos.read_image`.
+
+        A photo is turned as its EXIF orientation says, unless `add_image` was given a `height` and
+        a `width` that it has only as it is stored.
 
         Returns:
-            `[height, width, 3]` uint8, RGB. Gray becomes RGB and an alpha channel is dropped; files
-            with more channels keep them all. 16-bit values are divided by 257, so that the full
-            range stays the full range, and floats from 0 to 1 are multiplied by 255.
+            `[height, width, 3]` uint8, RGB; files with more than four channels keep them all.
 
         Raises:
             FileNotFoundError, OSError: where the file is missing or damaged.
             ValueError: where it holds no image of this kind.
             All name the image and its path.
         """
-        path = self.image_info[image_id]["path"]
-        if path is None:
+        info = self.image_info[image_id]
+        if info["path"] is None:
             raise ValueError(
                 f"image {image_id} has no path; give add_image() one, or override load_image()."
             )
-        import skimage.io
-
         try:
-            pixels = skimage.io.imread(path)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"image {image_id}: there is no file {path}.") from None
-        except Exception as error:
-            raise OSError(
-                f"image {image_id}: {path} cannot be read as an image: {error}"
-            ) from error
-        try:
-            return _to_rgb(_to_uint8(np.asarray(pixels)))
+            return read_image(info["path"], (info.get("height"), info.get("width")))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"image {image_id}: {error}") from None
+        except OSError as error:
+            raise OSError(f"image {image_id}: {error}") from error
         except ValueError as error:
-            raise ValueError(f"image {image_id}: {path} {error}") from None
+            raise ValueError(f"image {image_id}: {error}") from None
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """The objects of an image. Override it: this one warns, and finds none.
@@ -156,6 +156,28 @@ class Dataset:
             stacklevel=2,
         )
         return np.empty([0, 0, 0]), np.empty([0], np.int32)
+
+    def validate(
+        self, image_ids: Iterable[int] | None = None, *, tiny: int = 16, verbose: int = 1
+    ) -> DatasetReport:
+        """Load every image and its masks, and print what there is and what is wrong.
+
+        Do this once before training: it finds what otherwise shows in the middle of an epoch.
+
+        Arguments:
+            image_ids: those of the images to look at; None for all.
+            tiny: instances of fewer pixels than this are listed.
+            verbose: 0 to print nothing.
+
+        Returns:
+            `DatasetReport`, the numbers and full lists of what is printed.
+
+        Raises:
+            ValueError: before `prepare`.
+        """
+        from mrcnn.data.report import inspect
+
+        return inspect(self, image_ids, tiny, verbose)
 
 
 def describe_image(dataset: Dataset, image_id: int) -> str:
@@ -178,39 +200,3 @@ def _by_source(infos, ids):
     return {
         f"{info['source']}.{info['id']}": our_id for info, our_id in zip(infos, ids, strict=True)
     }
-
-
-def _to_uint8(pixels):
-    """Pixels of any type on the 0..255 scale; ValueError says what is wrong with them."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype == bool:
-        return pixels * np.uint8(255)
-    low, high = (pixels.min(), pixels.max()) if pixels.size else (0, 0)
-    if pixels.dtype.kind == "f":
-        limit, factor = 1, 255
-    else:
-        # Decoders hand out 16-bit files as int32 at times, and small values in wide integers.
-        wide = pixels.dtype == np.uint16 or high > 255
-        limit, factor = (65535, 1 / 257) if wide else (255, 1)
-    if not (low >= 0 and high <= limit):
-        raise ValueError(
-            f"holds {pixels.dtype} values from {low} to {high}; accepted are 0..255, 0..65535 "
-            "and floats 0..1, for others override load_image()."
-        )
-    return np.round(pixels * factor).astype(np.uint8)
-
-
-def _to_rgb(pixels):
-    """`[height, width, 3]` from gray, gray with alpha, RGB and RGBA; more channels stay."""
-    if pixels.ndim == 2:
-        pixels = pixels[..., np.newaxis]
-    if pixels.ndim != 3 or pixels.size == 0:
-        raise ValueError(
-            f"has the shape {pixels.shape}; accepted are [height, width] and "
-            "[height, width, channels]."
-        )
-    channels = pixels.shape[-1]
-    if channels in _GRAY_LAYOUTS:
-        return np.repeat(pixels[..., :1], 3, axis=-1)
-    return pixels[..., :3] if channels == 4 else pixels

@@ -58,7 +58,7 @@ def load_image_gt(
     """
     image = dataset.load_image(image_id)
     mask, class_ids = dataset.load_mask(image_id)
-    mask, class_ids = _check_sample(dataset, config, image_id, image, mask, class_ids)
+    mask, class_ids = check_sample(dataset, config, image_id, image, mask, class_ids)
     original_shape = image.shape
     image, mask, window, scale = _resize(image, mask, config, rng)
 
@@ -144,7 +144,7 @@ def check_classes(dataset: Any, config: Any) -> None:
         )
 
 
-def _check_sample(dataset, config, image_id, image, mask, class_ids):
+def check_sample(dataset, config, image_id, image, mask, class_ids):
     """Masks as bool and class ids as int32, after one sentence on anything that does not fit."""
     check_classes(dataset, config)
 

@@ -43,6 +43,21 @@ def rectangle_sample(boxes, class_ids, size=64, value=0):
 
 
 @pytest.fixture
+def write_photo(tmp_path):
+    """A function: write a picture of a name and a size in pixels, below `tmp_path`."""
+    from PIL import Image
+
+    def write(name, height, width, exif=None):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(path, **({} if exif is None else {"exif": exif}))
+        return path
+
+    return write
+
+
+@pytest.fixture
 def rectangles():
     """The function `rectangle_sample`."""
     return rectangle_sample

@@ -1,0 +1,181 @@
+"""What is in a dataset, and what is wrong with it: `Dataset.validate`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mrcnn.data.annotated import Note, shorten
+from mrcnn.data.dataset import describe_image
+from mrcnn.data.sample import check_sample
+from mrcnn.ops.masks import extract_bboxes
+
+_SHOWN = 5
+_PERCENTILES = (0, 5, 50, 95, 100)
+# Shorter waits need no progress line.
+_PATIENCE = 2.0
+
+
+@dataclass
+class DatasetReport:
+    """Numbers and names from `Dataset.validate`. Names are those of `describe_image`.
+
+    Attributes:
+        class_names: list, the background first.
+        image_sizes: list of `(height, width)` in pixels, one for each image that could be read.
+        instances, images, crowds: Counter by our class id of instances, of images that show one,
+            and of crowds, which are not among the instances.
+        sides: list with the root of each instance's box area, in pixels of the photo.
+        shares: the same, divided by the longer side of the photo.
+        without_instances: names of images.
+        tiny: names of instances of fewer than `tiny_below` pixels, but of one at least.
+        empty: names of instances without a pixel.
+        duplicates: names of instances that have the mask of an earlier one of the image.
+        same_box: names of those that have only the box of an earlier one.
+        unreadable: messages of images that cannot be loaded, or whose masks do not fit.
+        notes: what the ready datasets noticed in their files, a list of `Note`.
+    """
+
+    class_names: list
+    tiny_below: int
+    image_sizes: list = field(default_factory=list)
+    instances: Counter = field(default_factory=Counter)
+    images: Counter = field(default_factory=Counter)
+    crowds: Counter = field(default_factory=Counter)
+    sides: list = field(default_factory=list)
+    shares: list = field(default_factory=list)
+    without_instances: list = field(default_factory=list)
+    tiny: list = field(default_factory=list)
+    empty: list = field(default_factory=list)
+    duplicates: list = field(default_factory=list)
+    same_box: list = field(default_factory=list)
+    unreadable: list = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def add(self, name: str, image: np.ndarray, masks: np.ndarray, class_ids: np.ndarray) -> None:
+        """Count one image `[height, width, channels]` with its masks, as `load_mask` gives them."""
+        height, width = image.shape[:2]
+        self.image_sizes.append((height, width))
+        self.crowds.update((-class_ids[class_ids < 0]).tolist())
+        self.instances.update(class_ids[class_ids > 0].tolist())
+        self.images.update(set(class_ids[class_ids > 0].tolist()))
+        if not (class_ids > 0).any():
+            self.without_instances.append(name)
+        boxes = extract_bboxes(masks)
+        earlier = {}
+        for index, (y1, x1, y2, x2) in enumerate(boxes.tolist()):
+            where = f"{name}, instance {index} ({self.class_names[abs(class_ids[index])]})"
+            mask = masks[y1:y2, x1:x2, index]
+            area = np.count_nonzero(mask)
+            if not area:
+                self.empty.append(where)
+                continue
+            if area < self.tiny_below:
+                self.tiny.append(where)
+            if class_ids[index] > 0:
+                side = float(np.sqrt((y2 - y1) * (x2 - x1)))
+                self.sides.append(side)
+                self.shares.append(side / max(height, width))
+            same = earlier.setdefault((y1, x1, y2, x2), [])
+            if any(np.array_equal(mask, other) for other in same):
+                self.duplicates.append(where)
+            elif same:
+                self.same_box.append(where)
+            same.append(mask)
+
+    def __str__(self):
+        total, seen = self.instances.total(), len(self.image_sizes)
+        lines = [f"{seen} images, {total} instances, {len(self.class_names) - 1} classes"]
+        lines += self._class_table()
+        if seen:
+            lines += self._size_lines()
+        lists = [
+            ("images without instances", self.without_instances),
+            (f"instances of fewer than {self.tiny_below} pixels", self.tiny),
+            ("instances without a pixel", self.empty),
+            ("instances with the mask of another", self.duplicates),
+            ("instances with the box of another", self.same_box),
+            ("images that cannot be used", self.unreadable),
+        ]
+        groups = {}
+        for note in self.notes:
+            fate = "left out" if note.left_out else "kept"
+            groups.setdefault(f"{fate}: {note.reason}", []).append(note.where)
+        for what, names in [*lists, *groups.items()]:
+            if names:
+                lines.append(f"  {what}: {len(names)}")
+                lines.append("    " + shorten(names, _SHOWN, "\n    "))
+        return "\n".join(lines)
+
+    def _class_table(self):
+        width = max(map(len, self.class_names))
+        yield f"  {'class':<{width + 5}}{'instances':>10}{'images':>10}{'crowds':>10}"
+        for class_id, name in enumerate(self.class_names[1:], start=1):
+            counts = (table[class_id] for table in (self.instances, self.images, self.crowds))
+            row = "".join(f"{count:>10}" for count in counts)
+            yield f"  {class_id:>3}  {name:<{width}}{row}"
+
+    def _size_lines(self):
+        common = Counter(self.image_sizes).most_common()
+        heights, widths = zip(*self.image_sizes, strict=True)
+        yield (
+            f"  image sizes, height x width: {min(heights)}..{max(heights)} x "
+            f"{min(widths)}..{max(widths)}; {len(common)} different, most often "
+            f"{common[0][0][0]}x{common[0][0][1]} ({common[0][1]} images)"
+        )
+        if self.sides:
+            pixels = ", ".join(f"{value:.0f}" for value in np.percentile(self.sides, _PERCENTILES))
+            shares = np.percentile(self.shares, _PERCENTILES) * 100
+            shares = ", ".join(f"{value:.1f}" for value in shares)
+            yield "  instance sizes, root of the box area; smallest, 5 %, median, 95 %, largest:"
+            yield f"    {pixels} pixels; {shares} % of the longer side of the image"
+
+
+def inspect(
+    dataset: Any, image_ids: Iterable[int] | None, tiny: int, verbose: int
+) -> DatasetReport:
+    """`Dataset.validate`."""
+    if not hasattr(dataset, "num_classes"):
+        raise ValueError("the dataset is not ready: call its prepare() after adding images.")
+    report = DatasetReport(class_names=list(dataset.class_names), tiny_below=tiny)
+    ids = list(dataset.image_ids if image_ids is None else image_ids)
+    for image_id in _with_progress(ids) if verbose else ids:
+        name = describe_image(dataset, image_id)
+        try:
+            image = dataset.load_image(image_id)
+            expected = SimpleNamespace(
+                NUM_CLASSES=dataset.num_classes, IMAGE_CHANNEL_COUNT=image.shape[-1]
+            )
+            sample = dataset.load_mask(image_id)
+            masks, class_ids = check_sample(dataset, expected, image_id, image, *sample)
+        # Whatever a user's loading code raises, it is that image which cannot be used.
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}"
+            report.unreadable.append(message if name in message else f"{name}: {message}")
+        else:
+            report.add(name, image, masks, class_ids)
+    report.notes = list(getattr(dataset, "notes", []))
+    if verbose:
+        print(report)
+    return report
+
+
+def _with_progress(ids: list) -> Iterator:
+    """The ids, with a line on stderr that says how far it is, if it takes long."""
+    start = shown = time.monotonic()
+    for done, image_id in enumerate(ids, start=1):
+        yield image_id
+        now = time.monotonic()
+        if now - start > _PATIENCE and now - shown > 0.5:
+            shown, left = now, (now - start) / done * (len(ids) - done)
+            sys.stderr.write(f"\rimage {done} of {len(ids)}, {left:.0f} s left ")
+            sys.stderr.flush()
+    if shown > start:
+        sys.stderr.write("\r" + " " * 40 + "\r")

@@ -1,0 +1,136 @@
+import json
+import re
+
+import numpy as np
+import pytest
+
+from mrcnn.data import report
+from mrcnn.data.coco_json import CocoJsonDataset
+from mrcnn.data.dataset import Dataset
+
+
+@pytest.fixture
+def troubled(array_dataset, rectangles):
+    """Five images: sound ones, without instances, unreadable, with masks of another size."""
+    good = rectangles([(0, 0, 20, 20), (0, 0, 20, 20), (0, 0, 20, 20), (40, 40, 44, 43)], [1] * 4)
+    # The third has the box of the first two, but not its corner.
+    good[1][0, 0, 2] = False
+    crowd = rectangles([(0, 0, 16, 64), (1, 1, 1, 1)], [-2, 2], size=64)
+    small = (np.zeros((32, 48, 3), np.uint8), *rectangles([(0, 0, 9, 9)], [1])[1:])
+    return array_dataset(
+        [good, crowd, rectangles([], []), (OSError("disk error"), None, None), small]
+    )
+
+
+def test_numbers(troubled):
+    found = troubled.validate(verbose=0)
+    assert found.image_sizes == [(64, 64)] * 3
+    assert found.instances == {1: 4, 2: 1}
+    assert found.images == {1: 1, 2: 1}
+    assert found.crowds == {2: 1}
+    # Boxes of 20 x 20 and of 4 x 3; the crowd and the empty mask have no size.
+    assert found.sides == pytest.approx([20, 20, 20, 12**0.5])
+    assert found.shares == pytest.approx([20 / 64] * 3 + [12**0.5 / 64])
+
+
+def test_names(troubled):
+    found = troubled.validate(verbose=0)
+    assert found.without_instances == ["image 2 (2.png)"]
+    assert found.tiny == ["image 0 (0.png), instance 3 (class 1)"]
+    assert found.empty == ["image 1 (1.png), instance 1 (class 2)"]
+    assert found.duplicates == ["image 0 (0.png), instance 1 (class 1)"]
+    assert found.same_box == ["image 0 (0.png), instance 2 (class 1)"]
+    assert found.unreadable == [
+        "image 3 (3.png): OSError: disk error",
+        "ValueError: image 4 (4.png): the masks have 64x64 pixels (height x width), the image has "
+        "32x48.",
+    ]
+
+
+def test_tiny_is_an_argument(troubled):
+    assert len(troubled.validate([0], tiny=12, verbose=0).tiny) == 0
+    assert len(troubled.validate([0], tiny=13, verbose=0).tiny) == 1
+    # 400 pixels twice, 399, 12.
+    assert len(troubled.validate([0], tiny=400, verbose=0).tiny) == 2
+
+
+def test_the_printed_report(troubled, capsys):
+    found = troubled.validate()
+    printed = capsys.readouterr()
+    assert printed.out == f"{found}\n" and printed.err == ""
+    lines = [re.sub(" +", " ", line.strip()) for line in printed.out.splitlines()]
+    assert lines[:5] == [
+        "3 images, 5 instances, 3 classes",
+        "class instances images crowds",
+        "1 class 1 4 1 0",
+        "2 class 2 1 1 1",
+        "3 class 3 0 0 0",
+    ]
+    assert "64..64 x 64..64; 1 different, most often 64x64 (3 images)" in lines[5]
+    start = lines.index("images that cannot be used: 2")
+    assert lines[start + 1] == "image 3 (3.png): OSError: disk error"
+    assert lines[-1].startswith("ValueError: image 4 (4.png): the masks have 64x64")
+
+
+def test_long_lists_are_cut_in_print_only(array_dataset, rectangles):
+    found = array_dataset([rectangles([], [])] * 9).validate(verbose=0)
+    assert len(found.without_instances) == 9
+    text = str(found)
+    assert "images without instances: 9\n" in text
+    assert "image 4 (4.png)\n    and 4 more" in text and "image 5" not in text
+
+
+def test_class_ids_out_of_range_are_found(array_dataset, rectangles):
+    found = array_dataset([rectangles([(0, 0, 9, 9)], [4])], classes=3).validate(verbose=0)
+    assert found.unreadable == [
+        "ValueError: image 0 (0.png): class id 4 is not one of 1..3 (0 is the background; negative "
+        "ids mark crowds)."
+    ]
+
+
+def test_what_the_reader_noticed_is_included(tmp_path, write_photo, capsys):
+    write_photo("a.png", 20, 30)
+    segmentations = [[[2, 2, 9, 2, 9, 9]], [[1, 2]], [[3.1, 3.1, 3.2, 3.1, 3.2, 3.2]]]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {"id": number, "image_id": 1, "category_id": 1, "segmentation": segmentation}
+            for number, segmentation in enumerate(segmentations)
+        ],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    dataset = CocoJsonDataset()
+    with pytest.warns(UserWarning, match="1 entry is left out"):
+        dataset.load_coco_json(tmp_path / "coco.json", tmp_path)
+    dataset.prepare()
+    found = dataset.validate()
+    assert found.notes == [
+        ("a polygon with fewer than 3 points", "annotation 1 of image 1", True),
+        ("no pixel is covered", "annotation 2 of image 1", True),
+    ]
+    out = capsys.readouterr().out
+    assert "left out: a polygon with fewer than 3 points: 1\n    annotation 1 of image 1" in out
+    assert "left out: no pixel is covered: 1\n    annotation 2 of image 1" in out
+
+
+def test_a_long_run_says_how_far_it_is(troubled, monkeypatch, capsys):
+    clock = iter(range(0, 1000, 3))
+    monkeypatch.setattr(report.time, "monotonic", lambda: next(clock))
+    troubled.validate()
+    # 3 s an image: after the first, four are left.
+    assert "image 1 of 5, 12 s left" in capsys.readouterr().err
+    troubled.validate(verbose=0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_before_prepare():
+    with pytest.raises(ValueError, match=r"call its prepare\(\)"):
+        Dataset().validate()
+
+
+def test_an_empty_dataset(capsys):
+    dataset = Dataset()
+    dataset.prepare()
+    dataset.validate()
+    assert capsys.readouterr().out.startswith("0 images, 0 instances, 0 classes\n")
