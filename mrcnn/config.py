@@ -48,15 +48,18 @@ class Config:
     # Batches of validation data after each epoch, 0 for no validation.
     VALIDATION_STEPS = 50
 
-    # "resnet50", "resnet101", or a function that builds the stages C1 to C5 on an image tensor (in
-    # a class body wrap it in staticmethod, or Python makes a method of it).
+    # "resnet50", "resnet101", "small", a network of a tenth of the work for training from nothing,
+    # or a function that builds the stages C1 to C5 on an image tensor (in a class body wrap it in
+    # staticmethod, or Python makes a method of it).
     BACKBONE = "resnet101"
 
     # Needed with a function as BACKBONE: takes the image shape, returns [(height, width), ...]
     # of the pyramid levels P2 to P6, in cells.
     COMPUTE_BACKBONE_SHAPE = None
 
-    # Pixels of the image between neighbouring cells of P2, P3, P4, P5, P6.
+    # Pixels of the image between neighbouring cells of P2, P3, P4, P5, P6. With BACKBONE "small"
+    # [2, 4, 8, 16, 32] is possible, too: for objects of ten pixels, which else were half as many
+    # cells.
     BACKBONE_STRIDES = [4, 8, 16, 32, 64]
 
     # Units of the two fully connected layers of the box head.
@@ -180,6 +183,15 @@ class Config:
     GRADIENT_CLIP_NORM = 5.0
 
     # Words that the original does not have.
+
+    # Numbers that the network computes with: "float32", or "mixed_bfloat16", half as wide, which
+    # new CPUs and GPUs compute in half the time; weights, boxes and losses stay float32. None for
+    # Keras's global policy.
+    PRECISION = None
+
+    # Steps from the start of a run over which the learning rate rises to its value. Random weights
+    # need a few hundred, or the first steps at the full rate spoil them.
+    WARMUP_STEPS = 0
 
     # Train on images without any instance, as background (True), or skip them and say how many
     # were skipped (False).

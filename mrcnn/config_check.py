@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-BACKBONES = ("resnet50", "resnet101")
+BACKBONES = ("resnet50", "resnet101", "small")
 RESIZE_MODES = ("none", "square", "pad64", "crop")
 ROI_ALIGN_MODES = ("crop", "align")
 
@@ -127,6 +127,8 @@ RULES = {
     "USE_RPN_ROIS": _FLAG,
     "TRAIN_BN": _one_of(None, False, True),
     "GRADIENT_CLIP_NORM": _or_none(_POSITIVE),
+    "PRECISION": _one_of(None, "float32", "mixed_bfloat16"),
+    "WARMUP_STEPS": _whole(0),
     "TRAIN_WITH_EMPTY_IMAGES": _FLAG,
     "ROI_ALIGN": _one_of(*ROI_ALIGN_MODES),
     "LOADER_WORKERS": _or_none(_COUNT),
@@ -222,11 +224,13 @@ def _check_backbone(config, base):
             "BACKBONE it must be a function, too, that returns the shapes of P2 to P6.",
         )
     else:
-        strides = list(config.BACKBONE_STRIDES)
+        strides, accepted = list(config.BACKBONE_STRIDES), [base.BACKBONE_STRIDES]
+        if config.BACKBONE == "small":
+            accepted.append([stride // 2 for stride in base.BACKBONE_STRIDES])
         _require(
-            strides == base.BACKBONE_STRIDES,
+            strides in accepted,
             f"BACKBONE_STRIDES is {strides}; those of {config.BACKBONE} are "
-            f"{base.BACKBONE_STRIDES}.",
+            f"{' or '.join(map(str, accepted))}.",
         )
 
 

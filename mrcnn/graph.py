@@ -19,6 +19,7 @@ from mrcnn.inputs import model_inputs
 from mrcnn.layers.anchors import AnchorLayer
 from mrcnn.layers.boxes import NormalizeBoxes
 from mrcnn.layers.detections import DetectionLayer
+from mrcnn.layers.precision import in_precision
 from mrcnn.layers.proposals import ProposalLayer
 from mrcnn.layers.roi_align import PyramidROIAlign
 from mrcnn.layers.targets import DetectionTargetLayer
@@ -27,6 +28,7 @@ from mrcnn.weights.keras_model import CheckpointModel
 ROI_LEVELS = ("P2", "P3", "P4", "P5")
 
 
+@in_precision
 def build_graph(config, mode):
     """The Keras model of a configuration.
 
@@ -70,7 +72,8 @@ def build_graph(config, mode):
     )
     inputs = list(vars(x).values())
     image, meta = x.input_image, x.input_image_meta
-    pyramid = fpn(build_backbone(c.BACKBONE, image, c.TRAIN_BN), c.TOP_DOWN_PYRAMID_SIZE)
+    stages = build_backbone(c.BACKBONE, image, c.TRAIN_BN, c.BACKBONE_STRIDES[0])
+    pyramid = fpn(stages, c.TOP_DOWN_PYRAMID_SIZE)
     roi_features = [meta, *(pyramid[level] for level in ROI_LEVELS)]
     rpn_logits, rpn_probs, rpn_deltas = rpn(pyramid)
 

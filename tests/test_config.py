@@ -245,7 +245,10 @@ def test_image_padding_true_warns_and_false_is_refused():
         ({"STEPS_PER_EPOCH": 62.5}, "STEPS_PER_EPOCH is 62.5; it must be a whole number, 1 or"),
         ({"IMAGES_PER_GPU": 0}, "IMAGES_PER_GPU is 0; it must be a whole number, 1 or more"),
         ({"MAX_LOAD_ERRORS": -1}, "MAX_LOAD_ERRORS is -1; it must be a whole number, 0 or more"),
-        ({"BACKBONE": "resnet34"}, "'resnet34'; it must be 'resnet50' or 'resnet101', or a func"),
+        (
+            {"BACKBONE": "resnet34"},
+            "'resnet34'; it must be 'resnet50' or 'resnet101' or 'small', or",
+        ),
         ({"IMAGE_RESIZE_MODE": "pad"}, "it must be 'none' or 'square' or 'pad64' or 'crop'"),
         ({"ROI_ALIGN": "pool"}, "ROI_ALIGN is 'pool'; it must be 'crop' or 'align'"),
         ({"TRAIN_BN": "no"}, "TRAIN_BN is 'no'; it must be None or False or True"),
@@ -272,6 +275,10 @@ def test_image_padding_true_warns_and_false_is_refused():
         ({"MASK_SHAPE": [56, 56]}, "with MASK_POOL_SIZE 14 it must be [28, 28]"),
         ({"MASK_SHAPE": 28}, "MASK_SHAPE is 28; it must be two positive numbers"),
         ({"BACKBONE_STRIDES": [4, 8, 16, 32, 32]}, "those of resnet101 are [4, 8, 16, 32, 64]"),
+        (
+            {"BACKBONE": "small", "BACKBONE_STRIDES": [8, 16, 32, 64, 128]},
+            "those of small are [4, 8, 16, 32, 64] or [2, 4, 8, 16, 32].",
+        ),
         ({"BACKBONE": print}, "COMPUTE_BACKBONE_SHAPE is None; with a function as BACKBONE"),
         ({"LOSS_WEIGHTS": {"mask_loss": 1.0}}, "LOSS_WEIGHTS has 'mask_loss'; its keys must be"),
         ({"LOSS_WEIGHTS": {"rpn_bbox_loss": -1}}, "LOSS_WEIGHTS['rpn_bbox_loss'] is -1; it must"),

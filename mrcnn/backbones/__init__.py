@@ -1,19 +1,23 @@
-"""Backbones: from an image to feature maps C2 to C5 at strides 4, 8, 16 and 32."""
+"""Backbones: from an image to feature maps C2 to C5, usually at strides 4, 8, 16 and 32."""
 
 import inspect
 
 from mrcnn.backbones.resnet import BLOCKS, resnet_graph
+from mrcnn.backbones.small import small_resnet
+
+NAMES = (*BLOCKS, "small")
 
 
-def build_backbone(backbone, image, train_bn):
+def build_backbone(backbone, image, train_bn, first_stride=4):
     """Apply a backbone to an image.
 
     Arguments:
-        backbone: a word of `BLOCKS`, or a function that returns `[C1, C2, C3, C4, C5]` for
+        backbone: a word of `NAMES`, or a function that returns `[C1, C2, C3, C4, C5]` for
             `(image, stage5=True, train_bn=...)`, as in the original, or for the image alone. C1 is
             not used.
         image: KerasTensor `[batch, height, width, channels]`, molded.
         train_bn: the `TRAIN_BN` rule of the built-in backbones, see `BatchNorm`.
+        first_stride: of C2; "small" can have 2.
 
     Returns:
         `{"C2": ..., "C3": ..., "C4": ..., "C5": ...}`.
@@ -31,9 +35,11 @@ def build_backbone(backbone, image, train_bn):
             )
     elif backbone in BLOCKS:
         stages = resnet_graph(image, backbone, stage5=True, train_bn=train_bn)
+    elif backbone == "small":
+        stages = small_resnet(image, first_stride, stage5=True, train_bn=train_bn)
     else:
         raise ValueError(
-            f'BACKBONE is "{backbone}"; accepted are {", ".join(BLOCKS)}, or a function.'
+            f'BACKBONE is "{backbone}"; accepted are {", ".join(NAMES)}, or a function.'
         )
     return dict(zip(("C2", "C3", "C4", "C5"), stages[1:], strict=True))
 

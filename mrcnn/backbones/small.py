@@ -1,0 +1,66 @@
+"""A small ResNet for training from random weights on small data, and on machines without a GPU."""
+
+from keras import layers
+
+from mrcnn.layers.conv import Conv2D
+from mrcnn.layers.norm import BatchNorm, conv_bn
+
+# Channels of stages 2 to 5, half of a ResNet-18's.
+WIDTHS = (32, 64, 128, 256)
+BLOCKS = 2
+
+
+def small_resnet(input_image, first_stride=4, stage5=True, train_bn=True):
+    """A residual network of 17 convolutions of 3x3 (He et al. 2016, table 1, ResNet-18).
+
+    It has half the channels of a ResNet-18, a stem of 3x3, and a tenth of the multiplications of a
+    ResNet-50.
+
+    Arguments:
+        input_image: `[batch, height, width, channels]`, sides divisible by 16 * first_stride.
+        first_stride: of C2, 4 as other backbones, or 2 for small objects: the pyramid then has
+            strides 2 to 32, and an image need not be enlarged to twice its size.
+        stage5: whether to build the last stage.
+        train_bn: see `BatchNorm`.
+
+    Returns:
+        `[C1, C2, C3, C4, C5]` at strides 2 and `first_stride` times 1, 2, 4, 8; C5 is None without
+        `stage5`.
+    """
+
+    def conv(x, filters, stride, name, kernel_size=3, gamma="ones"):
+        layer = Conv2D(
+            filters,
+            kernel_size,
+            strides=stride,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=f"res{name}" if name != "1" else "conv1",
+        )
+        bn_name = f"bn{name}" if name != "1" else "bn_conv1"
+        return conv_bn(
+            x, layer, BatchNorm(train_bn=train_bn, gamma_initializer=gamma, name=bn_name)
+        )
+
+    def block(x, filters, stride, name):
+        y = layers.Activation("relu", name=f"res{name}_branch2a_relu")(
+            conv(x, filters, stride, f"{name}_branch2a")
+        )
+        # A block begins as its shortcut, so that random weights do not add up.
+        y = conv(y, filters, 1, f"{name}_branch2b", gamma="zeros")
+        if stride != 1 or x.shape[-1] != filters:
+            x = conv(x, filters, stride, f"{name}_branch1", kernel_size=1)
+        x = layers.Add(name=f"res{name}_add")([y, x])
+        return layers.Activation("relu", name=f"res{name}_out")(x)
+
+    x = layers.Activation("relu", name="conv1_relu")(conv(input_image, WIDTHS[0], 2, "1"))
+    stages = [x]
+    if first_stride == 4:
+        x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool1")(x)
+    for stage, filters in enumerate(WIDTHS[: 4 if stage5 else 3], start=2):
+        for number in range(BLOCKS):
+            stride = 2 if stage > 2 and number == 0 else 1
+            x = block(x, filters, stride, f"{stage}{chr(ord('a') + number)}")
+        stages.append(x)
+    return stages if stage5 else [*stages, None]
