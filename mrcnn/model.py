@@ -1,5 +1,6 @@
 """The face of the model: `MaskRCNN`, and the names that old scripts import from here."""
 
+import copy
 import datetime
 import os
 import warnings
@@ -25,7 +26,8 @@ from mrcnn.heads.rpn import (
     rpn_graph,
 )
 from mrcnn.inference import detect as detection
-from mrcnn.inference import mold, trace
+from mrcnn.inference import mold, shared, trace
+from mrcnn.inference.trace import log
 from mrcnn.layers.batching import batch_pack_graph, trim_zeros_graph
 from mrcnn.layers.detections import DetectionLayer, refine_detections_graph
 from mrcnn.layers.graph_names import (
@@ -45,6 +47,7 @@ from mrcnn.ops.anchors import compute_backbone_shapes
 from mrcnn.ops.images import compose_image_meta, mold_image, parse_image_meta, unmold_image
 from mrcnn.training import fit, run_folder, selection
 from mrcnn.weights.download import imagenet_weights
+from mrcnn.weights.start import starting_weights
 
 __all__ = [
     "BatchNorm",
@@ -92,15 +95,6 @@ __all__ = [
 ]
 
 
-def log(text, array=None):
-    """Print a text, and of an array its shape, its least and greatest value and its type."""
-    if array is not None:
-        array = np.asarray(array)
-        limits = f"min: {array.min():10.5f}  max: {array.max():10.5f}" if array.size else "empty"
-        text = f"{text:<25} shape: {array.shape!s:<20} {limits}  {array.dtype}"
-    print(text)
-
-
 class MaskRCNN:
     """Mask R-CNN: trains on a `Dataset`, detects in photos, keeps its checkpoints.
 
@@ -126,9 +120,8 @@ class MaskRCNN:
             raise ValueError(f'mode is "{mode}"; accepted are "training" and "inference".')
         config.validate()
         self.mode, self.config, self.model_dir = mode, config, model_dir
-        self.anchors = None
+        self.anchors = self._detector = None
         self._anchor_cache = {}
-        self._detector = None
         self.set_log_dir()
         self.keras_model = self.build(mode, config)
 
@@ -187,6 +180,24 @@ class MaskRCNN:
             )
         self.set_log_dir(filepath)
 
+    def start_from(self, weights):
+        """Load what a word or a path stands for, as the command lines of the samples do.
+
+        Arguments:
+            weights: "coco" for the original's weights, downloaded once to `model_dir`, without the
+                layers whose size is the number of classes; "imagenet" for a trained backbone;
+                "last" for the last checkpoint of `find_last`; "random" for nothing; else a file.
+
+        Raises:
+            FileNotFoundError, ValueError: as `find_last` and `load_weights`.
+            mrcnn.download.DownloadError: where the internet cannot be reached.
+        """
+        if weights == "random":
+            return
+        path = self.find_last() if weights == "last" else weights
+        path, exclude = starting_weights(path, self.model_dir, self.config.NUM_CLASSES)
+        self.load_weights(path, by_name=True, exclude=exclude)
+
     def get_imagenet_weights(self):
         """Path of ResNet-50 weights trained on ImageNet, downloaded once.
 
@@ -228,7 +239,8 @@ class MaskRCNN:
 
         Arguments:
             train_dataset, val_dataset: prepared `Dataset`s. `val_dataset` may be None.
-            learning_rate: of SGD.
+            learning_rate: of SGD: a number, to which it rises over the first `WARMUP_STEPS`, or a
+                Keras schedule.
             epochs: the total. Epochs that are finished already count, so that stages of training
                 follow one another with 20, 40, ...
             layers: "heads", "3+", "4+", "5+" (that stage of the backbone and what is above it),
@@ -256,35 +268,38 @@ class MaskRCNN:
             learning_rate,
             epochs,
             layers,
-            augmentation=augmentation,
-            custom_callbacks=custom_callbacks,
-            no_augmentation_sources=no_augmentation_sources,
+            augmentation,
+            custom_callbacks,
+            no_augmentation_sources,
         )
 
     # Detection
 
-    def detect(self, images, verbose=0):
+    def detect(self, images, verbose=0, mask_format="full"):
         """Detect instances.
 
         Arguments:
             images: a list of any length of images of any sizes: `[height, width, 3]` RGB uint8, or
                 grey, RGBA, uint16, or floats from 0 to 1.
             verbose: 1 prints the shapes of what goes in.
+            mask_format: "full", or "rle" for a list of COCO RLEs of the same pixels, small however
+                large the image: `{"size": [height, width], "counts": bytes}`.
 
         Returns:
             A list of dicts, one an image: "rois" int32 `[n, (y1, x1, y2, x2)]` in pixels of the
             image, "class_ids" int32 `[n]`, "scores" float32 `[n]`, best first, and "masks" bool
-            `[height, width, n]`.
+            `[height, width, n]`, or the list.
 
         Raises:
             RuntimeError: in training mode.
-            ValueError: names the image that cannot be taken, and why.
+            ValueError: names the image that cannot be taken, and why; for another mask_format.
         """
         if verbose:
             log(f"Processing {len(images)} images")
             for image in images:
                 log("image", image)
-        return detection.detect(self._inference_detector("detect"), images, self.config)
+        detector = self._inference_detector("detect")
+        return detection.detect(detector, images, self.config, mask_format)
 
     def detect_molded(self, molded_images, image_metas, verbose=0):
         """`detect` on images that `mold_inputs` or `load_image_gt` and `mold_image` have prepared.
@@ -301,11 +316,30 @@ class MaskRCNN:
         detector = self._inference_detector("detect_molded")
         return detection.detect_molded(detector, molded_images, image_metas, self.config.BATCH_SIZE)
 
+    def inference_model(self, config=None):
+        """A `MaskRCNN` in inference mode with the very weights of this one, not a copy.
+
+        What is trained here, it detects with. To look inside a graph, use a model of its own.
+
+        Arguments:
+            config: a Config of the same sizes, for another DETECTION_MIN_CONFIDENCE, say.
+
+        Raises:
+            ValueError: if the Config is not legal, or of a model with other weights.
+        """
+        other = copy.copy(self)
+        other.mode, other.config, other._anchor_cache = "inference", config or self.config, {}
+        other.config.validate()
+        other.keras_model = shared.share_weights(
+            lambda: self.build("inference", other.config), self.keras_model
+        )
+        return other
+
     def _inference_detector(self, method):
         if self.mode != "inference":
             raise RuntimeError(
                 f'{method}() needs a MaskRCNN made with mode="inference"; this one has '
-                f'"{self.mode}".'
+                f'"{self.mode}", and its inference_model() gives one with the same weights.'
             )
         if self._detector is None or self._detector.keras_model is not self.keras_model:
             self._detector = detection.Detector(self.keras_model, self.get_anchors)
@@ -321,15 +355,7 @@ class MaskRCNN:
             molded images `[batch, height, width, channels]` float32, image metas
             `[batch, meta_size]`, windows int `[batch, (y1, x1, y2, x2)]` in molded pixels.
         """
-        images = mold.as_images(images, int(self.config.IMAGE_SHAPE[2]))
-        molded = [mold.mold_one(image, self.config, i) for i, image in enumerate(images)]
-        shapes = sorted({row[0].shape for row in molded})
-        if len(shapes) != 1:
-            raise ValueError(
-                f"mold_inputs got {len(images)} images of {len(shapes)} molded shapes {shapes}; "
-                "one batch has one shape. detect() takes images of any sizes."
-            )
-        return tuple(np.stack(column) for column in zip(*molded, strict=True))
+        return mold.mold_inputs(images, self.config)
 
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
         """Outputs of the graph for one image as boxes and masks of the original image.
@@ -344,9 +370,8 @@ class MaskRCNN:
             boxes int32 `[n, 4]` in pixels, class ids int32 `[n]`, scores float32 `[n]`, masks bool
             `[height, width, n]`.
         """
-        detections = np.asarray(detections)
-        rows = np.arange(len(detections))
-        masks = np.asarray(mrcnn_mask)[rows, :, :, detections[:, 4].astype(np.int32)]
+        classes = np.asarray(detections)[:, 4].astype(np.int32)
+        masks = np.asarray(mrcnn_mask)[np.arange(len(classes)), :, :, classes]
         return mold.unmold(detections, masks, original_image_shape, image_shape, window)
 
     def get_anchors(self, image_shape):

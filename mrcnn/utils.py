@@ -1,7 +1,8 @@
 """The historical `mrcnn.utils`: every name that scripts, notebooks and subclasses take from it.
 
-The code lives elsewhere; this is an index. Importing it does not import TensorFlow: the two
-functions that need it do so when they are called.
+The code lives elsewhere; this is an index, with `compute_coco_metrics` for what the original left
+to every user. Importing it does not import TensorFlow: the functions that need it do so when they
+are called.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluation.ap import compute_ap, compute_ap_range, compute_matches, compute_recall
+from mrcnn.evaluation.dataset_metrics import compute_coco_metrics
 from mrcnn.ops.anchors import generate_anchors, generate_pyramid_anchors
 from mrcnn.ops.boxes import (
     apply_box_deltas,
@@ -44,6 +46,7 @@ __all__ = [
     "box_refinement_graph",
     "compute_ap",
     "compute_ap_range",
+    "compute_coco_metrics",
     "compute_iou",
     "compute_matches",
     "compute_overlaps",

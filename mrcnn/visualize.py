@@ -16,10 +16,12 @@ from mrcnn.drawing.charts import (
     plot_losses,
     plot_overlaps,
     plot_precision_recall,
+    plot_weight_histograms,
 )
 from mrcnn.drawing.figures import canvas, fitted_size, image_axes, image_canvas
 from mrcnn.drawing.instances import Instances, check_counts, check_masks, class_name
 from mrcnn.drawing.marks import caption, corner_line, outline, outlines, rectangle, show_image
+from mrcnn.drawing.metrics import plot_confusion_matrix, plot_f1, plot_precision_recall_curves
 from mrcnn.drawing.pixels import apply_mask, as_rgb, draw_box, random_colors
 from mrcnn.evaluation.ap import compute_matches
 from mrcnn.ops.masks import unmold_mask
@@ -36,9 +38,13 @@ __all__ = [
     "draw_box",
     "draw_boxes",
     "draw_rois",
+    "plot_confusion_matrix",
+    "plot_f1",
     "plot_losses",
     "plot_overlaps",
     "plot_precision_recall",
+    "plot_precision_recall_curves",
+    "plot_weight_histograms",
     "random_colors",
 ]
 
@@ -57,7 +63,7 @@ def display_images(
 
     Args:
         images: list of [height, width] or [height, width, channels]. Images of one channel are
-            drawn with the colour map, over their own range of values.
+            drawn with the colour map, over their own range of values; bools over False and True.
         titles: one text an image, or None.
         cols: images a row.
         cmap: Matplotlib colour map of images of one channel.
@@ -82,7 +88,8 @@ def display_images(
         for ax, image, title in zip(axes, images, titles, strict=False):
             flat = image.ndim == 2 or image.shape[-1] == 1
             picture = image.reshape(image.shape[:2]) if flat else as_rgb(image)
-            ax.imshow(picture, cmap=cmap, norm=norm, interpolation=interpolation)
+            limits = {"vmin": 0, "vmax": 1} if image.dtype == bool and norm is None else {}
+            ax.imshow(picture, cmap=cmap, norm=norm, interpolation=interpolation, **limits)
             ax.set_title(title, fontsize=9)
 
 

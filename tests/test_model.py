@@ -1,5 +1,7 @@
 """The face of the model: how it is made, what it checks, and the small helpers it has."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from mrcnn.constants import LOSS_NAMES
 from mrcnn.data.pipeline import make_dataset
 from mrcnn.graph import build_graph
 from mrcnn.training.step import Steps
+from mrcnn.weights import start
 from tests.mini import MiniShapes, mini_config
 
 
@@ -181,3 +184,52 @@ def test_log(capsys):
         "list                      shape: (1,)                 min:    0.50000  max:    0.50000  "
         "float64",
     ]
+
+
+# Where training starts from
+
+
+class Recorder(modellib.MaskRCNN):
+    """Notes what would be loaded."""
+
+    def __init__(self, model_dir, num_classes=2):
+        self.config, self.model_dir = mini_config(NUM_CLASSES=num_classes), str(model_dir)
+        self.loaded = []
+
+    def load_weights(self, filepath, by_name=False, exclude=None):
+        self.loaded.append((os.path.basename(filepath), exclude))
+
+    def find_last(self):
+        return "logs/the_last.h5"
+
+
+HEADS_BY_CLASS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
+
+
+@pytest.mark.parametrize(
+    "weights, num_classes, loaded",
+    [
+        ("random", 2, []),
+        ("last", 2, [("the_last.h5", None)]),
+        ("imagenet", 2, [("imagenet.h5", None)]),
+        ("my.h5", 2, [("my.h5", None)]),
+        ("coco", 2, [("mask_rcnn_coco.h5", HEADS_BY_CLASS)]),
+        ("coco", 81, [("mask_rcnn_coco.h5", None)]),
+    ],
+)
+def test_start_from(tmp_path, monkeypatch, weights, num_classes, loaded):
+    fetched = []
+    monkeypatch.setattr(start, "download_trained_weights", fetched.append)
+    monkeypatch.setattr(start, "imagenet_weights", lambda: "models/imagenet.h5")
+    model = Recorder(tmp_path, num_classes)
+    model.start_from(weights)
+    assert model.loaded == loaded
+    assert fetched == [str(tmp_path / "mask_rcnn_coco.h5")] * (weights == "coco")
+
+
+def test_start_from_coco_weights_that_are_there(tmp_path, monkeypatch):
+    (tmp_path / "mask_rcnn_coco.h5").touch()
+    monkeypatch.setattr(start, "download_trained_weights", lambda path: pytest.fail("fetched"))
+    model = Recorder(tmp_path)
+    model.start_from("coco")
+    assert model.loaded == [("mask_rcnn_coco.h5", HEADS_BY_CLASS)]

@@ -48,7 +48,7 @@ SIGNATURES = {
 
 
 def test_every_name_is_exported():
-    assert set(utils.__all__) == {*SIGNATURES, "COCO_MODEL_URL"}
+    assert set(utils.__all__) == {*SIGNATURES, "COCO_MODEL_URL", "compute_coco_metrics"}
     assert utils.COCO_MODEL_URL.endswith("/mask_rcnn_coco.h5")
 
 

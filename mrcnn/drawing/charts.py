@@ -180,38 +180,74 @@ def display_weight_stats(model) -> None:
     """Show the shape, range and spread of every weight, and point at the suspicious ones.
 
     All values equal means that a weight was never trained (biases are exempt, they start equal);
-    not a number, or a size over 1000, that training has diverged.
+    not a number, or a size over 1000 (but for moving statistics), that training has diverged.
 
     Args:
         model: a `MaskRCNN`, or any Keras model.
     """
     rows = [["WEIGHT NAME", "SHAPE", "MIN", "MAX", "STD", ""]]
+    for name, values in _weights(model):
+        verdict = _verdict(name, values)
+        rows.append(
+            [
+                name,
+                str(tuple(values.shape)),
+                f"{values.min():+10.4f}",
+                f"{values.max():+10.4f}",
+                f"{values.std():+9.4f}",
+                f"<span style='color:red'>{verdict}</span>" if verdict else "",
+            ]
+        )
+    display_table(rows)
+
+
+def plot_weight_histograms(model, weight_regex=".*/kernel", *, save_to=None) -> None:
+    """Draw how the values of weights are spread, one small chart a weight.
+
+    Values that are no finite numbers are left out.
+
+    Args:
+        model: a `MaskRCNN`, or any Keras model.
+        weight_regex: of whole names as `display_weight_stats` lists them: layer/weight.
+        save_to: path of the picture to write; None draws a pyplot figure.
+
+    Raises:
+        ValueError: no weight has such a name.
+    """
+    chosen = [(n, values) for n, values in _weights(model) if re.fullmatch(weight_regex, n)]
+    if not chosen:
+        raise ValueError(f"no weight has a name that matches {weight_regex!r} as a whole")
+    columns = min(4, len(chosen))
+    rows = -(-len(chosen) // columns)
+    with canvas((3.4 * columns, 2.1 * rows), save_to=save_to, layout="constrained") as figure:
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax in axes[len(chosen) :]:
+            ax.set_axis_off()
+        for ax, (name, values) in zip(axes, chosen, strict=False):
+            finite = values[np.isfinite(values)]
+            ax.hist(finite, bins=50, color=TRAIN_COLOR)
+            ax.set_title(f"{name}, std {finite.std():.3g}", fontsize=9)
+            ax.set_yticks([])
+            ax.tick_params(labelsize=8)
+
+
+def _weights(model):
+    """(layer/weight, values) of every weight of a `MaskRCNN` or a Keras model."""
     if hasattr(model, "get_trainable_layers"):
         layers = model.get_trainable_layers()
     else:
         layers = [layer for layer in model.layers if layer.weights]
     for layer in layers:
         for weight, values in zip(layer.weights, layer.get_weights(), strict=True):
-            name = weight.name.split(":")[0].split("/")[-1]
-            verdict = _verdict(name, values)
-            rows.append(
-                [
-                    f"{layer.name}/{name}",
-                    str(tuple(values.shape)),
-                    f"{values.min():+10.4f}",
-                    f"{values.max():+10.4f}",
-                    f"{values.std():+9.4f}",
-                    f"<span style='color:red'>{verdict}</span>" if verdict else "",
-                ]
-            )
-    display_table(rows)
+            yield f"{layer.name}/{weight.name.split(':')[0].split('/')[-1]}", values
 
 
 def _verdict(name, values) -> str:
     if not np.isfinite(values).all():
         return "not finite"
-    if np.abs(values).max() > OVERFLOW_SIZE:
+    # Moving statistics are those of a layer's outputs, which may well be large.
+    if "/moving_" not in name and np.abs(values).max() > OVERFLOW_SIZE:
         return "overflow?"
-    if values.min() == values.max() and name != "bias":
+    if values.min() == values.max() and not name.endswith("/bias"):
         return "dead?"
     return ""

@@ -28,8 +28,8 @@ def text_size(ax) -> float:
     return float(np.clip(5 + 0.5 * inches, 6, 12))
 
 
-def rectangle(ax, box, color, *, style="-", alpha=0.9, width=2.0) -> None:
-    """Outline a box.
+def rectangle(ax, box, color, *, style="-", alpha=0.9) -> None:
+    """Outline a box, two points thick on large axes and thinner on small ones.
 
     Args:
         ax: Matplotlib axes.
@@ -37,7 +37,6 @@ def rectangle(ax, box, color, *, style="-", alpha=0.9, width=2.0) -> None:
         color: any Matplotlib colour.
         style: "-", "--" or ":".
         alpha: opacity.
-        width: line width in points.
     """
     from matplotlib.patches import Rectangle
 
@@ -47,7 +46,7 @@ def rectangle(ax, box, color, *, style="-", alpha=0.9, width=2.0) -> None:
             (x1 - 0.5, y1 - 0.5),
             x2 - x1,
             y2 - y1,
-            linewidth=width,
+            linewidth=text_size(ax) / 6,
             linestyle=style,
             edgecolor=color,
             facecolor="none",

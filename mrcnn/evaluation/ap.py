@@ -1,7 +1,7 @@
 """The original's average precision: one image, all classes together.
 
 These are quick numbers for notebooks and validation. They are neither the Pascal VOC nor the COCO
-metric: see `compute_ap`.
+metric: see `compute_ap`; `compute_coco_metrics` computes that of COCO.
 
 Shorthand: P predictions, G ground-truth objects. The arguments that all functions share:
 

@@ -5,6 +5,11 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.inference.mold import as_images, mold_one, unmold
+from mrcnn.ops.masks import paste_masks
+from mrcnn.ops.rle import paste_rles
+
+# How `detect` gives masks: `[height, width, n]` bool, or a list of COCO RLEs.
+MASK_FORMATS = {"full": paste_masks, "rle": paste_rles}
 
 
 class Detector:
@@ -50,11 +55,14 @@ class Detector:
         return detections.numpy(), masks.numpy()
 
 
-def detect(detector, images, config):
+def detect(detector, images, config, mask_format="full"):
     """Detect in images of any number and any mix of sizes; see `MaskRCNN.detect`.
 
     Images whose molded shapes agree go through the graph together, `BATCH_SIZE` at a time.
     """
+    if mask_format not in MASK_FORMATS:
+        raise ValueError(f'mask_format is "{mask_format}"; accepted are "full" and "rle".')
+    paste = MASK_FORMATS[mask_format]
     images = as_images(images, int(config.IMAGE_SHAPE[2]))
     results = [None] * len(images)
     groups = {}
@@ -63,14 +71,14 @@ def detect(detector, images, config):
         group = groups.setdefault(molded.shape, [])
         group.append((index, molded, meta, window))
         if len(group) == config.BATCH_SIZE:
-            _detect_batch(detector, group, images, results)
+            _detect_batch(detector, group, images, results, paste)
             group.clear()
     for group in groups.values():
-        _detect_batch(detector, group, images, results)
+        _detect_batch(detector, group, images, results, paste)
     return results
 
 
-def _detect_batch(detector, group, images, results):
+def _detect_batch(detector, group, images, results, paste):
     if not group:
         return
     indices, molded, metas, windows = zip(*group, strict=True)
@@ -78,7 +86,12 @@ def _detect_batch(detector, group, images, results):
     for row, index in enumerate(indices):
         results[index] = as_result(
             *unmold(
-                detections[row], masks[row], images[index].shape, molded[row].shape, windows[row]
+                detections[row],
+                masks[row],
+                images[index].shape,
+                molded[row].shape,
+                windows[row],
+                paste,
             )
         )
 

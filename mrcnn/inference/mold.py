@@ -100,6 +100,19 @@ def mold_one(image, config, index=0):
     return mold_image(molded, config).astype(np.float32), meta, window
 
 
+def mold_inputs(images, config):
+    """Prepare images of one molded shape; see `MaskRCNN.mold_inputs`."""
+    images = as_images(images, int(config.IMAGE_SHAPE[2]))
+    molded = [mold_one(image, config, i) for i, image in enumerate(images)]
+    shapes = sorted({row[0].shape for row in molded})
+    if len(shapes) != 1:
+        raise ValueError(
+            f"mold_inputs got {len(images)} images of {len(shapes)} molded shapes {shapes}; "
+            "one batch has one shape. detect() takes images of any sizes."
+        )
+    return tuple(np.stack(column) for column in zip(*molded, strict=True))
+
+
 def _check_sides(shape, what):
     if shape[0] % 64 or shape[1] % 64:
         raise ValueError(
@@ -125,7 +138,7 @@ def normalized_anchors(config, image_shape):
     return anchors, box_ops.norm_boxes(anchors, image_shape[:2])
 
 
-def unmold(detections, masks, original_shape, molded_shape, window):
+def unmold(detections, masks, original_shape, molded_shape, window, paste=paste_masks):
     """Detections of a molded image as boxes and masks of the original one.
 
     Arguments:
@@ -133,10 +146,12 @@ def unmold(detections, masks, original_shape, molded_shape, window):
         masks: `[n, h, w]` float, 0 to 1, of the predicted classes.
         original_shape, molded_shape: `(height, width, channels)` in pixels.
         window: `(y1, x1, y2, x2)` in pixels of the molded image, where the original lies in it.
+        paste: `paste_masks`, or `mrcnn.ops.rle.paste_rles`.
 
     Returns:
         boxes int32 `[k, (y1, x1, y2, x2)]` in pixels of the original, class ids int32 `[k]`, scores
-        float32 `[k]`, masks bool `[height, width, k]`. Boxes without area are left out.
+        float32 `[k]`, masks bool `[height, width, k]` or what else `paste` makes. Boxes without
+        area are left out.
     """
     count = int(np.argmin(np.append(detections[:, 4] > 0, False)))
     detections, masks = detections[:count], masks[:count]
@@ -145,5 +160,5 @@ def unmold(detections, masks, original_shape, molded_shape, window):
     boxes = box_ops.denorm_boxes((detections[:, :4] - corner) / size, original_shape[:2])
     keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, detections, masks = boxes[keep], detections[keep], masks[keep]
-    full_masks = paste_masks(masks, boxes, original_shape)
-    return boxes, detections[:, 4].astype(np.int32), detections[:, 5], full_masks
+    pasted = paste(masks, boxes, original_shape)
+    return boxes, detections[:, 4].astype(np.int32), detections[:, 5], pasted

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 # The stages of the proposal layer by the names that old notebooks look up.
@@ -14,6 +15,15 @@ STEPS = {
     "ROI/rpn_non_max_suppression/NonMaxSuppressionV2": "nms_indices",
     "ROI/rpn_non_max_suppression/NonMaxSuppressionV3": "nms_indices",
 }
+
+
+def log(text, array=None):
+    """Print a text, and of an array its shape, its least and greatest value and its type."""
+    if array is not None:
+        array = np.asarray(array)
+        limits = f"min: {array.min():10.5f}  max: {array.max():10.5f}" if array.size else "empty"
+        text = f"{text:<25} shape: {array.shape!s:<20} {limits}  {array.dtype}"
+    print(text)
 
 
 def ancestor(keras_model, name):

@@ -6,7 +6,8 @@ import keras
 
 from mrcnn.data.dataset import describe_image
 from mrcnn.data.pipeline import make_dataset
-from mrcnn.training.callbacks import Checkpoint, Remember
+from mrcnn.training.callbacks import Checkpoint, Remember, WarmUp
+from mrcnn.training.coco_metrics import CocoMetrics
 from mrcnn.training.loop import run_epochs
 from mrcnn.training.selection import SELECTIONS
 from mrcnn.training.step import Steps
@@ -35,6 +36,12 @@ def train(
 ):
     """Train a `MaskRCNN`; arguments as there."""
     config = model.config
+    if config.WARMUP_STEPS and callable(learning_rate):
+        raise ValueError(
+            f"WARMUP_STEPS is {config.WARMUP_STEPS} and learning_rate is a schedule; give the "
+            "schedule a warm-up of its own (keras.optimizers.schedules.CosineDecay has one), or a "
+            "number as learning_rate."
+        )
     if config.GPU_COUNT > 1:
         warnings.warn(
             f"GPU_COUNT is {config.GPU_COUNT}; this version trains on one device, with batches of "
@@ -59,13 +66,21 @@ def train(
         return keras.callbacks.History()
     model.set_trainable(SELECTIONS.get(layers, layers), verbose=0)
     model.compile(learning_rate, config.LEARNING_MOMENTUM)
+    custom = list(custom_callbacks or [])
+    metrics = [callback for callback in custom if isinstance(callback, CocoMetrics)]
     callbacks = [
-        # Images of the graph would be large, and histograms slow.
-        keras.callbacks.TensorBoard(model.log_dir, write_graph=False),
+        # Before what takes long, so that an interrupted evaluation costs no epoch.
         Checkpoint(model.checkpoint_path),
         Remember(model),
-        *(custom_callbacks or []),
+        # Before all that watch or log values, wherever they are listed.
+        *metrics,
+        # Images of the graph would be large, and histograms slow.
+        keras.callbacks.TensorBoard(model.log_dir, write_graph=False),
+        *(callback for callback in custom if callback not in metrics),
     ]
+    if model.epoch * config.STEPS_PER_EPOCH < config.WARMUP_STEPS:
+        # Last, to start from the rate that other callbacks have set.
+        callbacks.append(WarmUp(config.WARMUP_STEPS, config.STEPS_PER_EPOCH))
     print(f"\nStarting at epoch {model.epoch}. LR={learning_rate}\n")
     print(f"Checkpoints: {model.checkpoint_path}")
     history = run_epochs(

@@ -14,6 +14,7 @@ from mrcnn.drawing.charts import (
     plot_losses,
     plot_overlaps,
     plot_precision_recall,
+    plot_weight_histograms,
 )
 
 
@@ -132,7 +133,7 @@ class Layer:
 def test_suspicious_weights_are_pointed_at(capsys):
     layers = [
         Layer("fine", kernel=[[1, 2, 3]], bias=[0, 0]),
-        Layer("bn", gamma=[1, 1], beta=[0.5, -1001]),
+        Layer("bn", gamma=[1, 1], beta=[0.5, -1001], moving_variance=[1, 9000]),
         Layer("broken", kernel=[1, np.nan]),
         Layer("empty"),
     ]
@@ -146,6 +147,7 @@ def test_suspicious_weights_are_pointed_at(capsys):
         ("fine/bias", []),
         ("bn/gamma", ["dead?"]),
         ("bn/beta", ["overflow?"]),
+        ("bn/moving_variance", []),
         ("broken/kernel", ["not", "finite"]),
     ]
 
@@ -154,3 +156,26 @@ def test_weights_of_a_mask_rcnn_are_those_that_it_trains(capsys):
     model = SimpleNamespace(get_trainable_layers=lambda: [Layer("head", kernel=[1, 2])])
     display_weight_stats(model)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["head/kernel"]
+
+
+def test_histograms_count_every_finite_weight():
+    layers = [
+        Layer("a", kernel=[[0, 1, 1], [1, 1, np.inf]], bias=[5]),
+        Layer("b", kernel=[-2, 2]),
+        Layer("bn", gamma=[1]),
+    ]
+    plot_weight_histograms(SimpleNamespace(layers=layers))
+    charts = [ax for ax in plt.gcf().axes if ax.axison]
+    assert [ax.get_title().split(",")[0] for ax in charts] == ["a/kernel", "b/kernel"]
+    heights = [[bar.get_height() for bar in ax.patches if bar.get_height()] for ax in charts]
+    assert heights == [[1, 4], [1, 1]]
+    first, last = charts[1].patches[0], charts[1].patches[-1]
+    assert (first.get_x(), last.get_x() + last.get_width()) == pytest.approx((-2, 2))
+    # The mean of -2 and 2 is 0, so both deviate by 2.
+    assert charts[1].get_title() == "b/kernel, std 2"
+
+
+def test_histograms_of_no_weight_are_refused():
+    model = SimpleNamespace(layers=[Layer("a", kernel=[1])])
+    with pytest.raises(ValueError, match="no weight has a name that matches 'kernel' as a whole"):
+        plot_weight_histograms(model, "kernel")

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from mrcnn.drawing.marks import caption, outlines, show_image
+from mrcnn.drawing.marks import caption, outlines, rectangle, show_image
 
 
 def test_outlines_run_between_object_and_background():
@@ -44,3 +44,12 @@ def test_empty_captions_leave_no_plate():
     _, ax = plt.subplots()
     caption(ax, (0, 0, 5, 5), "", "red", (10, 10))
     assert not ax.texts
+
+
+@pytest.mark.parametrize(("inches", "points"), [(20, 2), (8, 1.5), (1, 1)])
+def test_boxes_on_small_axes_have_thin_lines(inches, points):
+    ax = plt.figure(figsize=(inches, inches)).add_axes((0, 0, 1, 1))
+    rectangle(ax, (1, 2, 5, 9), "red")
+    (box,) = ax.patches
+    assert box.get_bbox().extents.tolist() == [1.5, 0.5, 8.5, 4.5]
+    assert box.get_linewidth() == points

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from mrcnn.inference import mold
 
@@ -276,3 +277,20 @@ def test_unmold_detections_takes_the_mask_of_the_class(model):
     assert boxes.tolist() == [[0, 0, 64, 64]] * 2
     assert (class_ids.tolist(), scores.tolist()) == ([2, 1], pytest.approx([0.9, 0.8]))
     assert full[..., 0].all() and not full[..., 1].any()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_masks_as_run_lengths_are_the_same_pixels(model, photos):
+    for full, short in zip(
+        model.detect(photos), model.detect(photos, mask_format="rle"), strict=True
+    ):
+        assert_equal_results({**short, "masks": coco_mask.decode(short["masks"])}, full)
+        assert full["masks"].any()
+        assert [mask["size"] for mask in short["masks"]] == [list(full["masks"].shape[:2])] * len(
+            full["rois"]
+        )
+
+
+def test_other_mask_formats_are_refused(model, photos):
+    with pytest.raises(ValueError, match='mask_format is "polygon"; accepted are "full" and "rle"'):
+        model.detect(photos, mask_format="polygon")

@@ -189,3 +189,49 @@ def test_checkpoint_makes_its_folder(model, tmp_path):
     callback.set_model(model.keras_model)
     callback.on_epoch_end(41)
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["w_0042.h5"]
+
+
+# Warm-up
+
+
+def rates(train, model, epochs, *callbacks):
+    """Learning rates of the steps of a run."""
+    seen = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(
+            float(model.keras_model.optimizer.learning_rate)
+        )
+    )
+    train(*callbacks, note, epochs=epochs)
+    return seen
+
+
+def test_warm_up(train, model, scripted):
+    scripted()
+    model.config.WARMUP_STEPS = 5
+    # Of 0.1, a fifth more each step; epochs have two steps.
+    expected = [0.02, 0.04, 0.06, 0.08, 0.1, 0.1]
+    np.testing.assert_allclose(rates(train, model, 3), expected, rtol=1e-6)
+
+
+def test_warm_up_goes_on_with_the_run(train, model, scripted):
+    scripted()
+    model.config.WARMUP_STEPS = 5
+    model.epoch = 1
+    np.testing.assert_allclose(rates(train, model, 3), [0.06, 0.08, 0.1, 0.1], rtol=1e-6)
+
+
+def test_warm_up_to_the_rate_of_a_scheduler(train, model, scripted):
+    scripted()
+    model.config.WARMUP_STEPS = 4
+    halves = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    # Of 0.05 in the first epoch, of 0.025 in the second; then 0.0125.
+    expected = [0.0125, 0.025, 0.01875, 0.025, 0.0125, 0.0125]
+    np.testing.assert_allclose(rates(train, model, 3, halves), expected, rtol=1e-6)
+
+
+def test_warm_up_of_a_schedule(model):
+    model.config.WARMUP_STEPS = 4
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
+    with pytest.raises(ValueError, match="WARMUP_STEPS is 4 and learning_rate is a schedule"):
+        model.train(MiniShapes(2), None, schedule, 1, "all")

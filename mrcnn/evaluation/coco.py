@@ -1,0 +1,196 @@
+"""The figures of COCO: AP and AR of boxes and masks, computed by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mrcnn.evaluation.coco_stats import AREAS, ClassMatches, CocoStats
+
+_GEOMETRY = {"bbox": "bbox", "segm": "segmentation"}
+
+
+def run_coco_eval(
+    coco_gt: Any,
+    results: Sequence[dict],
+    iou_type: str,
+    image_ids: Iterable[int] | None = None,
+    category_ids: Iterable[int] | None = None,
+    max_dets: int = 100,
+) -> CocoStats:
+    """Evaluate predictions by the rules of COCO, as `pycocotools.cocoeval.COCOeval` does.
+
+    Nothing is printed, and a list without predictions is evaluated like any other: its AP is 0
+    where there are objects.
+
+    Arguments:
+        coco_gt: `pycocotools.coco.COCO` with the ground truth.
+        results: COCO result dicts: image_id, category_id, score, and "bbox" `[x, y, width, height]`
+            in pixels or "segmentation", a COCO RLE of the size of the image. A dict may have both;
+            the size of a predicted mask is then its own and not that of the box.
+        iou_type: "bbox" or "segm".
+        image_ids: of the images to evaluate; all by default.
+        category_ids: of the categories to evaluate; all by default.
+        max_dets: predictions an image and class that count, the best first. The default is COCO's.
+            Raise it where images have more objects (cells); figures are then not those that papers
+            report.
+
+    Returns:
+        A `CocoStats`.
+
+    Raises:
+        ValueError: one sentence, if results, image_ids or category_ids do not belong to `coco_gt`,
+            if a result has no box or mask or one of another size than its image, if `iou_type` is
+            another, or if max_dets is not above 10.
+    """
+    from pycocotools.cocoeval import COCOeval
+
+    if iou_type not in _GEOMETRY:
+        raise ValueError(f'iou_type is "{iou_type}"; accepted are "bbox" and "segm".')
+    if max_dets <= 10:
+        raise ValueError(f"max_dets is {max_dets}; it has to be more than 10.")
+    image_ids = _known(image_ids, coco_gt.getImgIds(), "image_ids")
+    category_ids = _known(category_ids, coco_gt.getCatIds(), "category_ids")
+    coco_results = _load_results(coco_gt, results, _GEOMETRY[iou_type])
+    # pycocotools tells of its progress on stdout.
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator = COCOeval(coco_gt, coco_results, iou_type)
+        evaluator.params.imgIds = image_ids
+        evaluator.params.catIds = category_ids
+        evaluator.params.maxDets = [1, 10, max_dets]
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return _stats(evaluator, coco_gt, max_dets)
+
+
+def _known(ids, known, name):
+    """Sorted `ids`, or all that are known; one sentence if one of them is not."""
+    if ids is None:
+        return sorted(known)
+    # Plain ints: COCO's JSON has such, and NumPy's are no keys to everything.
+    ids = sorted({int(i) for i in ids})
+    strangers = sorted(set(ids) - set(known))
+    if strangers:
+        raise ValueError(
+            f"{name} has {strangers[0]}, which the ground truth does not know "
+            f"({len(strangers)} such ids, {len(known)} known ones)."
+        )
+    return ids
+
+
+def _load_results(coco_gt, results, geometry):
+    """Results as the COCO object that COCOeval takes."""
+    from pycocotools.coco import COCO
+
+    images, categories = coco_gt.imgs, coco_gt.cats
+    strangers = {result["image_id"] for result in results} - set(images)
+    if strangers:
+        raise ValueError(
+            f"This is a results file for other images: {len(strangers)} of its image ids, such as "
+            f"{next(iter(strangers))}, are not among the {len(images)} of the ground truth."
+        )
+    strangers = {result["category_id"] for result in results} - set(categories)
+    if strangers:
+        raise ValueError(
+            f"The results have category_id {min(strangers)}, which is not among the categories of "
+            f"the ground truth: {sorted(categories)}."
+        )
+    loaded = []
+    for result in results:
+        image = images[result["image_id"]]
+        if geometry not in result:
+            raise ValueError(f'A result of image {image["id"]} has no "{geometry}".')
+        if geometry == "segmentation":
+            _check_size(result["segmentation"], image)
+        # With a box beside it, pycocotools would take the area of the box for that of the mask. It
+        # adds entries, so the caller's dicts are copied.
+        keys = ("image_id", "category_id", "score", geometry)
+        loaded.append({key: result[key] for key in keys})
+    with contextlib.redirect_stdout(io.StringIO()):
+        if loaded:
+            return coco_gt.loadRes(loaded)
+        empty = COCO()
+        empty.dataset = {**coco_gt.dataset, "annotations": []}
+        empty.createIndex()
+        return empty
+
+
+def _check_size(rle, image):
+    if not isinstance(rle, dict):
+        raise ValueError(f"A result of image {image['id']} has a mask that is not a COCO RLE.")
+    # pycocotools counts masks of different sizes as no overlap, without a word.
+    expected = [image["height"], image["width"]]
+    if list(rle["size"]) != expected:
+        raise ValueError(
+            f"A result of image {image['id']} has a mask of {rle['size'][0]} x {rle['size'][1]} "
+            f"pixels; the image has {expected[0]} x {expected[1]} (height x width)."
+        )
+
+
+def _mean(values):
+    """Mean of the entries that exist; -1 without any, as COCOeval has it."""
+    values = values[values > -1]
+    return float(values.mean()) if values.size else -1.0
+
+
+def _stats(evaluator, coco_gt, max_dets):
+    # [IoU, recall, class, area, max_dets] and [IoU, class, area, max_dets].
+    precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
+    ious = np.asarray(evaluator.params.iouThrs)
+    fifty, seventy_five = (int(np.argmin(abs(ious - iou))) for iou in (0.5, 0.75))
+    whole = precision[:, :, :, 0, 2]
+    stats = {"AP": _mean(whole), "AP50": _mean(whole[fifty]), "AP75": _mean(whole[seventy_five])}
+    for area, name in enumerate(AREAS[1:], start=1):
+        stats[f"AP{name[0]}"] = _mean(precision[:, :, :, area, 2])
+    for place, count in enumerate((1, 10, max_dets)):
+        stats[f"AR{count}"] = _mean(recall[:, :, 0, place])
+    for area, name in enumerate(AREAS[1:], start=1):
+        stats[f"AR{name[0]}"] = _mean(recall[:, :, area, 2])
+    matches = _matches(evaluator)
+    by_class = [
+        {
+            "id": class_id,
+            "name": coco_gt.cats[class_id]["name"],
+            "count": matches[k].count,
+            "AP": _mean(whole[:, :, k]),
+            "AP50": _mean(whole[fifty, :, k]),
+            "AP75": _mean(whole[seventy_five, :, k]),
+            "AR": _mean(recall[:, k, 0, 2]),
+        }
+        for k, class_id in enumerate(map(int, evaluator.params.catIds))
+    ]
+    return CocoStats(
+        iou_type=evaluator.params.iouType,
+        stats=stats,
+        by_class=by_class,
+        max_dets=max_dets,
+        iou_thresholds=ious,
+        recalls=np.asarray(evaluator.params.recThrs),
+        precision=whole,
+        matches=matches,
+    )
+
+
+def _matches(evaluator):
+    """`ClassMatches` of every class, over objects of all sizes."""
+    images = len(evaluator.params.imgIds)
+    # By class, then by area, then by image; the first area is all of them.
+    a_class = images * len(evaluator.params.areaRng)
+    found = []
+    for k in range(len(evaluator.params.catIds)):
+        rows = evaluator.evalImgs[k * a_class : k * a_class + images]
+        rows = [row for row in rows if row is not None]
+        scores = np.concatenate([row["dtScores"] for row in rows] or [np.zeros(0)])
+        correct = [
+            np.where(row["dtIgnore"], -1, row["dtMatches"] > 0).astype(np.int8) for row in rows
+        ]
+        empty = np.zeros((len(evaluator.params.iouThrs), 0), np.int8)
+        order = np.argsort(-scores, kind="stable")
+        count = sum(int(np.count_nonzero(row["gtIgnore"] == 0)) for row in rows)
+        correct = np.concatenate(correct or [empty], axis=1)
+        found.append(ClassMatches(scores[order], correct[:, order], count))
+    return found

@@ -1,0 +1,164 @@
+"""What an evaluation by the rules of COCO has found: figures, tables and curves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+AREAS = ("all", "small", "medium", "large")
+
+
+class F1Curve(NamedTuple):
+    """F1 over the score threshold. The arrays are `[n]`, one entry a different score, falling.
+
+    `best_f1` is 0 and `best_threshold` 1 where nothing was predicted.
+    """
+
+    thresholds: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    best_f1: float
+    best_threshold: float
+
+
+class ClassMatches(NamedTuple):
+    """The predictions of a class in all images, and which of them are right.
+
+    scores: `[n]`, falling.
+    correct: `[T, n]` int8, by IoU threshold: 1 right, 0 wrong, -1 left out (on a crowd).
+    count: objects of the class, without crowds.
+    """
+
+    scores: np.ndarray
+    correct: np.ndarray
+    count: int
+
+
+@dataclass(frozen=True)
+class CocoStats:
+    """The result of `run_coco_eval` for boxes or for masks. -1 means: no object to find.
+
+    `str()` is the twelve lines that pycocotools prints.
+
+    Attributes:
+        iou_type: "bbox" or "segm".
+        stats: the twelve figures by name, 0 to 1: AP (mean over IoU 0.5, 0.55 ... 0.95), AP50,
+            AP75, APs, APm, APl (objects below 32**2, up to 96**2, and above it in pixels), AR1,
+            AR10, AR100 (recall with so many predictions an image; the number is `max_dets`), ARs,
+            ARm, ARl.
+        by_class: a dict a class: id, name, count (objects, without crowds), AP, AP50, AP75, AR.
+        max_dets: predictions an image and class that count.
+        iou_thresholds: `[T]`.
+        recalls: `[R]`, at which `precision` is given.
+        precision: `[T, R, K]`, classes in the order of `by_class`; -1 for a class without objects.
+        matches: `ClassMatches` by class, in the same order.
+    """
+
+    iou_type: str
+    stats: dict[str, float]
+    by_class: list[dict[str, Any]]
+    max_dets: int
+    iou_thresholds: np.ndarray = field(repr=False)
+    recalls: np.ndarray = field(repr=False)
+    precision: np.ndarray = field(repr=False)
+    matches: list[ClassMatches] = field(repr=False)
+
+    def __str__(self) -> str:
+        rows = [(True, None, "all", self.max_dets)]
+        rows += [(True, iou, "all", self.max_dets) for iou in (0.5, 0.75)]
+        rows += [(True, None, area, self.max_dets) for area in AREAS[1:]]
+        rows += [(False, None, "all", count) for count in (1, 10, self.max_dets)]
+        rows += [(False, None, area, self.max_dets) for area in AREAS[1:]]
+        span = f"{self.iou_thresholds[0]:.2f}:{self.iou_thresholds[-1]:.2f}"
+        lines = []
+        for (precision, iou, area, count), value in zip(rows, self.stats.values(), strict=True):
+            title = "Average Precision  (AP)" if precision else "Average Recall     (AR)"
+            which = span if iou is None else f"{iou:.2f}"
+            lines.append(
+                f" {title} @[ IoU={which:<9} | area={area:>6} | maxDets={count:>3d} ] = {value:.3f}"
+            )
+        return "\n".join(lines)
+
+    def class_table(self) -> str:
+        """AP by class as a text table, best first; "-" where there is no object of the class."""
+        figures = ("AP", "AP50", "AP75", "AR")
+        width = max([5, *(len(row["name"]) for row in self.by_class)])
+        lines = [f"{'class':<{width}} {'objects':>8}" + "".join(f"{f:>8}" for f in figures)]
+        for row in sorted(self.by_class, key=lambda row: -row["AP"]):
+            values = (f"{row[f]:.3f}" if row[f] > -1 else "-" for f in figures)
+            cells = "".join(f"{value:>8}" for value in values)
+            lines.append(f"{row['name']:<{width}} {row['count']:>8d}{cells}")
+        return "\n".join(lines)
+
+    def precision_recall(
+        self, iou: float = 0.5, class_id: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The curve whose area is the AP at one IoU.
+
+        Arguments:
+            iou: one of `iou_thresholds`.
+            class_id: of one class; None for the mean curve of the classes that have objects.
+
+        Returns:
+            precisions `[R]` and recalls `[R]`. Precisions are -1 where there is nothing to find.
+
+        Raises:
+            ValueError: if there is no such threshold or class.
+        """
+        curves = self.precision[self._iou_index(iou)]
+        if class_id is not None:
+            return curves[:, self._class_index(class_id)], self.recalls
+        curves = curves[:, curves[0] > -1]
+        mean = curves.mean(axis=1) if curves.size else np.full(len(self.recalls), -1.0)
+        return mean, self.recalls
+
+    def f1_curve(self, iou: float = 0.5, class_id: int | None = None) -> F1Curve:
+        """Precision, recall and F1 when only predictions from a score on are taken.
+
+        Arguments:
+            iou: one of `iou_thresholds`.
+            class_id: of one class; None counts the predictions of all classes together.
+
+        Returns:
+            An `F1Curve`; its `best_threshold` is the score to cut at.
+
+        Raises:
+            ValueError: if there is no such threshold or class.
+        """
+        index = self._iou_index(iou)
+        chosen = self.matches if class_id is None else [self.matches[self._class_index(class_id)]]
+        scores = np.concatenate([m.scores for m in chosen] or [np.zeros(0)])
+        correct = np.concatenate([m.correct[index] for m in chosen] or [np.zeros(0)])
+        scores, correct = scores[correct >= 0], correct[correct >= 0]
+        order = np.argsort(-scores, kind="stable")
+        scores, correct = scores[order], correct[order]
+        # A threshold takes all predictions of its score, so the last of equal ones tells.
+        last = np.flatnonzero(np.diff(scores, append=-np.inf))
+        hits, taken = np.cumsum(correct)[last], last + 1
+        count = sum(m.count for m in chosen)
+        f1 = 2 * hits / (taken + count)
+        best = int(np.argmax(f1)) if len(f1) else None
+        return F1Curve(
+            thresholds=scores[last],
+            precision=hits / taken,
+            recall=hits / max(count, 1),
+            f1=f1,
+            best_f1=0.0 if best is None else float(f1[best]),
+            best_threshold=1.0 if best is None else float(scores[last][best]),
+        )
+
+    def _iou_index(self, iou):
+        found = np.flatnonzero(np.isclose(self.iou_thresholds, iou))
+        if not len(found):
+            accepted = ", ".join(f"{value:.2f}" for value in self.iou_thresholds)
+            raise ValueError(f"iou is {iou}; accepted are {accepted}.")
+        return int(found[0])
+
+    def _class_index(self, class_id):
+        ids = [row["id"] for row in self.by_class]
+        if class_id not in ids:
+            raise ValueError(f"class_id is {class_id}; evaluated were {ids}.")
+        return ids.index(class_id)

@@ -1,0 +1,81 @@
+"""The ground truth of any `Dataset` as pycocotools takes it, without a JSON file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from mrcnn.data.dataset import Dataset, describe_image
+from mrcnn.ops.masks import extract_bboxes
+from mrcnn.ops.rle import encode_mask
+
+
+def coco_ground_truth(dataset: Dataset, image_ids: Iterable[int] | None = None) -> Any:
+    """The instances of a data set as a COCO object in memory.
+
+    Image ids are those of the data set, categories its class ids without the background. A negative
+    class id becomes a crowd. Boxes and areas are those of the masks; masks without a pixel are left
+    out.
+
+    Arguments:
+        dataset: prepared. Images are read where there is no mask to tell their size.
+        image_ids: of the images to take; all by default. May be a progress bar.
+
+    Returns:
+        A `pycocotools.coco.COCO`.
+
+    Raises:
+        ValueError: names the image whose class ids are not one a mask, or not those of classes.
+    """
+    from pycocotools.coco import COCO
+
+    names = dict(zip(map(int, dataset.class_ids), dataset.class_names, strict=True))
+    categories = [{"id": i, "name": name} for i, name in names.items() if i]
+    images, annotations = [], []
+    for image_id in dataset.image_ids if image_ids is None else image_ids:
+        image_id = int(image_id)
+        masks, class_ids = map(np.asarray, dataset.load_mask(image_id))
+        _check(dataset, image_id, masks, class_ids)
+        shape = masks.shape if len(class_ids) else dataset.load_image(image_id).shape
+        images.append({"id": image_id, "height": int(shape[0]), "width": int(shape[1])})
+        for annotation in _annotations(masks, class_ids):
+            # From 1 on: pycocotools reads a match with id 0 as none.
+            number = len(annotations) + 1
+            annotations.append({"id": number, "image_id": image_id, **annotation})
+    coco = COCO()
+    coco.dataset = {"images": images, "annotations": annotations, "categories": categories}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def _check(dataset, image_id, masks, class_ids):
+    if masks.ndim != 3 or masks.shape[-1] != len(class_ids):
+        raise ValueError(
+            f"{describe_image(dataset, image_id)}: load_mask() gives masks of shape {masks.shape} "
+            f"and {len(class_ids)} class ids; masks have to be [height, width, instances]."
+        )
+    strangers = set(np.abs(class_ids).tolist()) - set(dataset.class_ids[1:].tolist())
+    if strangers:
+        raise ValueError(
+            f"{describe_image(dataset, image_id)}: load_mask() gives class id {min(strangers)}; "
+            f"the data set has the classes 1 to {dataset.num_classes - 1}."
+        )
+
+
+def _annotations(masks, class_ids):
+    masks = masks != 0
+    for i, (y1, x1, y2, x2) in enumerate(extract_bboxes(masks).tolist()):
+        if y1 == y2:
+            continue
+        yield {
+            "category_id": int(abs(class_ids[i])),
+            "iscrowd": int(class_ids[i] < 0),
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": int(np.count_nonzero(masks[..., i])),
+            "segmentation": encode_mask(masks[..., i]),
+        }

@@ -1,0 +1,33 @@
+"""Masks as COCO's run lengths, which take little memory however large the image is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mrcnn.ops.masks import unmold_mask
+
+
+def encode_mask(mask: np.ndarray) -> dict:
+    """A mask `[height, width]` bool as a COCO RLE: `{"size": [height, width], "counts": bytes}`."""
+    from pycocotools import mask as coco_mask
+
+    return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+
+
+def paste_rles(masks: np.ndarray, boxes: np.ndarray, image_shape: Sequence[int]) -> list[dict]:
+    """`ops.masks.paste_masks` into COCO RLEs, with one full-size mask in memory at a time.
+
+    Arguments:
+        masks: `[instances, h, w]` floats, 0 to 1.
+        boxes: `[instances, (y1, x1, y2, x2)]` integers in pixels.
+        image_shape: `(height, width)` of the result; more entries are ignored.
+
+    Returns:
+        A list of `{"size": [height, width], "counts": bytes}`.
+    """
+    return [
+        encode_mask(unmold_mask(mask, box, image_shape))
+        for mask, box in zip(masks, boxes, strict=True)
+    ]

@@ -1,0 +1,68 @@
+"""A server on this machine that sends one body well, in parts, or badly."""
+
+import re
+import threading
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Behaviour:
+    """What a server does, which a test may change while it runs.
+
+    bodies: dict of bytes by the name at the end of the address; others are a 404.
+    cuts: list; the first entry is taken away by each answer, which then ends after so many bytes.
+    ranges: go by the header Range ("right"), ignore it ("ignored"), or send another part ("wrong").
+    announce: send the length.
+    asked: list of the Range headers that came, None for none.
+    """
+
+    def __init__(self, bodies):
+        self.bodies, self.cuts, self.asked = bodies, [], []
+        self.ranges, self.announce = "right", True
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        wanted, name = self.server.behaviour, self.path.rsplit("/", 1)[1].partition("?")[0]
+        wanted.asked.append(self.headers.get("Range"))
+        if name not in wanted.bodies:
+            self.send_error(404)
+            return
+        body = wanted.bodies[name]
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        start = int(asked[1]) if asked and wanted.ranges != "ignored" else 0
+        if start >= len(body) > 0:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(body)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if start:
+            self.send_response(206)
+            start += wanted.ranges == "wrong"
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        else:
+            self.send_response(200)
+        if wanted.announce:
+            self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        end = start + wanted.cuts.pop(0) if wanted.cuts else len(body)
+        with suppress(ConnectionError):  # the client may have been interrupted
+            self.wfile.write(body[start:end])
+
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def serving(bodies):
+    """Run a server; gives its address and its `Behaviour`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.behaviour = Behaviour(bodies)
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}", running.behaviour
+        finally:
+            running.shutdown()
+            thread.join()
