@@ -143,7 +143,8 @@ class MaskRCNN:
         start, self.epoch = found or (datetime.datetime.now(), 0)
         if model_path and found:
             self.log_dir = os.path.dirname(os.path.abspath(model_path))
-            print(f"Going on with {self.log_dir} after epoch {self.epoch}.")
+            if self.mode == "training":
+                print(f"Going on with {self.log_dir} after epoch {self.epoch}.")
         else:
             self.log_dir = os.path.join(self.model_dir, run_folder.folder_name(name, start))
         self.checkpoint_path = os.path.join(self.log_dir, run_folder.checkpoint_name(name))

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += sorted(ROOT.glob("samples/*/README.md")) + [ROOT / "notebooks" / "README.md"]
 
 
 def blocks(page, language):
@@ -31,10 +32,11 @@ def test_programs_compile(page):
         ast.parse(source)
 
 
-def test_readme_has_the_two_programs():
+def test_readme_has_the_three_programs():
     programs = blocks(ROOT / "README.md", "python")
-    assert ["detect(" in program for program in programs] == [True, True]
-    assert [".train(" in program for program in programs] == [False, True]
+    assert ["detect(" in program for program in programs] == [True, True, False]
+    assert [".train(" in program for program in programs] == [False, True, False]
+    assert ["compute_coco_metrics(" in program for program in programs] == [False, False, True]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -228,6 +228,7 @@ def plot_weight_histograms(model, weight_regex=".*/kernel", *, save_to=None) -> 
             ax.hist(finite, bins=50, color=TRAIN_COLOR)
             ax.set_title(f"{name}, std {finite.std():.3g}", fontsize=9)
             ax.set_yticks([])
+            ax.locator_params(axis="x", nbins=5)
             ax.tick_params(labelsize=8)
 
 

@@ -83,14 +83,17 @@ class CocoStats:
         return "\n".join(lines)
 
     def class_table(self) -> str:
-        """AP by class as a text table, best first; "-" where there is no object of the class."""
+        """AP by class as a text table, best first. A last line counts classes without objects."""
         figures = ("AP", "AP50", "AP75", "AR")
-        width = max([5, *(len(row["name"]) for row in self.by_class)])
+        rows = [row for row in self.by_class if row["AP"] > -1]
+        width = max([5, *(len(row["name"]) for row in rows)])
         lines = [f"{'class':<{width}} {'objects':>8}" + "".join(f"{f:>8}" for f in figures)]
-        for row in sorted(self.by_class, key=lambda row: -row["AP"]):
-            values = (f"{row[f]:.3f}" if row[f] > -1 else "-" for f in figures)
-            cells = "".join(f"{value:>8}" for value in values)
+        for row in sorted(rows, key=lambda row: -row["AP"]):
+            cells = "".join(f"{row[f]:>8.3f}" for f in figures)
             lines.append(f"{row['name']:<{width}} {row['count']:>8d}{cells}")
+        if absent := len(self.by_class) - len(rows):
+            classes = "class has" if absent == 1 else "classes have"
+            lines.append(f"{absent} more {classes} no objects in these images.")
         return "\n".join(lines)
 
     def precision_recall(

@@ -220,21 +220,7 @@ def make_model(mode, config, logs, weights="random"):
     if mode == "inference":
         config = type("InferenceConfig", (type(config),), {"GPU_COUNT": 1, "IMAGES_PER_GPU": 1})()
     model = modellib.MaskRCNN(mode=mode, config=config, model_dir=str(logs))
-    if weights == "random":
-        return model
-    exclude = None
-    if weights == "coco":
-        weights = Path(logs) / "mask_rcnn_coco.h5"
-        if not weights.exists():
-            weights.parent.mkdir(parents=True, exist_ok=True)
-            utils.download_trained_weights(str(weights))
-        # These layers depend on the number of classes, 81 in COCO.
-        exclude = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
-    elif weights == "imagenet":
-        weights = model.get_imagenet_weights()
-    elif weights == "last":
-        weights = model.find_last()
-    model.load_weights(str(weights), by_name=True, exclude=exclude)
+    model.start_from(str(weights))
     return model
 
 

@@ -9,7 +9,6 @@ from pycocotools.coco import COCO
 
 from mrcnn.data.coco_json import CocoJsonDataset
 
-
 HEIGHT, WIDTH = 40, 60
 SQUARE = [[10, 5, 20, 5, 20, 15, 10, 15]]
 

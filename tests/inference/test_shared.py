@@ -81,6 +81,23 @@ def test_what_is_trained_it_detects_with(models, batch):
     assert abs(after - before).max() > 0.01
 
 
+def test_in_bfloat16_it_detects_what_a_model_with_copied_weights_detects():
+    config, training = tiny("training", GivenRois, PRECISION="mixed_bfloat16")
+    shared = share_weights(lambda: build_graph(config, "inference"), training)
+    assert shared.get_layer("fpn_p2").compute_dtype == "bfloat16"
+    image = np.random.default_rng(0).normal(size=(2, 64, 64, 3)) * 30
+    batch = inference_batch(config, image)
+    outputs, wanted = run(shared, batch), expected(config, training, batch)
+    # The same numbers in the same order, rounded alike.
+    for output, want in zip(outputs, wanted, strict=True):
+        np.testing.assert_allclose(output, want, rtol=1e-2, atol=1e-3)
+    # Another precision gives others: class probabilities differ by more than float32 rounds.
+    config.PRECISION = "float32"
+    plain = build_graph(config, "inference")
+    copy_weights(training, plain)
+    assert abs(run(plain, batch)[5] - wanted[5]).max() > 1e-5
+
+
 def test_losses_are_as_before_sharing():
     config, training = tiny("training", GivenRois)
     steps = Steps(training, 0.0001)

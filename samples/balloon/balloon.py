@@ -1,0 +1,423 @@
+"""Balloons: train on 61 photos, then turn everything but the balloons grey.
+
+    python balloon.py train --dataset DIR --weights coco        fine-tune the COCO weights
+    python balloon.py train --dataset DIR --weights random      a small network, from nothing
+    python balloon.py evaluate --dataset DIR --weights last     average precision, validation photos
+    python balloon.py splash --weights last --image FILE_OR_URL
+    python balloon.py splash --weights last --video FILE_OR_URL
+
+`python balloon.py COMMAND --help` lists the options of a command.
+"""
+
+import argparse
+import datetime
+import os
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+
+from mrcnn import utils, visualize
+from mrcnn.config import Config
+from mrcnn.datasets import ViaDataset, read_image
+from mrcnn.download import DownloadError, download
+from mrcnn.files import replacing
+
+# Luminance of sRGB colours, as scikit-image's rgb2gray.
+GRAY_WEIGHTS = np.array([0.2125, 0.7154, 0.0721])
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+VIDEO_SUFFIXES = (".avi",)
+
+# Weights that have never seen a balloon.
+UNTRAINED = ("coco", "imagenet", "random")
+
+
+class BalloonConfig(Config):
+    """Settings of the original sample: ResNet-101 that starts from trained weights."""
+
+    NAME = "balloon"
+    IMAGES_PER_GPU = 2
+    NUM_CLASSES = 1 + 1
+    STEPS_PER_EPOCH = 100
+    # Once over the 13 validation photos.
+    VALIDATION_STEPS = 7
+    DETECTION_MIN_CONFIDENCE = 0.9
+    EPOCHS = 30
+
+
+class SmallBalloonConfig(BalloonConfig):
+    """Learns balloons from random weights within half an hour on two CPU cores."""
+
+    BACKBONE = "small"
+    # Stored statistics say nothing about random weights: those of the batch have to be used.
+    TRAIN_BN = None
+    PRECISION = "mixed_bfloat16"
+    IMAGES_PER_GPU = 8
+    VALIDATION_STEPS = 2
+    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 320
+    # Balloons are nearly round.
+    RPN_ANCHOR_RATIOS = [0.7, 1, 1.4]
+    RPN_ANCHOR_SCALES = (16, 32, 64, 128, 256)
+    # A balloon has a few anchors only: among many others they would hardly count.
+    RPN_TRAIN_ANCHORS_PER_IMAGE = 64
+    TOP_DOWN_PYRAMID_SIZE = 64
+    FPN_CLASSIF_FC_LAYERS_SIZE = 256
+    TRAIN_ROIS_PER_IMAGE = 96
+    # A quarter of the work in the mask head; balloons need no finer masks.
+    MASK_POOL_SIZE = 7
+    MASK_SHAPE = [14, 14]
+    MINI_MASK_SHAPE = (28, 28)
+    PRE_NMS_LIMIT = 3000
+    POST_NMS_ROIS_TRAINING = 800
+    POST_NMS_ROIS_INFERENCE = 200
+    MAX_GT_INSTANCES = 30
+    DETECTION_MAX_INSTANCES = 50
+    DETECTION_MIN_CONFIDENCE = 0.7
+    # Augmentation may move the only balloon of a photo out of it.
+    TRAIN_WITH_EMPTY_IMAGES = True
+    LEARNING_RATE = 0.04
+    WARMUP_STEPS = 100
+    EPOCHS = 25
+
+
+class BalloonDataset(ViaDataset):
+    """Photos whose balloons were outlined in the VGG Image Annotator, version 1 or 2."""
+
+    def load_balloon(self, dataset_dir, subset):
+        """Add the photos of a subset.
+
+        Args:
+            dataset_dir: folder with a folder for each subset, which holds the photos and their
+                outlines, `via_region_data.json`.
+            subset: "train" or "val".
+
+        Raises:
+            FileNotFoundError, ValueError: one sentence on what is missing or wrong.
+        """
+        if subset not in ("train", "val"):
+            raise ValueError(f'subset is "{subset}"; accepted are "train" and "val"')
+        folder = Path(dataset_dir, subset)
+        outlines = folder / "via_region_data.json"
+        self.load_via(outlines, folder, class_names=["balloon"], source="balloon")
+
+
+def load_subset(dataset_dir, subset):
+    """A prepared BalloonDataset of "train" or "val"."""
+    dataset = BalloonDataset()
+    dataset.load_balloon(dataset_dir, subset)
+    dataset.prepare()
+    return dataset
+
+
+class InMemory(utils.Dataset):
+    """The photos of another dataset at the size that the network takes, kept in memory.
+
+    Decoding and shrinking a large photo takes longer than a small network's step with it.
+    """
+
+    def __init__(self, dataset, config):
+        from mrcnn.model import load_image_gt
+
+        super().__init__()
+        self.class_info, self.image_info = dataset.class_info, dataset.image_info
+        self.samples = []
+        for image_id in dataset.image_ids:
+            image, _, class_ids, _, masks = load_image_gt(dataset, config, image_id)
+            self.samples.append((image, masks, class_ids))
+        self.prepare()
+
+    def load_image(self, image_id):
+        """[height, width, 3] uint8."""
+        return self.samples[image_id][0]
+
+    def load_mask(self, image_id):
+        """Masks [height, width, n] bool, and class ids [n] int32."""
+        return self.samples[image_id][1:]
+
+
+def augmenters():
+    """What makes many photos of 61: flipped, turned, moved, nearer, farther, of other colours."""
+    from mrcnn.data.imgaug_shim import iaa
+
+    shifts = {"x": (-0.1, 0.1), "y": (-0.1, 0.1)}
+    return iaa.Sequential(
+        [
+            iaa.Fliplr(0.5),
+            iaa.Affine(scale=(0.7, 1.4), translate_percent=shifts, rotate=(-15, 15)),
+            iaa.AddToHue((-20, 20)),
+            iaa.Multiply((0.7, 1.3)),
+        ]
+    )
+
+
+def train(model, photos, val, epochs=None):
+    """Train a MaskRCNN on prepared datasets, and return its loss curves.
+
+    A large network learns in its heads only, as in the original; a small one, which knows nothing
+    yet, in all layers, the last quarter of the epochs at a tenth of the rate.
+
+    Args:
+        model: a MaskRCNN in training mode.
+        photos, val: for training and validation.
+        epochs: epochs to train, other than the Config's.
+    """
+    config, first = model.config, model.epoch
+    last = first + (epochs or config.EPOCHS)
+    rate, options = config.LEARNING_RATE, {}
+    stages = [("heads", rate, last)]
+    if isinstance(config, SmallBalloonConfig):
+        photos, val = InMemory(photos, config), InMemory(val, config)
+        options = {"augmentation": augmenters()}
+        stages = [("all", rate, last - (last - first) // 4), ("all", rate / 10, last)]
+    curves = {}
+    for layers, learning_rate, until in stages:
+        if until > model.epoch:
+            history = model.train(photos, val, learning_rate, until, layers, **options)
+            for name, values in history.history.items():
+                curves.setdefault(name, []).extend(values)
+    return curves
+
+
+def color_splash(image, mask):
+    """Keep the colours of the instances and turn the rest of an image grey.
+
+    Args:
+        image: [height, width, 3] uint8, RGB.
+        mask: [height, width, n] bool, the instances; without any, all becomes grey.
+
+    Returns:
+        [height, width, 3] uint8.
+    """
+    gray = np.round(image @ GRAY_WEIGHTS).astype(np.uint8)
+    return np.where(np.any(mask, axis=-1)[..., None], image, gray[..., None])
+
+
+def detect_and_color_splash(model, image_path=None, video_path=None, output=None):
+    """Write the colour splash of a photo or a video, and return the path of the file.
+
+    Args:
+        model: a MaskRCNN in inference mode.
+        image_path, video_path: file or web address; one of the two.
+        output: file to write, or a folder; by default `splash_<date and time>.png` or `.avi` in
+            the current folder. It appears whole or not at all.
+
+    Raises:
+        OSError, ValueError: one sentence on what cannot be read or written.
+    """
+    if (image_path is None) == (video_path is None):
+        raise ValueError("color splash needs either an image or a video")
+    source = str(image_path or video_path)
+    output = output_path(output, IMAGE_SUFFIXES if image_path else VIDEO_SUFFIXES)
+    splash = splash_image if image_path else splash_video
+    with local_file(source) as path, replacing(output) as temporary:
+        summary = splash(model, path, source, temporary)
+    print(f"{summary} Saved to {output}.")
+    return output
+
+
+def splash_image(model, path, name, output):
+    """Write the splash of one photo; returns a sentence on what was found."""
+    import skimage.io
+
+    try:
+        image = read_image(path)
+    except (OSError, ValueError) as error:
+        raise OSError(f"{name} cannot be read as an image: {error.__cause__ or error}") from error
+    masks = model.detect([image])[0]["masks"]
+    skimage.io.imsave(output, color_splash(image, masks), check_contrast=False)
+    count = masks.shape[-1]
+    return f"{count} found." if count else "None found, so all of the picture is grey."
+
+
+def splash_video(model, path, name, output):
+    """Write the splash of a video, frame by frame; returns a sentence on what was found."""
+    import cv2
+    import keras
+
+    # What OpenCV says of a damaged video is said below in one sentence.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    done = with_balloons = 0
+    with ExitStack() as opened:
+        video = cv2.VideoCapture(str(path))
+        opened.callback(video.release)
+        announced = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        rate = video.get(cv2.CAP_PROP_FPS)
+        read, frame = video.read()
+        if not read or not rate > 0:
+            raise OSError(f"{name} cannot be read as a video.")
+        size = frame.shape[1], frame.shape[0]
+        writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, size)
+        opened.callback(writer.release)
+        if not writer.isOpened():
+            raise OSError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels.")
+        progress = keras.utils.Progbar(announced if announced > 0 else None, unit_name="frame")
+        while read:
+            image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            masks = model.detect([image])[0]["masks"]
+            writer.write(cv2.cvtColor(color_splash(image, masks), cv2.COLOR_RGB2BGR))
+            done, with_balloons = done + 1, with_balloons + bool(masks.shape[-1])
+            progress.add(1)
+            read, frame = video.read()
+    if done < announced:
+        print(f"\n{name} announces {announced} frames, but no more than {done} can be read.")
+    return f"{with_balloons} of {done} frames show balloons."
+
+
+@contextmanager
+def local_file(source):
+    """Path of a file that may be on the web: then it is fetched, and removed at the end."""
+    address = urlparse(source)
+    if address.scheme not in ("http", "https"):
+        yield Path(source)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, Path(address.path).name or "download")
+        try:
+            download(source, path, timeout=30)
+        except DownloadError as error:
+            reason = error.__cause__ or "it is not complete"
+            raise DownloadError(f"{source} cannot be downloaded: {reason}.") from error
+        yield path
+
+
+def output_path(output, suffixes):
+    """The file to write: `output`, or one named by the time in that folder or the current one.
+
+    Raises ValueError for a suffix that is none of `suffixes`, FileNotFoundError without a folder.
+    """
+    path = Path(output or ".")
+    if path.is_dir():
+        path /= f"splash_{datetime.datetime.now():%Y%m%dT%H%M%S}{suffixes[0]}"
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"The output is {path}; its name has to end in {' or '.join(suffixes)}.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to.")
+    return path
+
+
+def is_small(weights):
+    """Whether the layers in a file of weights are those of the small network."""
+    import h5py
+
+    try:
+        with h5py.File(weights) as file:
+            # The blocks of larger networks have three convolutions.
+            return "res2a_branch2b" in file and "res2a_branch2c" not in file
+    except OSError as error:
+        raise OSError(f"{weights} cannot be read as a file of weights: {error}") from error
+
+
+def make_model(mode, weights, logs, **words):
+    """A MaskRCNN with its weights.
+
+    Args:
+        mode: "training" or "inference".
+        weights: "coco" or "imagenet" for the original's large network, "random" for the small one
+            without any, "last" of the logs or a file, which tells the network by itself.
+        logs: folder of the runs.
+        words: words of the Config to change.
+    """
+    if mode == "inference" and weights in UNTRAINED:
+        raise ValueError(f'Weights "{weights}" know no balloons; give "last" or a file.')
+    # TensorFlow takes seconds to load, and `--help` needs none of it.
+    from mrcnn import model as modellib
+    from mrcnn.training.run_folder import last_checkpoint
+
+    if weights == "last":
+        weights = last_checkpoint(str(logs), BalloonConfig.NAME)
+    small = weights == "random" or (weights not in UNTRAINED and is_small(weights))
+    config = SmallBalloonConfig() if small else BalloonConfig()
+    if mode == "inference":
+        words["IMAGES_PER_GPU"] = 1
+    for name, value in words.items():
+        setattr(config, name, value)
+    model = modellib.MaskRCNN(mode=mode, config=config, model_dir=str(logs))
+    model.start_from(weights)
+    return model
+
+
+def run_train(args):
+    """Train on the photos in the folders train and val of a data set."""
+    import keras
+
+    keras.utils.set_random_seed(args.seed)
+    photos, val = (load_subset(args.dataset, subset) for subset in ("train", "val"))
+    words = {"STEPS_PER_EPOCH": args.steps} if args.steps else {}
+    model = make_model("training", args.weights, args.logs, **words)
+    curves = train(model, photos, val, args.epochs)
+    picture = Path(model.log_dir, "losses.png")
+    visualize.plot_losses(curves, save_to=picture)
+    print(f"Checkpoints are in {model.log_dir}, loss curves in {picture}.")
+
+
+def run_evaluate(args):
+    """Print the average precision on the validation photos."""
+    dataset = load_subset(args.dataset, "val")
+    # The doubtful detections count, too: they decide on the precision at high recalls.
+    model = make_model("inference", args.weights, args.logs, DETECTION_MIN_CONFIDENCE=0.05)
+    print(utils.compute_coco_metrics(dataset, model))
+
+
+def run_splash(args):
+    """Turn everything but the balloons of a photo or a video grey."""
+    # Some mistakes can be told before the network is made, which takes a while.
+    source = args.image or args.video
+    if not (Path(source).is_file() or "://" in source):
+        raise FileNotFoundError(f"There is no file {source}.")
+    output_path(args.output, IMAGE_SUFFIXES if args.image else VIDEO_SUFFIXES)
+    model = make_model("inference", args.weights, args.logs)
+    detect_and_color_splash(model, args.image, args.video, args.output)
+
+
+def positive(text):
+    """The type, for argparse, of whole numbers from 1 on."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
+
+
+def make_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Mask R-CNN finds balloons.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, run, dataset, weights, help_):
+        sub = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        if dataset:
+            sub.add_argument("--dataset", required=True, help="folder with train/ and val/")
+        sub.add_argument("--weights", default=weights, help=f"{help_} (%(default)s)")
+        sub.add_argument("--logs", default="logs", help="folder of checkpoints (%(default)s)")
+        sub.set_defaults(run=run)
+        return sub
+
+    trained = '"last" of the logs, or a file'
+    sub = command("train", run_train, True, "coco", f'"coco", "imagenet", "random", {trained}')
+    sub.add_argument("--epochs", type=positive, help="epochs to train, other than the Config's")
+    sub.add_argument("--steps", type=positive, help="steps an epoch, other than the Config's")
+    sub.add_argument("--seed", type=int, default=0, help="of random numbers (%(default)s)")
+    command("evaluate", run_evaluate, True, "last", trained)
+    sub = command("splash", run_splash, False, "last", trained)
+    source = sub.add_mutually_exclusive_group(required=True)
+    source.add_argument("--image", help="photo, a file or a web address")
+    source.add_argument("--video", help="video, a file or a web address")
+    sub.add_argument("--output", help="file to write, or its folder (here, named by the time)")
+    return parser
+
+
+def main(argv=None):
+    """Run a command line; what is wrong with files becomes one sentence and exit status 1."""
+    args = make_parser().parse_args(argv)
+    # Pages of notes by TensorFlow's compiler would bury the progress bar.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        args.run(args)
+    except (OSError, ValueError) as error:
+        sys.exit(f"balloon.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""The balloon sample: its command lines, its data, its networks and how they train."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from skimage.io import imread, imsave
+
+from mrcnn import model as modellib
+from mrcnn.data.sample import load_image_gt
+from tests.samples.balloon_sample import RED, load_sample, scene, use_finder
+
+
+@pytest.fixture(scope="module")
+def balloon():
+    return load_sample()
+
+
+@pytest.fixture
+def finder(balloon, monkeypatch):
+    return use_finder(balloon, monkeypatch)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "splash"])
+def test_every_command_explains_itself(balloon, capsys, command):
+    with pytest.raises(SystemExit) as exit_:
+        balloon.main([command, "--help"])
+    assert exit_.value.code == 0
+    printed = capsys.readouterr().out
+    assert f"{command} [-h]" in printed
+    assert "--weights" in printed
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "COMMAND"),
+        ("fly", "invalid choice: 'fly'"),
+        ("train", "the following arguments are required: --dataset"),
+        ("train --dataset d --epochs 0", "argument --epochs: 0 is less than 1"),
+        ("splash", "one of the arguments --image --video is required"),
+        ("splash --image a --video b", "--video: not allowed with argument --image"),
+    ],
+)
+def test_wrong_command_lines_are_refused(balloon, capsys, line, message):
+    with pytest.raises(SystemExit) as exit_:
+        balloon.main(line.split())
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_command_lines_of_the_original(balloon):
+    parse = balloon.make_parser().parse_args
+    args = parse("train --dataset=/photos --weights=imagenet --logs=/runs".split())
+    assert args.run is balloon.run_train
+    assert (args.dataset, args.weights, args.logs) == ("/photos", "imagenet", "/runs")
+    args = parse("splash --weights=/w/mask_rcnn_balloon.h5 --image=http://a.b/c.jpg".split())
+    assert args.run is balloon.run_splash
+    assert (args.image, args.video) == ("http://a.b/c.jpg", None)
+    args = parse("splash --weights=last --video=v.mp4".split())
+    assert (args.weights, args.image, args.video) == ("last", None, "v.mp4")
+
+
+def write_dataset(folder, project=False):
+    """Four photos for training and two for validation, with outlines as VIA 1 or 2 saves them."""
+    for subset, count in (("train", 4), ("val", 2)):
+        (folder / subset).mkdir(parents=True)
+        entries = {}
+        for i in range(count):
+            name = f"{subset}{i}.png"
+            imsave(folder / subset / name, scene(shift=8 * i), check_contrast=False)
+            x1, x2 = 8 + 8 * i, 23 + 8 * i
+            shape = {"name": "polygon", "all_points_x": [x1, x2, x2, x1]}
+            shape["all_points_y"] = [16, 16, 31, 31]
+            region = {"shape_attributes": shape, "region_attributes": {}}
+            regions = [region] if project else {"0": region}
+            entries[f"{name}99"] = {"filename": name, "size": 99, "regions": regions}
+        data = {"_via_img_metadata": entries, "_via_attributes": {}} if project else entries
+        (folder / subset / "via_region_data.json").write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("project", [False, True], ids=["VIA 1", "VIA 2"])
+def test_outlines_become_masks(balloon, tmp_path, project):
+    write_dataset(tmp_path, project)
+    dataset = balloon.BalloonDataset()
+    dataset.load_balloon(str(tmp_path), "train")
+    dataset.prepare()
+    assert dataset.class_names == ["BG", "balloon"]
+    assert [info["source"] for info in dataset.image_info] == ["balloon"] * 4
+    for image_id in dataset.image_ids:
+        masks, class_ids = dataset.load_mask(image_id)
+        assert class_ids.tolist() == [1]
+        assert np.array_equal(masks[..., 0], (dataset.load_image(image_id) == RED).all(axis=-1))
+        assert masks.sum() == 16 * 16
+
+
+def test_what_is_no_dataset(balloon, tmp_path):
+    with pytest.raises(ValueError, match='subset is "test"; accepted are "train" and "val"'):
+        balloon.BalloonDataset().load_balloon(tmp_path, "test")
+    with pytest.raises(SystemExit) as exit_:
+        balloon.main(["evaluate", "--dataset", str(tmp_path)])
+    assert "there is no annotation file" in exit_.value.code
+    assert str(tmp_path / "val" / "via_region_data.json") in exit_.value.code
+
+
+def test_photos_in_memory_are_what_training_would_load(balloon, tmp_path):
+    write_dataset(tmp_path)
+    dataset = balloon.load_subset(tmp_path, "train")
+    config = balloon.SmallBalloonConfig()
+    config.IMAGE_MIN_DIM = config.IMAGE_MAX_DIM = 128
+    memory = balloon.InMemory(dataset, config)
+    assert memory.class_names == dataset.class_names
+    for image_id in dataset.image_ids:
+        image, _, class_ids, boxes, masks = load_image_gt(dataset, config, image_id)
+        found = load_image_gt(memory, config, image_id)
+        # Twice the size of a photo of 48 x 64: 96 x 128, with 16 rows of padding above.
+        assert boxes.tolist() == [[48, 16 + 16 * image_id, 80, 48 + 16 * image_id]]
+        for expected, array in zip(
+            (image, class_ids, boxes, masks), (found[0], *found[2:]), strict=True
+        ):
+            assert np.array_equal(expected, array)
+
+
+def test_settings_are_those_of_the_original(balloon):
+    config = balloon.BalloonConfig()
+    config.validate()
+    found = (
+        config.NAME,
+        config.BACKBONE,
+        config.BATCH_SIZE,
+        config.NUM_CLASSES,
+        config.STEPS_PER_EPOCH,
+        config.DETECTION_MIN_CONFIDENCE,
+        config.LEARNING_RATE,
+        config.EPOCHS,
+    )
+    assert found == ("balloon", "resnet101", 2, 2, 100, 0.9, 0.001, 30)
+
+
+def test_small_network_is_legal(balloon):
+    config = balloon.SmallBalloonConfig()
+    config.validate()
+    assert (config.BACKBONE, config.NAME, config.NUM_CLASSES) == ("small", "balloon", 2)
+
+
+class Recorder:
+    """Plays MaskRCNN and records what is done with it."""
+
+    epoch = 0
+
+    def __init__(self, mode=None, config=None, model_dir="logs"):
+        self.mode, self.config, self.loaded, self.trained = mode, config, [], []
+        self.log_dir = Path(model_dir, "run")
+
+    def load_weights(self, path, by_name, exclude):
+        self.loaded.append((path, exclude))
+
+    def get_imagenet_weights(self):
+        return "imagenet.h5"
+
+    def train(self, photos, val, learning_rate, epochs, layers, augmentation=None):
+        self.photos, self.augmentation = photos, augmentation
+        self.trained.append((layers, pytest.approx(learning_rate), epochs))
+        self.epoch = epochs
+        return SimpleNamespace(history={"loss": [1.0], "val_loss": [2.0]})
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """A Recorder in place of the class of all models; `made` lists them."""
+    made = []
+
+    def make(**arguments):
+        made.append(Recorder(**arguments))
+        return made[-1]
+
+    monkeypatch.setattr(modellib, "MaskRCNN", make)
+    return made
+
+
+def weight_file(path, *layers):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for layer in layers:
+            file.create_group(layer)
+    return str(path)
+
+
+def test_weights_decide_on_the_network(balloon, recorder, tmp_path, monkeypatch):
+    small = weight_file(tmp_path / "small.h5", "res2a_branch2b")
+    large = weight_file(tmp_path / "large.h5", "res2a_branch2b", "res2a_branch2c")
+    monkeypatch.setattr(balloon.utils, "download_trained_weights", lambda path: None)
+    logs = tmp_path / "logs"
+    heads = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
+    for weights, config, loaded in (
+        ("random", "SmallBalloonConfig", []),
+        ("coco", "BalloonConfig", [(str(logs / "mask_rcnn_coco.h5"), heads)]),
+        ("imagenet", "BalloonConfig", [("imagenet.h5", None)]),
+        (small, "SmallBalloonConfig", [(small, None)]),
+        (large, "BalloonConfig", [(large, None)]),
+    ):
+        model = balloon.make_model("training", weights, logs, STEPS_PER_EPOCH=7)
+        assert (type(model.config).__name__, model.loaded) == (config, loaded)
+        assert model.config.STEPS_PER_EPOCH == 7
+    assert balloon.make_model("inference", large, logs).config.BATCH_SIZE == 1
+    run = logs / "balloon20260102T0304"
+    run.mkdir(parents=True)
+    last = weight_file(run / "mask_rcnn_balloon_0012.h5", "res2a_branch2b")
+    assert balloon.make_model("inference", "last", logs).loaded == [(last, None)]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("coco", 'Weights "coco" know no balloons; give "last" or a file.'),
+        ("last", 'There is no checkpoint of "balloon" to go on from'),
+        ("none.h5", "none.h5 cannot be read as a file of weights: "),
+        ("photo.png", "photo.png cannot be read as a file of weights: "),
+    ],
+)
+def test_weights_that_are_none(balloon, tmp_path, monkeypatch, weights, message):
+    monkeypatch.chdir(tmp_path)
+    imsave("photo.png", scene(), check_contrast=False)
+    with pytest.raises(SystemExit) as exit_:
+        balloon.main(["splash", "--weights", weights, "--image", "photo.png"])
+    assert exit_.value.code.startswith(f"balloon.py: {message}")
+
+
+def test_coco_weights_train_the_heads(balloon, recorder, tmp_path, monkeypatch, capsys):
+    write_dataset(tmp_path)
+    monkeypatch.setattr(balloon.utils, "download_trained_weights", lambda path: None)
+    balloon.main(["train", "--dataset", str(tmp_path), "--logs", str(tmp_path / "logs")])
+    assert recorder[0].trained == [("heads", 0.001, 30)]
+    assert recorder[0].augmentation is None
+    assert (tmp_path / "logs" / "run" / "losses.png").is_file()
+    assert capsys.readouterr().out.startswith(f"Checkpoints are in {tmp_path / 'logs' / 'run'}, ")
+
+
+def test_random_weights_train_all_layers(balloon, recorder, tmp_path, capsys):
+    write_dataset(tmp_path)
+    line = f"train --dataset {tmp_path} --logs {tmp_path} --weights random --epochs 8 --steps 3"
+    balloon.main(line.split())
+    model, rate = recorder[0], balloon.SmallBalloonConfig.LEARNING_RATE
+    assert model.trained == [("all", rate, 6), ("all", rate / 10, 8)]
+    assert (model.config.STEPS_PER_EPOCH, model.photos.num_images) == (3, 4)
+    assert isinstance(model.photos, balloon.InMemory)
+    capsys.readouterr()
+
+
+def test_augmentation_moves_masks_with_balloons(balloon, tmp_path):
+    write_dataset(tmp_path)
+    config = balloon.SmallBalloonConfig()
+    config.IMAGE_MIN_DIM = config.IMAGE_MAX_DIM = 192
+    photos = balloon.InMemory(balloon.load_subset(tmp_path, "train"), config)
+    centers = set()
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        arrays = load_image_gt(photos, config, 1, augmentation=balloon.augmenters(), rng=rng)
+        image, boxes, masks = arrays[0].astype(int), arrays[3], arrays[4]
+        # Hues change by 20 of 255 at most: what was red is not blue.
+        red = image[..., 0] > image[..., 2]
+        overlap = (red & masks[..., 0]).sum() / (red | masks[..., 0]).sum()
+        assert overlap > 0.9
+        centers.add(tuple(boxes[0]))
+    assert len(centers) == 12
+
+
+def test_evaluation_of_what_is_found(balloon, finder, tmp_path, capsys):
+    write_dataset(tmp_path)
+    balloon.main(["evaluate", "--dataset", str(tmp_path), "--weights", "some.h5"])
+    printed = capsys.readouterr().out
+    # Both squares are found to the pixel, so boxes and masks have an AP of 1 at all IoUs.
+    lines = re.findall(r"IoU=0.50:0.95 \| area=   all \| maxDets=100 \] = (\S+)", printed)
+    assert lines == ["1.000"] * 4
+    finder.finds = False
+    balloon.main(["evaluate", "--dataset", str(tmp_path), "--weights", "some.h5"])
+    printed = capsys.readouterr().out
+    assert (
+        re.findall(r"IoU=0.50:0.95 \| area=   all \| maxDets=100 \] = (\S+)", printed)
+        == ["0.000"] * 4
+    )
+    assert (
+        finder.asked
+        == [
+            ("inference", "some.h5", "logs", {"DETECTION_MIN_CONFIDENCE": 0.05}),
+        ]
+        * 2
+    )
+
+
+@pytest.mark.slow
+def test_training_and_splash_from_end_to_end(balloon, tmp_path, capsys):
+    write_dataset(tmp_path)
+    logs = f"--logs {tmp_path / 'logs'}"
+    line = f"train --dataset {tmp_path} --weights random --epochs 1 --steps 1 {logs}"
+    balloon.main(line.split())
+    image, output = tmp_path / "train" / "train0.png", tmp_path / "splash.png"
+    balloon.main(f"splash {logs} --image {image} --output {output}".split())
+    assert capsys.readouterr().out.endswith(f"Saved to {output}.\n")
+    assert imread(output).shape == (48, 64, 3)

@@ -1,0 +1,97 @@
+"""What all notebooks have in common. That they run is for `make notebooks`."""
+
+import ast
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NAMES = {
+    "demo",
+    "inspect_balloon_data",
+    "inspect_balloon_model",
+    "inspect_data",
+    "inspect_model",
+    "inspect_nucleus_data",
+    "inspect_nucleus_model",
+    "inspect_weights",
+    "train_shapes",
+}
+
+# Folders of one machine: /home/me, C:\data. What a notebook needs it finds from its own place.
+ABSOLUTE_PATH = re.compile(r"""(?<![\w.:/}])/\w[\w.-]*/\w|["'][A-Za-z]:[\\/]|~/""")
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def faults(notebook):
+    """What is wrong with a notebook, as a list of words."""
+    found = []
+    first = notebook["cells"][0]
+    if first["cell_type"] != "markdown" or not "".join(first["source"]).startswith("# "):
+        found.append("title")
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if any(cell["outputs"] or cell["execution_count"] is not None for cell in code):
+        found.append("outputs")
+    sources = ["".join(cell["source"]) for cell in code]
+    if sum(bool(line.strip()) for source in sources for line in source.splitlines()) >= 100:
+        found.append("length")
+    trees = [ast.parse(source) for source in sources]
+    functions = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    if any(f.end_lineno - f.lineno >= 10 for f in functions):
+        found.append("function")
+    if any(ABSOLUTE_PATH.search(source) for source in sources):
+        found.append("path")
+    trains = any(".train(" in source or "trained_model(" in source for source in sources)
+    if trains and not any('os.environ.get("MRCNN_NOTEBOOK_STEPS"' in s for s in sources):
+        found.append("steps")
+    return found
+
+
+def cell(source, kind="code"):
+    own = {"outputs": [], "execution_count": None} if kind == "code" else {}
+    return {"cell_type": kind, "source": source.splitlines(keepends=True), **own}
+
+
+GOOD = {
+    "cells": [cell("# Title\n\nText", "markdown"), cell("x = f'a/b{y}/c/d'\nprint(x / 2)\n" * 49)]
+}
+
+
+def with_code(source):
+    return {"cells": [GOOD["cells"][0], cell(source)]}
+
+
+def test_all_notebooks_are_there():
+    assert {path.stem for path in NOTEBOOKS} == NAMES
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_have_no_fault(path):
+    assert faults(read(path)) == []
+
+
+def test_every_fault_is_found():
+    assert faults(GOOD) == []
+    assert faults({"cells": GOOD["cells"][1:]}) == ["title"]
+    assert faults({"cells": [cell("Title", "markdown")]}) == ["title"]
+    run = copy.deepcopy(GOOD)
+    run["cells"][1]["execution_count"] = 1
+    assert faults(run) == ["outputs"]
+    run = copy.deepcopy(GOOD)
+    run["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["a"]}]
+    assert faults(run) == ["outputs"]
+    assert faults(with_code("x = 1\n" * 99)) == []
+    assert faults(with_code("x = 1\n" * 100)) == ["length"]
+    assert faults(with_code("def f():\n" + "    x = 1\n" * 9)) == []
+    assert faults(with_code("def f():\n" + "    x = 1\n" * 10)) == ["function"]
+    for path in ("'/home/me/x'", "f'/mnt/x'", "'C:/data'", "'~/data'"):
+        assert faults(with_code(f"x = {path}")) == ["path"], path
+    assert faults(with_code("model.train(data)")) == ["steps"]
+    assert faults(with_code('s = os.environ.get("MRCNN_NOTEBOOK_STEPS", 9)\nm.train(s)')) == []
