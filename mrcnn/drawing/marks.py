@@ -46,7 +46,7 @@ def rectangle(ax, box, color, *, style="-", alpha=0.9) -> None:
             (x1 - 0.5, y1 - 0.5),
             x2 - x1,
             y2 - y1,
-            linewidth=text_size(ax) / 6,
+            linewidth=min(text_size(ax) / 5, 2),
             linestyle=style,
             edgecolor=color,
             facecolor="none",

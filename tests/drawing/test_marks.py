@@ -46,7 +46,7 @@ def test_empty_captions_leave_no_plate():
     assert not ax.texts
 
 
-@pytest.mark.parametrize(("inches", "points"), [(20, 2), (8, 1.5), (1, 1)])
+@pytest.mark.parametrize(("inches", "points"), [(20, 2), (8, 1.8), (1, 1.2)])
 def test_boxes_on_small_axes_have_thin_lines(inches, points):
     ax = plt.figure(figsize=(inches, inches)).add_axes((0, 0, 1, 1))
     rectangle(ax, (1, 2, 5, 9), "red")

@@ -155,11 +155,8 @@ class Recorder:
         self.mode, self.config, self.loaded, self.trained = mode, config, [], []
         self.log_dir = Path(model_dir, "run")
 
-    def load_weights(self, path, by_name, exclude):
-        self.loaded.append((path, exclude))
-
-    def get_imagenet_weights(self):
-        return "imagenet.h5"
+    def start_from(self, weights):
+        self.loaded.append(weights)
 
     def train(self, photos, val, learning_rate, epochs, layers, augmentation=None):
         self.photos, self.augmentation = photos, augmentation
@@ -190,27 +187,25 @@ def weight_file(path, *layers):
     return str(path)
 
 
-def test_weights_decide_on_the_network(balloon, recorder, tmp_path, monkeypatch):
+def test_weights_decide_on_the_network(balloon, recorder, tmp_path):
     small = weight_file(tmp_path / "small.h5", "res2a_branch2b")
     large = weight_file(tmp_path / "large.h5", "res2a_branch2b", "res2a_branch2c")
-    monkeypatch.setattr(balloon.utils, "download_trained_weights", lambda path: None)
     logs = tmp_path / "logs"
-    heads = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
-    for weights, config, loaded in (
-        ("random", "SmallBalloonConfig", []),
-        ("coco", "BalloonConfig", [(str(logs / "mask_rcnn_coco.h5"), heads)]),
-        ("imagenet", "BalloonConfig", [("imagenet.h5", None)]),
-        (small, "SmallBalloonConfig", [(small, None)]),
-        (large, "BalloonConfig", [(large, None)]),
+    for weights, config in (
+        ("random", "SmallBalloonConfig"),
+        ("coco", "BalloonConfig"),
+        ("imagenet", "BalloonConfig"),
+        (small, "SmallBalloonConfig"),
+        (large, "BalloonConfig"),
     ):
         model = balloon.make_model("training", weights, logs, STEPS_PER_EPOCH=7)
-        assert (type(model.config).__name__, model.loaded) == (config, loaded)
+        assert (type(model.config).__name__, model.loaded) == (config, [weights])
         assert model.config.STEPS_PER_EPOCH == 7
     assert balloon.make_model("inference", large, logs).config.BATCH_SIZE == 1
     run = logs / "balloon20260102T0304"
     run.mkdir(parents=True)
     last = weight_file(run / "mask_rcnn_balloon_0012.h5", "res2a_branch2b")
-    assert balloon.make_model("inference", "last", logs).loaded == [(last, None)]
+    assert balloon.make_model("inference", "last", logs).loaded == [last]
 
 
 @pytest.mark.parametrize(
@@ -230,9 +225,8 @@ def test_weights_that_are_none(balloon, tmp_path, monkeypatch, weights, message)
     assert exit_.value.code.startswith(f"balloon.py: {message}")
 
 
-def test_coco_weights_train_the_heads(balloon, recorder, tmp_path, monkeypatch, capsys):
+def test_coco_weights_train_the_heads(balloon, recorder, tmp_path, capsys):
     write_dataset(tmp_path)
-    monkeypatch.setattr(balloon.utils, "download_trained_weights", lambda path: None)
     balloon.main(["train", "--dataset", str(tmp_path), "--logs", str(tmp_path / "logs")])
     assert recorder[0].trained == [("heads", 0.001, 30)]
     assert recorder[0].augmentation is None
