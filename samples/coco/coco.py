@@ -26,7 +26,6 @@ from coco_results import (
     write_results,
 )
 
-from mrcnn import utils
 from mrcnn.config import Config
 from mrcnn.data.coco_json import segmentation_to_rle
 from mrcnn.datasets import CocoJsonDataset
@@ -49,9 +48,6 @@ CONFIG_WORDS = {
     "rate": "LEARNING_RATE",
 }
 
-# The weights that can be downloaded know the classes of COCO.
-PRETRAINED_CLASSES = 1 + 80
-
 # The part to validate and evaluate on. In 2014 the rest of "val" is for training.
 VALIDATION = {"2014": "minival", "2017": "val"}
 
@@ -61,7 +57,7 @@ class CocoConfig(Config):
 
     NAME = "coco"
     IMAGES_PER_GPU = 2
-    NUM_CLASSES = PRETRAINED_CLASSES
+    NUM_CLASSES = 1 + 80
     EPOCHS = 160
 
 
@@ -178,22 +174,7 @@ def make_model(mode, config, logs, weights):
     from mrcnn import model as modellib
 
     model = modellib.MaskRCNN(mode=mode, config=config, model_dir=str(logs))
-    if weights == "random":
-        return model
-    exclude = None
-    if weights == "coco":
-        weights = Path(logs) / "mask_rcnn_coco.h5"
-        if not weights.exists():
-            weights.parent.mkdir(parents=True, exist_ok=True)
-            utils.download_trained_weights(str(weights))
-        if config.NUM_CLASSES != PRETRAINED_CLASSES:
-            # The layers that know the classes.
-            exclude = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
-    elif weights == "imagenet":
-        weights = model.get_imagenet_weights()
-    elif weights == "last":
-        weights = model.find_last()
-    model.load_weights(str(weights), by_name=True, exclude=exclude)
+    model.start_from(weights)
     return model
 
 
