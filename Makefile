@@ -1,6 +1,8 @@
 # Every target installs what it needs into $(VENV) first, when setup.py or requirements.txt is newer.
 PYTHON ?= python3
 VENV ?= .venv
+# Training steps in each notebook: a few go through everything, the default of the notebooks learns.
+NOTEBOOK_STEPS ?= 4
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -11,7 +13,7 @@ help:
 	@echo "make demo       train on drawn shapes, evaluate, write pictures to demo_output/"
 	@echo "make test       the tests, but for the slow ones"
 	@echo "make test-slow  the slow tests"
-	@echo "make notebooks  run every notebook"
+	@echo "make notebooks  run every notebook, with little training (NOTEBOOK_STEPS)"
 	@echo "make lint       check style and format"
 	@echo "make format     mend style and format"
 	@echo "make bench      time detection, a training step and the input pipeline"
@@ -33,7 +35,7 @@ test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
 notebooks: $(INSTALLED)
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 notebooks
+	MRCNN_NOTEBOOK_STEPS=$(NOTEBOOK_STEPS) $(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 notebooks
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -224,7 +224,8 @@ def plot_weight_histograms(model, weight_regex=".*/kernel", *, save_to=None) -> 
         for ax in axes[len(chosen) :]:
             ax.set_axis_off()
         for ax, (name, values) in zip(axes, chosen, strict=False):
-            finite = values[np.isfinite(values)]
+            # Between neighbours in float32, such as a gamma that has hardly learned, no bins fit.
+            finite = values[np.isfinite(values)].astype(np.float64)
             ax.hist(finite, bins=50, color=TRAIN_COLOR)
             ax.set_title(f"{name}, std {finite.std():.3g}", fontsize=9)
             ax.set_yticks([])

@@ -175,6 +175,14 @@ def test_histograms_count_every_finite_weight():
     assert charts[1].get_title() == "b/kernel, std 2"
 
 
+def test_histogram_of_neighbouring_numbers():
+    above = np.nextafter(np.float32(1), np.float32(2))
+    layer = Layer("a", kernel=np.array([1, 1, above], np.float32))
+    plot_weight_histograms(SimpleNamespace(layers=[layer]))
+    heights = [bar.get_height() for bar in plt.gcf().axes[0].patches]
+    assert (heights[0], heights[-1], sum(heights)) == (2, 1, 3)
+
+
 def test_histograms_of_no_weight_are_refused():
     model = SimpleNamespace(layers=[Layer("a", kernel=[1])])
     with pytest.raises(ValueError, match="no weight has a name that matches 'kernel' as a whole"):
