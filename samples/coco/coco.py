@@ -71,7 +71,7 @@ class SmallCocoConfig(CocoConfig):
     RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
     TOP_DOWN_PYRAMID_SIZE = 64
     FPN_CLASSIF_FC_LAYERS_SIZE = 256
-    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 256
+    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 384
     IMAGES_PER_GPU = 4
     # Stored statistics say nothing about random weights: those of the batch have to be used.
     TRAIN_BN = None
@@ -85,7 +85,7 @@ class SmallCocoConfig(CocoConfig):
     MASK_SHAPE = [14, 14]
     STEPS_PER_EPOCH = 50
     VALIDATION_STEPS = 2
-    EPOCHS = 12
+    EPOCHS = 18
 
 
 class CocoDataset(CocoJsonDataset):
