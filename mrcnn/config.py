@@ -184,14 +184,56 @@ class Config:
 
     # Words that the original does not have.
 
-    # Numbers that the network computes with: "float32", or "mixed_bfloat16", half as wide, which
-    # new CPUs and GPUs compute in half the time; weights, boxes and losses stay float32. None for
-    # Keras's global policy.
+    # Numbers that the network computes with: "float32", or half as wide "mixed_bfloat16", which
+    # new CPUs and GPUs compute in half the time, or "mixed_float16", for older GPUs, which needs
+    # its losses scaled (that is done). Weights, boxes and losses stay float32. None for Keras's
+    # global policy.
     PRECISION = None
+
+    # Compile backbone and pyramid with XLA, for each image size anew. On CPUs it takes more time and
+    # memory; see docs/memory.md.
+    JIT_COMPILE = False
+
+    # Keep only the ends of the backbone's stages for the gradient and compute what is between them
+    # twice: less memory, more time. An own backbone must make each of C2 to C5 from the one before
+    # alone.
+    GRADIENT_CHECKPOINTING = False
+
+    # What turns gradients into new weights: "SGD", "Adam", "AdamW", whose weight decay is
+    # WEIGHT_DECAY as it stands, or an instance of a Keras optimizer, whose learning rate is
+    # replaced.
+    OPTIMIZER = "SGD"
+
+    # Batches whose gradients are added up for one step: as one batch so many times as large, in
+    # the memory of one.
+    ACCUMULATE_BATCHES = 1
 
     # Steps from the start of a run over which the learning rate rises to its value. Random weights
     # need a few hundred, or the first steps at the full rate spoil them.
     WARMUP_STEPS = 0
+
+    # Finished epochs after which the learning rate is multiplied by LEARNING_RATE_DECAY, such as
+    # (120, 160).
+    LEARNING_RATE_DECAY_EPOCHS = ()
+    LEARNING_RATE_DECAY = 0.1
+
+    # Momentum of a running mean of the weights, such as 0.999, which validation, checkpoints and
+    # the trained model then use; 0 for none.
+    EMA_MOMENTUM = 0
+
+    # Steps from one saving of the whole state of training to the next within an epoch, 0 for the
+    # ends of epochs alone.
+    SAVE_STEPS = 0
+
+    # Checkpoints of a run that are kept, the newest; None for all.
+    KEEP_CHECKPOINTS = None
+
+    # Name of a value in the logs of an epoch, such as "val_loss" or "val_mask_mAP". The weights of
+    # the epoch where it was best are kept, too.
+    BEST_METRIC = None
+
+    # Validation images whose detections TensorBoard shows beside the ground truth after an epoch.
+    TENSORBOARD_IMAGES = 2
 
     # Train on images without any instance, as background (True), or skip them and say how many
     # were skipped (False).

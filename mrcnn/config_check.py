@@ -11,6 +11,7 @@ import numpy as np
 BACKBONES = ("resnet50", "resnet101", "small")
 RESIZE_MODES = ("none", "square", "pad64", "crop")
 ROI_ALIGN_MODES = ("crop", "align")
+OPTIMIZERS = ("SGD", "Adam", "AdamW")
 
 # The words that a resize mode makes the sides of its images from.
 SIDES = {
@@ -127,8 +128,25 @@ RULES = {
     "USE_RPN_ROIS": _FLAG,
     "TRAIN_BN": _one_of(None, False, True),
     "GRADIENT_CLIP_NORM": _or_none(_POSITIVE),
-    "PRECISION": _one_of(None, "float32", "mixed_bfloat16"),
+    "PRECISION": _one_of(None, "float32", "mixed_bfloat16", "mixed_float16"),
+    "JIT_COMPILE": _FLAG,
+    "GRADIENT_CHECKPOINTING": _FLAG,
+    "OPTIMIZER": Rule(
+        lambda v: v in OPTIMIZERS if isinstance(v, str) else hasattr(v, "apply_gradients"),
+        f"{' or '.join(map(repr, OPTIMIZERS))}, or an instance of a Keras optimizer",
+    ),
+    "ACCUMULATE_BATCHES": _COUNT,
     "WARMUP_STEPS": _whole(0),
+    "LEARNING_RATE_DECAY_EPOCHS": Rule(
+        lambda v: np.ndim(v) == 1 and all(map(_COUNT.accepts, v)),
+        "a sequence of whole numbers above 0, such as (120, 160)",
+    ),
+    "LEARNING_RATE_DECAY": _POSITIVE,
+    "EMA_MOMENTUM": _real(lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    "SAVE_STEPS": _whole(0),
+    "KEEP_CHECKPOINTS": _or_none(_COUNT),
+    "BEST_METRIC": _or_none(Rule(lambda v: isinstance(v, str), "the name of a logged value")),
+    "TENSORBOARD_IMAGES": _whole(0),
     "TRAIN_WITH_EMPTY_IMAGES": _FLAG,
     "ROI_ALIGN": _one_of(*ROI_ALIGN_MODES),
     "LOADER_WORKERS": _or_none(_COUNT),

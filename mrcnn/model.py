@@ -46,6 +46,7 @@ from mrcnn.layers.targets import DetectionTargetLayer, detection_targets_graph
 from mrcnn.ops.anchors import compute_backbone_shapes
 from mrcnn.ops.images import compose_image_meta, mold_image, parse_image_meta, unmold_image
 from mrcnn.training import fit, run_folder, selection
+from mrcnn.training.strategy import choose_strategy
 from mrcnn.weights.download import imagenet_weights
 from mrcnn.weights.start import starting_weights
 
@@ -102,6 +103,9 @@ class MaskRCNN:
         mode: "training" or "inference".
         config: a `Config`, which is checked.
         model_dir: folder where runs keep their logs and checkpoints.
+        strategy: `tf.distribute.Strategy` to train with, `IMAGES_PER_GPU` images on each replica.
+            Without it, the environment variable TF_CONFIG and `GPU_COUNT` decide; see
+            docs/scaling.md.
 
     Attributes:
         keras_model: the functional Keras model; see `mrcnn.graph` for its inputs and outputs.
@@ -112,18 +116,21 @@ class MaskRCNN:
         anchors: `[num_anchors, (y1, x1, y2, x2)]` float64 in pixels, those used last.
 
     Raises:
-        ValueError: one sentence, if the mode or the Config is not legal.
+        ValueError: one sentence, if the mode or the Config is not legal, or if there are fewer
+            GPUs.
     """
 
-    def __init__(self, mode, config, model_dir):
+    def __init__(self, mode, config, model_dir, strategy=None):
         if mode not in ("training", "inference"):
             raise ValueError(f'mode is "{mode}"; accepted are "training" and "inference".')
         config.validate()
         self.mode, self.config, self.model_dir = mode, config, model_dir
         self.anchors = self._detector = None
-        self._anchor_cache = {}
+        self._anchor_cache, self._resumes = {}, False
+        self.strategy = strategy or choose_strategy(config.GPU_COUNT if mode == "training" else 1)
         self.set_log_dir()
-        self.keras_model = self.build(mode, config)
+        with self.strategy.scope():
+            self.keras_model = self.build(mode, config)
 
     def build(self, mode, config):
         """The Keras model; forks override this."""
@@ -148,6 +155,12 @@ class MaskRCNN:
         else:
             self.log_dir = os.path.join(self.model_dir, run_folder.folder_name(name, start))
         self.checkpoint_path = os.path.join(self.log_dir, run_folder.checkpoint_name(name))
+
+    def enter_run(self, folder, epoch):
+        """Go on with the run in a folder, of which so many epochs are finished."""
+        self.log_dir, self.epoch = str(folder), epoch
+        name = run_folder.checkpoint_name(self.config.NAME)
+        self.checkpoint_path = os.path.join(self.log_dir, name)
 
     def find_last(self):
         """Path of the last checkpoint of the newest run in `model_dir` that has any.
@@ -187,7 +200,8 @@ class MaskRCNN:
         Arguments:
             weights: "coco" for the original's weights, downloaded once to `model_dir`, without the
                 layers whose size is the number of classes; "imagenet" for a trained backbone;
-                "last" for the last checkpoint of `find_last`; "random" for nothing; else a file.
+                "last" for the last checkpoint of `find_last`, with which `train` then resumes;
+                "random" for nothing; else a file.
 
         Raises:
             FileNotFoundError, ValueError: as `find_last` and `load_weights`.
@@ -198,6 +212,7 @@ class MaskRCNN:
         path = self.find_last() if weights == "last" else weights
         path, exclude = starting_weights(path, self.model_dir, self.config.NUM_CLASSES)
         self.load_weights(path, by_name=True, exclude=exclude)
+        self._resumes = weights == "last" and self.mode == "training"
 
     def get_imagenet_weights(self):
         """Path of ResNet-50 weights trained on ImageNet, downloaded once.
@@ -210,8 +225,8 @@ class MaskRCNN:
     # Training
 
     def compile(self, learning_rate, momentum):
-        """Give `keras_model` its optimizer: SGD, gradients clipped by `GRADIENT_CLIP_NORM`."""
-        fit.compile_model(self.keras_model, self.config, learning_rate, momentum)
+        """Give `keras_model` its `OPTIMIZER`, gradients clipped by `GRADIENT_CLIP_NORM`."""
+        fit.compile_model(self, learning_rate, momentum)
 
     def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
         """Let the layers learn whose whole name matches a regular expression; freeze the rest."""
@@ -235,13 +250,15 @@ class MaskRCNN:
         augmentation=None,
         custom_callbacks=None,
         no_augmentation_sources=None,
+        resume=False,
     ):
         """Train, with a checkpoint, TensorBoard logs and validation losses after every epoch.
 
         Arguments:
             train_dataset, val_dataset: prepared `Dataset`s. `val_dataset` may be None.
-            learning_rate: of SGD: a number, to which it rises over the first `WARMUP_STEPS`, or a
-                Keras schedule.
+            learning_rate: a number, to which it rises over the first `WARMUP_STEPS` and which falls
+                after `LEARNING_RATE_DECAY_EPOCHS`; a Keras schedule; or a function from an epoch,
+                0 for the first, to a number.
             epochs: the total. Epochs that are finished already count, so that stages of training
                 follow one another with 20, 40, ...
             layers: "heads", "3+", "4+", "5+" (that stage of the backbone and what is above it),
@@ -249,6 +266,9 @@ class MaskRCNN:
             augmentation: an imgaug augmenter or Keras preprocessing layers.
             custom_callbacks: any Keras callbacks.
             no_augmentation_sources: names of sources whose images are not augmented.
+            resume: go on with the newest run in `model_dir` as if it had not stopped: weights,
+                optimizer, epoch and step, learning rate, order of the images, random numbers,
+                callbacks. Without any run, begin one.
 
         Returns:
             A `keras.callbacks.History`, with the losses by epoch in its `history`.
@@ -257,12 +277,13 @@ class MaskRCNN:
             RuntimeError: in inference mode; if more than `MAX_LOAD_ERRORS` images are unreadable.
             ValueError: if data set and Config do not fit.
             FloatingPointError: if a loss becomes NaN; names it and the images of the batch.
+            MemoryError: lists the settings that need less.
         """
         if self.mode != "training":
             raise RuntimeError(
                 f'train() needs a MaskRCNN made with mode="training"; this one has "{self.mode}".'
             )
-        return fit.train(
+        history = fit.train(
             self,
             train_dataset,
             val_dataset,
@@ -272,7 +293,11 @@ class MaskRCNN:
             augmentation,
             custom_callbacks,
             no_augmentation_sources,
+            resume or self._resumes,
         )
+        if history.history:
+            self._resumes = False
+        return history
 
     # Detection
 

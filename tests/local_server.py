@@ -14,10 +14,11 @@ class Behaviour:
     ranges: go by the header Range ("right"), ignore it ("ignored"), or send another part ("wrong").
     announce: send the length.
     asked: list of the Range headers that came, None for none.
+    posted: list of (address, body) of what was sent here.
     """
 
     def __init__(self, bodies):
-        self.bodies, self.cuts, self.asked = bodies, [], []
+        self.bodies, self.cuts, self.asked, self.posted = bodies, [], [], []
         self.ranges, self.announce = "right", True
 
 
@@ -49,6 +50,13 @@ class Handler(BaseHTTPRequestHandler):
         end = start + wanted.cuts.pop(0) if wanted.cuts else len(body)
         with suppress(ConnectionError):  # the client may have been interrupted
             self.wfile.write(body[start:end])
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.behaviour.posted.append((self.path, body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, *args):
         pass

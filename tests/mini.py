@@ -56,6 +56,7 @@ class MiniConfig(Config):
     MAX_GT_INSTANCES = 4
     DETECTION_MAX_INSTANCES = 10
     DETECTION_MIN_CONFIDENCE = 0
+    TENSORBOARD_IMAGES = 0
     # One thread, and so one order of the log messages.
     LOADER_WORKERS = 1
 

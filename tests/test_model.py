@@ -194,7 +194,7 @@ class Recorder(modellib.MaskRCNN):
 
     def __init__(self, model_dir, num_classes=2):
         self.config, self.model_dir = mini_config(NUM_CLASSES=num_classes), str(model_dir)
-        self.loaded = []
+        self.loaded, self.mode = [], "inference"
 
     def load_weights(self, filepath, by_name=False, exclude=None):
         self.loaded.append((os.path.basename(filepath), exclude))

@@ -87,6 +87,8 @@ class SampleLoader:
         num_images: images in an epoch.
         errors: `LoadErrors` so far.
         skipped: set of the ids of images without instances so far.
+        unused: set of the numbers of the samples that were None so far.
+        first_pass: samples of the first epoch that this loader is asked for; all by default.
 
     Raises:
         ValueError, TypeError: if there are no images, or if classes or augmentation do not fit.
@@ -122,7 +124,8 @@ class SampleLoader:
         self.random_rois, self.detection_targets = random_rois, detection_targets
         self.seed = draw_seed() if seed is None else seed
         self.errors = LoadErrors(dataset, config.MAX_LOAD_ERRORS)
-        self.skipped = set()
+        self.skipped, self.unused = set(), set()
+        self.first_pass = self.num_images
         # Threads share these. One operation on a set or dict is atomic, so they need no lock.
         self._seen, self._used, self._first_pass_ended = set(), set(), False
         self._orders, self._common = {}, {}
@@ -167,6 +170,8 @@ class SampleLoader:
                 self.skipped.add(image_id)
             else:
                 self._require_common("size", sample["input_image"].shape[:2], image_id)
+        if sample is None:
+            self.unused.add(number)
         if number < self.num_images:
             self._count_first_pass(image_id, sample is not None)
         return sample
@@ -250,7 +255,7 @@ class SampleLoader:
         if usable:
             self._used.add(image_id)
         self._seen.add(image_id)
-        if self._first_pass_ended or len(self._seen) < self.num_images:
+        if self._first_pass_ended or len(self._seen) < self.first_pass:
             return
         self._first_pass_ended = True
         empty = f"{len(self.skipped)} of {self.num_images} images have no instances"

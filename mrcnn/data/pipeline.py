@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +18,28 @@ from mrcnn.inputs import Input, model_inputs
 _PREFETCH = 2
 
 
+class _Shard(NamedTuple):
+    """Which samples a process makes: the `index`-th run of `images` of every so many runs."""
+
+    index: int
+    processes: int
+    images: int
+
+    def number(self, place):
+        """Number of the sample in the order of all processes, by its place among our own."""
+        runs, rest = place // self.images, place % self.images
+        return (runs * self.processes + self.index) * self.images + rest
+
+    def place(self, number: int) -> int:
+        """The inverse of `number`."""
+        return number // (self.images * self.processes) * self.images + number % self.images
+
+    def count(self, total: int) -> int:
+        """How many of the first `total` samples are ours."""
+        runs, rest = divmod(total, self.images * self.processes)
+        return runs * self.images + min(max(rest - self.index * self.images, 0), self.images)
+
+
 class TrainingData:
     """An input pipeline with an account of what it could not use.
 
@@ -28,12 +50,14 @@ class TrainingData:
     Attributes:
         dataset: tf.data.Dataset of batches, see `make_dataset`.
         steps_per_epoch: batches in which every image comes once.
+        seed: of all random numbers.
     """
 
-    def __init__(self, dataset: tf.data.Dataset, loader: SampleLoader):
+    def __init__(self, dataset: tf.data.Dataset, loader: SampleLoader, shard: _Shard, start: int):
         self.dataset = dataset
         self.steps_per_epoch = -(-loader.num_images // loader.batch_size)
-        self._loader = loader
+        self.seed = loader.seed
+        self._loader, self._shard, self._start = loader, shard, start
 
     @property
     def errors(self) -> LoadErrors:
@@ -44,6 +68,17 @@ class TrainingData:
     def skipped(self) -> list[int]:
         """Ids of the images that were left out because they have no instances, so far."""
         return sorted(self._loader.skipped)
+
+    def position(self, batches: int) -> int:
+        """Where the next batch begins when so many were drawn: `start` for a dataset that goes on.
+
+        Batches that were made ahead do not count.
+        """
+        place = self._start + batches * self._loader.batch_size
+        for unused in sorted(map(self._shard.place, self._loader.unused)):
+            if self._start <= unused < place:
+                place += 1
+        return place
 
     def __iter__(self) -> Iterator[dict[str, tf.Tensor]]:
         try:
@@ -64,6 +99,8 @@ def make_dataset(
     repeat: bool = True,
     batch_size: int | None = None,
     num_parallel_calls: int | None = None,
+    start: int = 0,
+    shard: tuple[int, int, int] | None = None,
 ) -> TrainingData:
     """Batches of training samples, as a dict from the names of the model's inputs.
 
@@ -79,6 +116,9 @@ def make_dataset(
             a smaller batch if images are left over.
         batch_size: BATCH_SIZE by default.
         num_parallel_calls: threads; LOADER_WORKERS, or one a core, by default.
+        start: number of the first sample, see `TrainingData.position`.
+        shard: (index, count, images) for one of `count` processes that train together: of every
+            `count * images` samples it takes the `index`-th run of `images`.
 
     Returns:
         `TrainingData`. Its batches are molded (mean colour subtracted), as `mrcnn.inputs` lists:
@@ -97,16 +137,21 @@ def make_dataset(
         batch_size=batch_size or config.BATCH_SIZE,
         seed=seed,
     )
+    shard = _Shard(*shard) if shard else _Shard(0, 1, loader.num_images)
+    loader.first_pass = shard.count(loader.num_images)
     threads = num_parallel_calls or config.LOADER_WORKERS or _cores()
     specs = _sample_specs(config)
     feed = SampleFeed(loader, specs)
 
-    def load(number):
-        return tf.numpy_function(feed, [number], [tf.bool, *map(tf.as_dtype, feed.dtypes)])
+    def load(place):
+        return tf.numpy_function(
+            feed, [shard.number(place)], [tf.bool, *map(tf.as_dtype, feed.dtypes)]
+        )
 
-    numbers = tf.data.Dataset.range(np.iinfo(np.int64).max if repeat else loader.num_images)
+    end = np.iinfo(np.int64).max // shard.processes if repeat else loader.first_pass
     batches = (
-        numbers.map(load, num_parallel_calls=threads, deterministic=True)
+        tf.data.Dataset.range(start, end)
+        .map(load, num_parallel_calls=threads, deterministic=True)
         .filter(lambda usable, *sample: usable)
         .map(lambda usable, *sample: _with_shapes(specs, sample))
         .batch(loader.batch_size, drop_remainder=repeat)
@@ -116,7 +161,7 @@ def make_dataset(
     options = tf.data.Options()
     # Threads of its own: Keras layers that augment wait in them for operations of TensorFlow.
     options.threading.private_threadpool_size = threads + 1
-    return TrainingData(batches.with_options(options), loader)
+    return TrainingData(batches.with_options(options), loader, shard, start)
 
 
 def _cores():

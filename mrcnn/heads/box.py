@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from mrcnn.layers.conv import RoIConv2D
-from mrcnn.layers.losses import LossLayer, masked_mean, smooth_l1_loss
+from mrcnn.layers.losses import LossLayer, count_true, masked_mean, smooth_l1_loss
 from mrcnn.layers.norm import BatchNorm, conv_bn
 from mrcnn.layers.roi_align import PyramidROIAlign
 
@@ -80,7 +80,25 @@ def fpn_classifier_graph(
     return head(align([rois, image_meta, *feature_maps]))
 
 
-@LossLayer.register
+def _are_active(logits, active_class_ids):
+    """`[B, R]`, 1 for RoIs whose predicted class exists in the data set of their image."""
+    predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.gather(active_class_ids, predicted, batch_dims=1)
+
+
+def _active_rois(target_class_ids, logits, active_class_ids):
+    return count_true(_are_active(logits, active_class_ids))
+
+
+def _active_rois_of_meta(target_class_ids, logits, image_meta):
+    return count_true(_are_active(logits, image_meta[:, 12:]))
+
+
+def _positive_rois(target_bbox, target_class_ids, *_):
+    return count_true(target_class_ids > 0)
+
+
+@LossLayer.register(_active_rois)
 def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids):
     """Cross-entropy of the class of each RoI.
 
@@ -98,17 +116,16 @@ def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
         tf.cast(target_class_ids, tf.int32), pred_class_logits
     )
-    predicted = tf.argmax(pred_class_logits, axis=-1, output_type=tf.int32)
-    return masked_mean(losses, tf.gather(active_class_ids, predicted, batch_dims=1))
+    return masked_mean(losses, _are_active(pred_class_logits, active_class_ids))
 
 
-@LossLayer.register
+@LossLayer.register(_active_rois_of_meta)
 def mrcnn_class_loss_of_meta(target_class_ids, pred_class_logits, image_meta):
     """`mrcnn_class_loss_graph` with the active classes from `image_meta` `[B, 12 + K]`."""
     return mrcnn_class_loss_graph(target_class_ids, pred_class_logits, image_meta[:, 12:])
 
 
-@LossLayer.register
+@LossLayer.register(_positive_rois)
 def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):
     """Smooth L1 of the positive RoIs, on the deltas of their true class.
 

@@ -9,7 +9,7 @@ from keras import layers
 
 from mrcnn.constants import NEUTRAL, POSITIVE
 from mrcnn.layers.conv import Conv2D, SparseGradConv2D
-from mrcnn.layers.losses import LossLayer, masked_mean, smooth_l1_loss
+from mrcnn.layers.losses import LossLayer, count_true, masked_mean, smooth_l1_loss
 
 
 def rpn_graph(feature_map, anchors_per_location, anchor_stride):
@@ -93,7 +93,15 @@ class RPN:
         return [class_loss(rpn_match, logits), bbox_loss(rpn_bbox, rpn_match, deltas)]
 
 
-@LossLayer.register
+def _chosen_anchors(rpn_match, *_):
+    return count_true(tf.not_equal(rpn_match, NEUTRAL))
+
+
+def _positive_anchors(target_bbox, rpn_match, *_):
+    return count_true(tf.equal(rpn_match, POSITIVE))
+
+
+@LossLayer.register(_chosen_anchors)
 def rpn_class_loss_graph(rpn_match, rpn_class_logits):
     """Cross-entropy over the anchors that are positive or negative.
 
@@ -110,7 +118,7 @@ def rpn_class_loss_graph(rpn_match, rpn_class_logits):
     return masked_mean(losses, tf.not_equal(match, NEUTRAL))
 
 
-@LossLayer.register
+@LossLayer.register(_positive_anchors)
 def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
     """Smooth L1 over the positive anchors.
 

@@ -16,6 +16,11 @@ def masked_mean(values, mask):
     return tf.math.divide_no_nan(tf.reduce_sum(values * mask), tf.reduce_sum(mask))
 
 
+def count_true(mask):
+    """Number of entries of `mask` that are not 0, as a scalar float32."""
+    return tf.reduce_sum(tf.cast(mask, tf.float32))
+
+
 @keras.saving.register_keras_serializable(package="mrcnn")
 class LossLayer(keras.layers.Layer):
     """A loss as a node of the graph, under one of the five historical names.
@@ -28,17 +33,32 @@ class LossLayer(keras.layers.Layer):
         weight: its factor in the total (`LOSS_WEIGHTS`).
     """
 
-    LOSSES = {}
+    LOSSES, COUNTS = {}, {}
 
     def __init__(self, loss, weight=1.0, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.loss, self.weight = loss, weight
 
     @classmethod
-    def register(cls, function):
-        """Decorator: make a loss function known by its name, so that saved models find it."""
-        cls.LOSSES[function.__name__] = function
-        return function
+    def register(cls, count):
+        """Decorator: make a loss function known by its name, so that saved models find it.
+
+        Arguments:
+            count: function of the same tensors: how many things the loss is the mean of.
+        """
+
+        def decorate(function):
+            cls.LOSSES[function.__name__], cls.COUNTS[function.__name__] = function, count
+            return function
+
+        return decorate
+
+    def count(self, *tensors):
+        """How many things the loss of these tensors is the mean of, as a scalar float32.
+
+        Means over parts of a batch, weighted by it, are the mean over the batch.
+        """
+        return self.COUNTS[self.loss](*tensors)
 
     def call(self, *tensors):
         loss = self.LOSSES[self.loss](*tensors)

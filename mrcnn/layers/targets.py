@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from mrcnn.layers.batch_part import draw_noise
 from mrcnn.layers.batching import not_padding
 from mrcnn.ops import boxes as box_ops
 
@@ -111,7 +112,7 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     def _draw(self, positive, negative):
         """Random positives, then random negatives: indices of proposals, and how many of each."""
-        noise = keras.random.uniform(tf.shape(positive), seed=self.seed_generator)
+        noise = draw_noise(tf.shape(positive), self.seed_generator)
         slots, count = self.rois_per_image, tf.shape(positive)[1]
         # Candidates get random keys above all others', so the best keys are a random choice.
         positives = tf.math.top_k(

@@ -16,6 +16,13 @@ def encode_mask(mask: np.ndarray) -> dict:
     return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 
+def decode_mask(rle: dict) -> np.ndarray:
+    """The mask `[height, width]` bool of a COCO RLE."""
+    from pycocotools import mask as coco_mask
+
+    return coco_mask.decode(rle).astype(bool)
+
+
 def paste_rles(masks: np.ndarray, boxes: np.ndarray, image_shape: Sequence[int]) -> list[dict]:
     """`ops.masks.paste_masks` into COCO RLEs, with one full-size mask in memory at a time.
 

@@ -1,6 +1,8 @@
 """What is kept of a run after each epoch."""
 
 import os
+import re
+import warnings
 
 import keras
 
@@ -12,44 +14,60 @@ class Checkpoint(keras.callbacks.Callback):
 
     Arguments:
         path: with "*epoch*" where the four digits of the epoch go.
+        keep: how many are kept, the newest; None for all.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, keep=None):
         super().__init__()
-        self.path = path
+        self.path, self.keep = path, keep
 
     def on_epoch_end(self, epoch, logs=None):
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        folder, name = os.path.split(self.path)
+        os.makedirs(folder, exist_ok=True)
         self.model.save_weights(self.path.replace("*epoch*", f"{epoch + 1:04d}"))
+        if self.keep is None:
+            return
+        pattern = re.compile(re.escape(name).replace(re.escape("*epoch*"), r"(\d{4,})"))
+        for file in os.listdir(folder):
+            match = pattern.fullmatch(file)
+            if match and int(match[1]) <= epoch + 1 - self.keep:
+                os.remove(os.path.join(folder, file))
 
 
-class WarmUp(keras.callbacks.Callback):
-    """Let the learning rate rise in a straight line over the first steps of a run.
+class BestCheckpoint(keras.callbacks.Callback):
+    """Save the weights of the epoch where a value in its logs was best, under one name.
 
-    Between epochs the rate is the whole one, for callbacks that change it.
+    Of a name with "loss" the lowest value is the best, of others the highest.
 
     Arguments:
-        steps: of the run, those of earlier epochs included.
-        steps_per_epoch: to know where in the run an epoch begins.
+        path: of the file.
+        metric: name of the value.
+
+    Attributes:
+        best: the value, None before there is one.
     """
 
-    def __init__(self, steps, steps_per_epoch):
+    def __init__(self, path, metric):
         super().__init__()
-        self.steps, self.steps_per_epoch = steps, steps_per_epoch
-        self.rate = None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.first = epoch * self.steps_per_epoch
-        self.rate = float(self.model.optimizer.learning_rate)
-
-    def on_train_batch_begin(self, batch, logs=None):
-        done = self.first + batch + 1
-        if done <= self.steps:
-            self.model.optimizer.learning_rate = self.rate * done / self.steps
+        self.path, self.metric, self.best = path, metric, None
+        self._is_missed = False
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.first < self.steps:
-            self.model.optimizer.learning_rate = self.rate
+        value = (logs or {}).get(self.metric)
+        if value is None:
+            if not self._is_missed:
+                self._is_missed = True
+                warnings.warn(
+                    f"BEST_METRIC is {self.metric!r}, which the logs of an epoch do not have; they "
+                    f"have {', '.join(logs or {})}. CocoMetrics adds the AP of a data set.",
+                    stacklevel=2,
+                )
+            return
+        sign = -1 if "loss" in self.metric else 1
+        if self.best is None or sign * value > sign * self.best:
+            self.best = float(value)
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            self.model.save_weights(self.path)
 
 
 class Remember(keras.callbacks.Callback):

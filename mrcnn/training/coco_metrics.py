@@ -85,9 +85,6 @@ class CocoMetrics(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if self.metrics is None or (epoch + 1) % self.every == 0:
-            if self.verbose:
-                # The bar of the epoch has not ended its line.
-                print()
             self.metrics = compute_coco_metrics(
                 self.dataset,
                 self._detector,

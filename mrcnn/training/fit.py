@@ -1,26 +1,47 @@
 """What `MaskRCNN.train` does."""
 
-import warnings
+import json
 
 import keras
 
+from mrcnn.data.augment import draw_seed
 from mrcnn.data.dataset import describe_image
 from mrcnn.data.pipeline import make_dataset
-from mrcnn.training.callbacks import Checkpoint, Remember, WarmUp
+from mrcnn.training.callbacks import BestCheckpoint, Checkpoint, Remember
 from mrcnn.training.coco_metrics import CocoMetrics
-from mrcnn.training.loop import run_epochs
+from mrcnn.training.loop import Run, run_epochs
+from mrcnn.training.optimizer import l2_penalty, make_optimizer
+from mrcnn.training.pictures import DetectionPictures
+from mrcnn.training.progress import Progress
+from mrcnn.training.rates import first_rate, rate_callbacks
+from mrcnn.training.resume import clean, goes_on, resume
+from mrcnn.training.run_log import RunLog
 from mrcnn.training.selection import SELECTIONS
-from mrcnn.training.step import Steps
+from mrcnn.training.state import StateWriter
+from mrcnn.training.step import Steps, share_clips
+from mrcnn.training.strategy import Agreement, Batches, is_chief, telling_of_lost_workers
+
+# They write files, which one process of several does for all.
+_WRITERS = (
+    keras.callbacks.BackupAndRestore,
+    keras.callbacks.CSVLogger,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.TensorBoard,
+)
 
 
-def compile_model(keras_model, config, learning_rate, momentum):
-    """Give the model its optimizer: SGD with momentum, gradients clipped by their global norm."""
-    optimizer = keras.optimizers.SGD(
-        learning_rate=learning_rate,
-        momentum=momentum,
-        global_clipnorm=config.GRADIENT_CLIP_NORM or None,
-    )
-    keras_model.compile(optimizer=optimizer, jit_compile=False)
+def compile_model(model, learning_rate, momentum):
+    """Give the graph of a `MaskRCNN` its optimizer, by `OPTIMIZER`."""
+    config, strategy = model.config, model.strategy
+    rate = first_rate(learning_rate, config, model.epoch)
+    is_half = any(layer.compute_dtype == "float16" for layer in model.keras_model.layers)
+    with strategy.scope():
+        optimizer = make_optimizer(config, rate, momentum, "float16" if is_half else "float32")
+        if strategy.num_replicas_in_sync > 1:
+            share_clips(optimizer, strategy.num_replicas_in_sync)
+        # Else Keras would wrap an optimizer for float16 once more.
+        model.keras_model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
 
 
 def train(
@@ -33,71 +54,154 @@ def train(
     augmentation=None,
     custom_callbacks=None,
     no_augmentation_sources=None,
+    resuming=False,
 ):
     """Train a `MaskRCNN`; arguments as there."""
-    config = model.config
-    if config.WARMUP_STEPS and callable(learning_rate):
-        raise ValueError(
-            f"WARMUP_STEPS is {config.WARMUP_STEPS} and learning_rate is a schedule; give the "
-            "schedule a warm-up of its own (keras.optimizers.schedules.CosineDecay has one), or a "
-            "number as learning_rate."
-        )
-    if config.GPU_COUNT > 1:
-        warnings.warn(
-            f"GPU_COUNT is {config.GPU_COUNT}; this version trains on one device, with batches of "
-            f"{config.BATCH_SIZE} images.",
-            stacklevel=3,
-        )
-    train_data = make_dataset(
-        train_dataset,
-        config,
-        augmentation=augmentation,
-        no_augmentation_sources=no_augmentation_sources,
-    )
-    val_data = None
-    if val_dataset is not None and config.VALIDATION_STEPS:
-        # The same images every epoch, so that the validation losses can be compared.
-        val_data = make_dataset(val_dataset, config, shuffle=False, seed=0)
+    config, strategy = model.config, model.strategy
+    chief, agreement = is_chief(strategy), Agreement(strategy)
+    rates = rate_callbacks(config, learning_rate, model.epoch)
+    saved = resume(model) if resuming else None
+    if chief:
+        clean(model.log_dir)
     if model.epoch >= epochs:
         print(
             f"Nothing to train: {model.epoch} epochs are finished and {epochs} is the total. "
             "Ask for more to go on."
         )
         return keras.callbacks.History()
+    call = _facts_of_call(config, strategy, learning_rate, layers, epochs)
+    if not goes_on(saved, call):
+        saved = None
+    position = (model.epoch, saved.facts["step"]) if saved else (model.epoch, 0)
+    _require_one_position(agreement, position)
+    call["seed"] = saved.facts["call"]["seed"] if saved else agreement.of_chief(draw_seed())
+    per_replica = config.BATCH_SIZE // config.GPU_COUNT
+
+    def training_data(shard):
+        return make_dataset(
+            train_dataset,
+            config,
+            augmentation=augmentation,
+            no_augmentation_sources=no_augmentation_sources,
+            seed=call["seed"],
+            batch_size=per_replica,
+            start=saved.facts["place"] if saved else 0,
+            shard=shard,
+        )
+
+    def validation_data(shard):
+        # The same images every epoch, so that the validation losses can be compared.
+        return make_dataset(
+            val_dataset, config, shuffle=False, seed=0, batch_size=per_replica, shard=shard
+        )
+
+    train_batches, val_batches = Batches(strategy, training_data, per_replica), None
+    if val_dataset is not None and config.VALIDATION_STEPS:
+        val_batches = Batches(strategy, validation_data, per_replica)
     model.set_trainable(SELECTIONS.get(layers, layers), verbose=0)
     model.compile(learning_rate, config.LEARNING_MOMENTUM)
-    custom = list(custom_callbacks or [])
-    metrics = [callback for callback in custom if isinstance(callback, CocoMetrics)]
-    callbacks = [
-        # Before what takes long, so that an interrupted evaluation costs no epoch.
-        Checkpoint(model.checkpoint_path),
-        Remember(model),
-        # Before all that watch or log values, wherever they are listed.
-        *metrics,
-        # Images of the graph would be large, and histograms slow.
-        keras.callbacks.TensorBoard(model.log_dir, write_graph=False),
-        *(callback for callback in custom if callback not in metrics),
-    ]
-    if model.epoch * config.STEPS_PER_EPOCH < config.WARMUP_STEPS:
-        # Last, to start from the rate that other callbacks have set.
-        callbacks.append(WarmUp(config.WARMUP_STEPS, config.STEPS_PER_EPOCH))
-    print(f"\nStarting at epoch {model.epoch}. LR={learning_rate}\n")
-    print(f"Checkpoints: {model.checkpoint_path}")
-    history = run_epochs(
+    steps = Steps(
         model.keras_model,
-        Steps(model.keras_model, config.WEIGHT_DECAY),
-        train_data,
-        val_data,
-        epochs=epochs,
-        initial_epoch=model.epoch,
-        steps_per_epoch=config.STEPS_PER_EPOCH,
-        validation_steps=config.VALIDATION_STEPS,
-        callbacks=callbacks,
-        image_name=lambda image_id: describe_image(train_dataset, image_id),
+        l2_penalty(config),
+        strategy,
+        accumulate=config.ACCUMULATE_BATCHES,
+        seed=call["seed"],
+        checkpointing=config.GRADIENT_CHECKPOINTING,
+        jit_compile=config.JIT_COMPILE,
     )
-    if train_data.skipped:
+    images_per_step = per_replica * strategy.num_replicas_in_sync * config.ACCUMULATE_BATCHES
+    progress = Progress(images_per_step, verbose=int(chief))
+    if chief:
+        print(f"\nStarting at epoch {model.epoch}. LR={learning_rate}\n")
+        print(f"Checkpoints: {model.checkpoint_path}")
+    with telling_of_lost_workers(strategy):
+        history = run_epochs(
+            Run(
+                model.keras_model,
+                steps,
+                train_batches,
+                val_batches,
+                epochs=epochs,
+                initial_epoch=model.epoch,
+                steps_per_epoch=config.STEPS_PER_EPOCH,
+                validation_steps=config.VALIDATION_STEPS,
+                callbacks=[
+                    *_callbacks(model, val_dataset, rates, list(custom_callbacks or []), chief),
+                    # Last, to show what the others have added.
+                    progress,
+                ],
+                progress=progress,
+                image_name=lambda image_id: describe_image(train_dataset, image_id),
+                writes_state=_state_writer(model, call) if chief else None,
+                save_steps=config.SAVE_STEPS,
+                saved=saved,
+            )
+        )
+    skipped = train_batches.data.skipped
+    if skipped and chief:
         print(
-            f"{len(train_data.skipped)} images without instances were skipped; "
+            f"{len(skipped)} images without instances were skipped; "
             "TRAIN_WITH_EMPTY_IMAGES = True trains on them as background."
         )
     return history
+
+
+def _callbacks(model, val_dataset, rates, custom, chief):
+    """The callbacks of a run in their order."""
+    config = model.config
+    metrics = [callback for callback in custom if isinstance(callback, CocoMetrics)]
+    others = [callback for callback in custom if callback not in metrics]
+    # The loop itself has the means of the weights where they are wanted.
+    others = [cb for cb in others if not isinstance(cb, keras.callbacks.SwapEMAWeights)]
+    if not chief:
+        others = [callback for callback in others if not isinstance(callback, _WRITERS)]
+        return [Remember(model), *metrics, *rates, *others]
+    # Before what takes long, so that an interrupted evaluation costs no epoch.
+    callbacks = [Checkpoint(model.checkpoint_path, config.KEEP_CHECKPOINTS), Remember(model)]
+    # Before all that watch or log values, wherever they are listed.
+    callbacks += metrics
+    if config.BEST_METRIC:
+        best = model.checkpoint_path.replace("*epoch*", "best")
+        callbacks.append(BestCheckpoint(best, config.BEST_METRIC))
+    # Before those of users and those that look at the rate, which see the whole one of an epoch.
+    callbacks += rates
+    # Images of the graph would be large, and histograms slow.
+    callbacks.append(keras.callbacks.TensorBoard(model.log_dir, write_graph=False))
+    if val_dataset is not None and config.TENSORBOARD_IMAGES:
+        count = config.TENSORBOARD_IMAGES
+        callbacks.append(DetectionPictures(val_dataset, model, model.log_dir, count))
+    return [*callbacks, *others, RunLog(model.log_dir)]
+
+
+def _state_writer(model, call):
+    return lambda callbacks: StateWriter(model.log_dir, model.keras_model, callbacks, call)
+
+
+def _facts_of_call(config, strategy, learning_rate, layers, epochs):
+    """What must not change between the writing of a state and the going on from it."""
+    rate = learning_rate
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = json.dumps(rate.get_config(), sort_keys=True, default=str)
+    elif callable(rate):
+        rate = getattr(rate, "__qualname__", type(rate).__name__)
+    optimizer = config.OPTIMIZER
+    return {
+        "epochs": int(epochs),
+        "layers": layers,
+        "learning_rate": rate if isinstance(rate, str) else float(rate),
+        "OPTIMIZER": optimizer if isinstance(optimizer, str) else type(optimizer).__name__,
+        "STEPS_PER_EPOCH": int(config.STEPS_PER_EPOCH),
+        "ACCUMULATE_BATCHES": int(config.ACCUMULATE_BATCHES),
+        "images of a step": int(config.BATCH_SIZE // config.GPU_COUNT)
+        * strategy.num_replicas_in_sync,
+    }
+
+
+def _require_one_position(agreement, position):
+    if agreement.any(agreement.of_chief(position[0]) != position[0]) or agreement.any(
+        agreement.of_chief(position[1]) != position[1]
+    ):
+        raise RuntimeError(
+            f"This worker would begin after epoch {position[0]}, step {position[1]}, and others "
+            "elsewhere; model_dir must be a folder that all workers see."
+        )

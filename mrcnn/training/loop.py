@@ -1,40 +1,73 @@
-"""The loop around the steps. What Keras has for it is Keras's: callbacks and progress."""
+"""The loop around the steps. What Keras has for it is Keras's: callbacks and their list."""
 
+import contextlib
 import itertools
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+from mrcnn.training.averages import averaged, finish
+from mrcnn.training.state import Saved, StateWriter
+from mrcnn.training.strategy import Agreement
 
 
 class NonFiniteLossError(FloatingPointError):
     """A loss became NaN or infinite."""
 
 
-def run_epochs(
-    keras_model,
-    steps,
-    train_batches,
-    val_batches,
-    *,
-    epochs,
-    initial_epoch,
-    steps_per_epoch,
-    validation_steps,
-    callbacks,
-    image_name,
-):
-    """Train from epoch `initial_epoch` to `epochs`.
+class OutOfMemoryError(MemoryError):
+    """A step needs more memory than there is."""
 
-    `keras.Model.fit` cannot tell which images a batch had when a loss becomes NaN.
 
-    Arguments:
+@dataclass
+class Run:
+    """What the loop goes through.
+
+    Attributes:
         keras_model: for the callbacks; its `stop_training` ends the loop.
         steps: `Steps`.
-        train_batches: endless iterable of batches.
+        train_batches: endless iterable of batches, a `Batches`.
         val_batches: iterable of batches that starts anew whenever it is iterated over, or None.
+        epochs, initial_epoch: the total, and how many are finished.
+        steps_per_epoch, validation_steps: counts.
         callbacks: Keras callbacks.
+        progress: `Progress`.
         image_name: function from an image id to a text for messages.
+        writes_state: function from the list of callbacks to a `StateWriter`, or None for a process
+            that writes nothing.
+        save_steps: steps from one state to the next within an epoch, 0 for none.
+        saved: the `Saved` state to go on from.
+    """
+
+    keras_model: keras.Model
+    steps: Any
+    train_batches: Iterable
+    val_batches: Iterable | None
+    epochs: int
+    initial_epoch: int
+    steps_per_epoch: int
+    validation_steps: int
+    callbacks: list[keras.callbacks.Callback]
+    progress: Any
+    image_name: Callable[[int], str]
+    writes_state: Callable[[list], StateWriter] | None = None
+    save_steps: int = 0
+    saved: Saved | None = None
+
+
+def run_epochs(run):
+    """Train from epoch `initial_epoch` to `epochs`.
+
+    `keras.Model.fit` cannot tell which images a batch had when a loss becomes NaN, does not know
+    steps within an epoch to go on from, and fails with several worker processes.
+
+    Arguments:
+        run: `Run`.
 
     Returns:
         A `keras.callbacks.History`.
@@ -42,49 +75,76 @@ def run_epochs(
     Raises:
         NonFiniteLossError: names the loss and the images of the batch. The weights of the last
             checkpoint are those before.
+        OutOfMemoryError: lists the settings that need less.
     """
+    model = run.keras_model
     callbacks = keras.callbacks.CallbackList(
-        callbacks,
+        run.callbacks,
         add_history=True,
-        add_progbar=True,
-        model=keras_model,
+        model=model,
         verbose=1,
-        epochs=epochs,
-        steps=steps_per_epoch,
+        epochs=run.epochs,
+        steps=run.steps_per_epoch,
     )
-    keras_model.stop_training = False
+    model.stop_training = False
     callbacks.on_train_begin()
-    logs = None
-    batches = iter(train_batches)
-    for epoch in range(initial_epoch, epochs):
-        callbacks.on_epoch_begin(epoch)
-        means = _Means()
-        for step in range(steps_per_epoch):
+    writer = run.writes_state(callbacks.callbacks) if run.writes_state else None
+    first_step, means = 0, _Means()
+    if run.saved:
+        first_step = run.saved.facts["step"]
+        means = _Means(*run.saved.facts["means"])
+        if first_step:
+            callbacks.on_epoch_begin(run.initial_epoch)
+        run.saved.restore_callbacks(callbacks.callbacks)
+        run.saved.restore_optimizer(model.optimizer)
+    agreement = Agreement(run.steps.strategy)
+    batches, drawn, logs = iter(run.train_batches), 0, None
+    for epoch in range(run.initial_epoch, run.epochs):
+        if not first_step:
+            means = _Means()
+            callbacks.on_epoch_begin(epoch)
+        for step in range(first_step, run.steps_per_epoch):
             callbacks.on_train_batch_begin(step)
-            batch = next(batches)
-            losses = _to_floats(steps.train(batch))
-            _check_finite(losses, batch, epoch, step, image_name)
+            with run.progress.waiting():
+                batch = [next(batches) for _ in range(run.steps.accumulate)]
+            drawn += len(batch)
+            number = epoch * run.steps_per_epoch + step
+            with _explained(batch):
+                losses = _to_floats(run.steps.train(*batch, number=number))
+            _check_finite(losses, batch, epoch, step, run)
             logs = means.add(losses)
             callbacks.on_train_batch_end(step, logs)
-            if keras_model.stop_training:
+            if model.stop_training:
                 break
-        logs = dict(means.values)
-        if val_batches is not None and validation_steps:
-            logs.update(_validate(steps, val_batches, validation_steps, callbacks))
-        callbacks.on_epoch_end(epoch, logs)
-        if keras_model.stop_training:
+            done = step + 1
+            is_due = run.save_steps and done % run.save_steps == 0 and done < run.steps_per_epoch
+            if writer and is_due:
+                writer.write(epoch, done, run.train_batches.position(drawn), means.state)
+        first_step = 0
+        with averaged(model):
+            logs = dict(means.values)
+            if run.val_batches is not None and run.validation_steps:
+                logs.update(_validate(run, callbacks))
+            callbacks.on_epoch_end(epoch, logs)
+        stop = agreement.any(model.stop_training)
+        if epoch + 1 == run.epochs or stop:
+            finish(model)
+        if writer:
+            writer.write(epoch + 1, 0, run.train_batches.position(drawn), _Means().state)
+        if stop:
             break
     callbacks.on_train_end(logs)
-    return keras_model.history
+    return model.history
 
 
-def _validate(steps, batches, count, callbacks):
-    """Mean losses over `count` batches, under their names with `val_` before."""
+def _validate(run, callbacks):
+    """Mean losses over the validation batches, under their names with `val_` before."""
     callbacks.on_test_begin()
     means = _Means()
-    for step, batch in enumerate(itertools.islice(batches, count)):
+    for step, batch in enumerate(itertools.islice(run.val_batches, run.validation_steps)):
         callbacks.on_test_batch_begin(step)
-        logs = means.add(_to_floats(steps.evaluate(batch)))
+        with _explained([batch]):
+            logs = means.add(_to_floats(run.steps.evaluate(batch, number=step)))
         callbacks.on_test_batch_end(step, logs)
     callbacks.on_test_end(means.values)
     return {f"val_{name}": value for name, value in means.values.items()}
@@ -97,8 +157,13 @@ def _to_floats(losses):
 class _Means:
     """Running means of the losses of an epoch."""
 
-    def __init__(self):
-        self.count, self.values = 0, {}
+    def __init__(self, count=0, values=()):
+        self.count, self.values = count, dict(values)
+
+    @property
+    def state(self):
+        """What to make the same means of again."""
+        return self.count, self.values
 
     def add(self, losses):
         """Take in the losses of a step; returns a dict of the means so far."""
@@ -109,16 +174,40 @@ class _Means:
         return dict(self.values)
 
 
-def _check_finite(losses, batch, epoch, step, image_name):
-    if math.isfinite(losses["loss"]):
+def _check_finite(losses, batches, epoch, step, run):
+    if all(map(math.isfinite, losses.values())):
         return
     bad = [name for name, loss in losses.items() if name != "loss" and not math.isfinite(loss)]
-    # The first entry of the meta vector is the id of the image.
-    images = np.asarray(batch["input_image_meta"])[:, 0].astype(int)
-    names = ", ".join(image_name(image) for image in images)
+    names = ", ".join(run.image_name(image) for image in _image_ids(run.steps.strategy, batches))
     raise NonFiniteLossError(
         f"{' and '.join(bad) or 'The weight decay'} became {losses[bad[0]] if bad else 'infinite'} "
         f"in epoch {epoch + 1}, step {step + 1}, with {names}. Training has stopped; the "
         "checkpoint of the last epoch is whole. Look at the annotations of these images, or lower "
         "LEARNING_RATE."
     )
+
+
+def _image_ids(strategy, batches):
+    """Of this process's part of a step. The first entry of the meta vector is the id."""
+    parts = [
+        part
+        for batch in batches
+        for part in strategy.experimental_local_results(batch["input_image_meta"])
+    ]
+    return np.concatenate([np.asarray(part)[:, 0] for part in parts]).astype(int).tolist()
+
+
+@contextlib.contextmanager
+def _explained(batches):
+    """Say what to do when memory is short."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OutOfMemoryError(
+            "A step needs more memory than there is. What helps, the most effective first: "
+            "a smaller IMAGES_PER_GPU, with ACCUMULATE_BATCHES for as large a step as before, "
+            'GRADIENT_CHECKPOINTING = True, PRECISION = "mixed_bfloat16", USE_MINI_MASK = True, '
+            'layers="heads", a smaller IMAGE_MAX_DIM, BACKBONE = "resnet50" or "small", a smaller '
+            "TRAIN_ROIS_PER_IMAGE. docs/memory.md has figures. "
+            f"({str(error).splitlines()[0]})"
+        ) from error

@@ -39,13 +39,8 @@ def last_checkpoint(model_dir, name):
     Raises:
         FileNotFoundError: if there is none; says where it looked.
     """
-    prefix = name.lower()
-    folders = sorted(os.listdir(model_dir)) if os.path.isdir(model_dir) else []
-    runs = [
-        folder for folder in folders if re.fullmatch(rf"{re.escape(prefix)}\d{{8}}T\d{{4}}", folder)
-    ]
-    for folder in reversed(runs):
-        path = os.path.join(model_dir, folder)
+    prefix, runs = name.lower(), run_folders(model_dir, name)
+    for path in reversed(runs):
         found = [match for match in map(_CHECKPOINT.fullmatch, os.listdir(path)) if match]
         if found:
             return os.path.join(path, max(found, key=lambda match: int(match[1]))[0])
@@ -53,3 +48,10 @@ def last_checkpoint(model_dir, name):
         f'There is no checkpoint of "{name}" to go on from: "{model_dir}" has '
         f"{len(runs)} run folders named {prefix}<date>, none with a file mask_rcnn_{prefix}_*.h5."
     )
+
+
+def run_folders(model_dir, name):
+    """Paths of the folders of the runs of a name, oldest first."""
+    pattern = re.compile(rf"{re.escape(name.lower())}\d{{8}}T\d{{4}}")
+    folders = sorted(os.listdir(model_dir)) if os.path.isdir(model_dir) else []
+    return [os.path.join(model_dir, folder) for folder in folders if pattern.fullmatch(folder)]

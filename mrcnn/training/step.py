@@ -1,75 +1,293 @@
-"""One training step and one validation step."""
+"""One training step and one validation step, on one device or several."""
 
 import math
 
 import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
+from mrcnn.layers.batch_part import batch_part
+from mrcnn.layers.losses import LossLayer
+from mrcnn.training.forward import make_forward
+
+_SUM = tf.distribute.ReduceOp.SUM
 
 
 class Steps:
     """The compiled steps of a training model.
 
+    However many replicas and batches a step has, its losses and gradients are those of one replica
+    on all its images at once: each loss is the mean over the anchors or RoIs of all of them.
+
     Arguments:
-        keras_model: of `build_graph(config, "training")`, compiled with an optimizer.
+        keras_model: of `build_graph(config, "training")`, compiled with an optimizer. With more
+            than one replica, both made in the scope of the strategy.
         weight_decay: factor of the L2 penalty. As in the original it is divided by the number of
             elements of each weight tensor, and leaves batch normalization alone.
+        strategy: tf.distribute.Strategy; that of the current scope by default.
+        accumulate: batches of one step. With more than one, each runs twice: once forward to count
+            what the losses are means of.
+        seed: of the choice of RoIs, a whole number.
+        checkpointing, jit_compile: see `make_forward`.
     """
 
-    def __init__(self, keras_model, weight_decay):
-        self.keras_model, self.weight_decay = keras_model, weight_decay
-        optimizer = getattr(keras_model, "optimizer", None)
-        if optimizer is not None and not optimizer.built:
+    def __init__(
+        self,
+        keras_model,
+        weight_decay,
+        strategy=None,
+        accumulate=1,
+        seed=0,
+        checkpointing=False,
+        jit_compile=False,
+    ):
+        self.keras_model, self.weight_decay, self.seed = keras_model, weight_decay, seed
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.accumulate = accumulate
+        self._loss_layers = {
+            layer.name: layer for layer in keras_model.layers if isinstance(layer, LossLayer)
+        }
+        self._wanted = [
+            keras_model.outputs[-5:],
+            {name: layer.input for name, layer in self._loss_layers.items()},
+        ]
+        self._forward = make_forward(
+            keras_model, tf.nest.flatten(self._wanted), checkpointing, jit_compile
+        )
+        self._optimizer = getattr(keras_model, "optimizer", None)
+        if self._optimizer is not None and not self._optimizer.built:
             # Variables made within a step would have it traced twice.
-            optimizer.build(keras_model.trainable_variables)
-        self.train = tf.function(self._train, autograph=False, reduce_retracing=True)
-        self.evaluate = tf.function(self._evaluate, autograph=False, reduce_retracing=True)
+            with self.strategy.scope():
+                self._optimizer.build(keras_model.trainable_variables)
+        self._sums = self._make_sums() if accumulate > 1 else []
+        self._train_one = self._compiled(self._train)
+        self._count_one = self._compiled(self._count, reduce=False)
+        self._add_one = self._compiled(self._add)
+        self._apply_sums = self._compiled(self._apply_sums_here)
+        self._evaluate_one = self._compiled(self._evaluate)
 
-    def losses(self, batch, training):
+    # What the loop calls
+
+    def train(self, *batches, number=0):
+        """Change the weights once; returns the losses of the step by name, scalars.
+
+        Arguments:
+            batches: `accumulate` batches, each a dict of the model's inputs by name, or what the
+                strategy makes of such dicts.
+            number: of the step, for its random numbers.
+
+        Returns:
+            "loss", the total with weight decay, the five losses, and "gradient_norm", the length of
+            the gradient before it is clipped.
+        """
+        seed = tf.constant([self.seed, number], tf.int64)
+        if self.accumulate == 1:
+            return self._train_one(batches[0], seed)
+        places = [tf.constant(place) for place in range(len(batches))]
+        counts = [
+            self._count_one(batch, seed, place)
+            for batch, place in zip(batches, places, strict=True)
+        ]
+        counts = self._total(counts)
+        parts = [
+            self._add_one(batch, seed, place, counts)
+            for batch, place in zip(batches, places, strict=True)
+        ]
+        losses = {name: tf.add_n([part[name] for part in parts]) for name in parts[0]}
+        return losses | self._apply_sums()
+
+    def evaluate(self, batch, number=0):
+        """The losses of a batch by name, without weight decay, scalars.
+
+        Arguments as in `train`; the seed is always the same.
+        """
+        return self._evaluate_one(batch, tf.constant([0, number], tf.int64))
+
+    # What runs on a replica
+
+    def losses(self, batch, training, parts=1, counts=None):
         """The total without weight decay, and the five losses by name, scalars.
 
         Arguments:
             batch: a dict of the model's inputs by name.
+            parts: of how many parts of a batch this is one. The results of all parts are to be
+                added up then.
+            counts: of the `LossLayer`s by name, for all parts; those of all replicas by default.
         """
-        model = self.keras_model
-        outputs = model([batch[tensor.name] for tensor in model.inputs], training=training)
+        outputs, what_counts = self._outputs(batch, training)
+        named = {name: tf.squeeze(loss) for name, loss in zip(LOSS_NAMES, outputs, strict=True)}
+        # At once: replicas share the layers, and the next message to others lets them go on.
+        added = self._forward.losses()
+        if parts == 1:
+            # The layers add the same losses with their weights; those of own backbones are there
+            # too.
+            return tf.add_n([tf.cast(loss, tf.float32) for loss in added]), named
+        ours = {id(loss) for layer in self._loss_layers.values() for loss in layer.losses}
+        others = [tf.cast(loss, tf.float32) / parts for loss in added if id(loss) not in ours]
+        here = self._counts(what_counts)
+        counts = counts or _of_all_replicas(here)
         named = {
-            name: tf.squeeze(loss) for name, loss in zip(LOSS_NAMES, outputs[-5:], strict=True)
+            name: loss * tf.math.divide_no_nan(here[name], counts[name])
+            if name in here
+            else loss / parts
+            for name, loss in named.items()
         }
-        # The layers add the same losses with their weights; those of own backbones are there too.
-        return tf.add_n([tf.cast(loss, tf.float32) for loss in model.losses]), named
+        weighted = [layer.weight * named[name] for name, layer in self._loss_layers.items()]
+        return tf.add_n(weighted + others), named
 
-    def _decay_factors(self):
-        """Factor of the squared norm of each trainable variable in the penalty."""
-        return [
-            0.0
-            if variable.path.endswith(("/gamma", "/beta"))
-            else self.weight_decay / math.prod(variable.shape)
-            for variable in self.keras_model.trainable_variables
-        ]
+    def gradients(self, batch, parts=1, counts=None):
+        """Gradients of the trainable variables in their order, and the losses with the total.
 
-    def gradients(self, batch):
-        """Gradients of the trainable variables in their order, and the losses with the total."""
+        The gradients are scaled up if the optimizer wants that. Arguments as in `losses`.
+        """
         variables = [variable.value for variable in self.keras_model.trainable_variables]
+        scale = 1.0 if self._optimizer is None else self._optimizer.scale_loss(1.0)
         with tf.GradientTape() as tape:
-            total, named = self.losses(batch, training=True)
+            total, named = self.losses(batch, True, parts, counts)
+            scaled = total * scale
         # An own backbone may have layers that lead nowhere.
         zero = tf.UnconnectedGradients.ZERO
-        gradients = tape.gradient(total, variables, unconnected_gradients=zero)
-        for i, factor in enumerate(self._decay_factors()):
+        gradients = tape.gradient(scaled, variables, unconnected_gradients=zero)
+        for i, factor in enumerate(self._decay_factors(parts)):
             if factor:
                 total = total + factor * 2.0 * tf.nn.l2_loss(variables[i])
                 # Without this order, TensorFlow would make the decay of all weights first and keep
                 # it until the gradients come.
                 with tf.control_dependencies([gradients[i]]):
-                    gradients[i] = gradients[i] + 2.0 * factor * variables[i]
+                    gradients[i] = gradients[i] + scale * 2.0 * factor * variables[i]
         return gradients, {"loss": total, **named}
 
-    def _train(self, batch):
-        gradients, losses = self.gradients(batch)
-        self.keras_model.optimizer.apply(gradients, self.keras_model.trainable_variables)
+    def _decay_factors(self, parts):
+        """Factor of the squared norm of each trainable variable in the penalty."""
+        return [
+            0.0
+            if variable.path.endswith(("/gamma", "/beta"))
+            else self.weight_decay / math.prod(variable.shape) / parts
+            for variable in self.keras_model.trainable_variables
+        ]
+
+    def _outputs(self, batch, training):
+        """The five losses, and the inputs of the `LossLayer`s by name."""
+        inputs = [batch[tensor.name] for tensor in self.keras_model.inputs]
+        return tf.nest.pack_sequence_as(self._wanted, self._forward(inputs, training))
+
+    def _counts(self, what_counts):
+        return {
+            name: tf.stop_gradient(layer.count(*what_counts[name]))
+            for name, layer in self._loss_layers.items()
+        }
+
+    def _train(self, batch, seed):
+        with self._part(seed, 0, self._replicas):
+            gradients, losses = self.gradients(batch, self._replicas)
+        return losses | self._apply(gradients)
+
+    def _evaluate(self, batch, seed):
+        with self._part(seed, 0, self._replicas):
+            total, named = self.losses(batch, False, self._replicas)
+        return {"loss": total, **named}
+
+    def _count(self, batch, seed, place):
+        # Only what the counts depend on is computed here, and nothing may change.
+        moving = [
+            variable
+            for variable in self.keras_model.variables
+            if variable.path.endswith(("/moving_mean", "/moving_variance"))
+        ]
+        before = [tf.identity(variable.value) for variable in moving]
+        with self._part(seed, place, self._parts):
+            counts = self._counts(self._outputs(batch, True)[1])
+        for variable, value in zip(moving, before, strict=True):
+            variable.assign(value)
+        return _of_all_replicas(counts)
+
+    def _add(self, batch, seed, place, counts):
+        with self._part(seed, place, self._parts):
+            gradients, losses = self.gradients(batch, self._parts, counts)
+        for total, gradient in zip(self._sums, gradients, strict=True):
+            total.assign_add(gradient)
         return losses
 
-    def _evaluate(self, batch):
-        total, named = self.losses(batch, training=False)
-        return {"loss": total, **named}
+    def _apply_sums_here(self):
+        norm = self._apply([tf.identity(total) for total in self._sums])
+        for total in self._sums:
+            total.assign(tf.zeros_like(total))
+        return norm
+
+    def _apply(self, gradients):
+        """Have the optimizer take a step; returns the share of this replica in the norm."""
+        variables, replicas = self.keras_model.trainable_variables, self._replicas
+        if replicas > 1:
+            gradients = tf.distribute.get_replica_context().all_reduce(_SUM, gradients)
+        norm = tf.linalg.global_norm(gradients) / self._optimizer.scale_loss(1.0)
+        if replicas > 1:
+            # The optimizer clips what it gets and then adds it up over the replicas: `share_clips`.
+            gradients = [gradient / replicas for gradient in gradients]
+        self._optimizer.apply(gradients, variables)
+        return {"gradient_norm": norm / replicas}
+
+    # How a step is spread
+
+    @property
+    def _replicas(self):
+        return self.strategy.num_replicas_in_sync
+
+    @property
+    def _parts(self):
+        return self._replicas * self.accumulate
+
+    def _part(self, seed, place, parts):
+        """The context of this replica's part of a step, of which batch `place` is at work."""
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return batch_part(seed, place * self._replicas + replica, parts)
+
+    def _make_sums(self):
+        """A place for the sum of the gradients of each variable, one on every replica."""
+        with self.strategy.scope():
+            return [
+                tf.Variable(
+                    tf.zeros(variable.shape, variable.dtype),
+                    trainable=False,
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.SUM,
+                )
+                for variable in self.keras_model.trainable_variables
+            ]
+
+    def _compiled(self, function, reduce=True):
+        """The function on all replicas; if asked for, with the sums of the scalars it returns."""
+
+        def run(*arguments):
+            results = self.strategy.run(function, args=arguments)
+            if not reduce or self._replicas == 1:
+                return results
+            names = list(results)
+            # One message instead of one for each.
+            stacked = self.strategy.run(
+                lambda values: tf.stack(list(values)), args=([results[name] for name in names],)
+            )
+            total = self.strategy.reduce(_SUM, stacked, axis=None)
+            return dict(zip(names, tf.unstack(total, len(names)), strict=True))
+
+        return tf.function(run, autograph=False, reduce_retracing=True)
+
+    def _total(self, counts):
+        """Sums by name over the batches of a step, on every replica."""
+
+        def add(*parts):
+            return {name: tf.add_n([part[name] for part in parts]) for name in parts[0]}
+
+        return self.strategy.run(add, args=tuple(counts))
+
+
+def share_clips(optimizer, replicas):
+    """Make an optimizer clip the `replicas`-th part of a gradient as it would clip all of it."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+        if getattr(optimizer, name, None):
+            setattr(optimizer, name, getattr(optimizer, name) / replicas)
+
+
+def _of_all_replicas(counts):
+    replica = tf.distribute.get_replica_context()
+    total = replica.all_reduce(_SUM, tf.stack(list(counts.values())))
+    return dict(zip(counts, tf.unstack(total, len(counts)), strict=True))

@@ -45,9 +45,9 @@ def difference():
     def mean_difference(a, b):
         return tf.reduce_mean(a - b)
 
-    LossLayer.register(mean_difference)
+    LossLayer.register(lambda a, b: tf.cast(tf.size(a), tf.float32))(mean_difference)
     yield mean_difference.__name__
-    del LossLayer.LOSSES["mean_difference"]
+    del LossLayer.LOSSES["mean_difference"], LossLayer.COUNTS["mean_difference"]
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.25, 0.0])
@@ -57,6 +57,7 @@ def test_loss_is_added_with_its_weight(difference, weight):
     # What the layer returns tells the loss itself.
     assert result.numpy().tolist() == [5]
     assert [float(loss) for loss in layer.losses] == [5 * weight]
+    assert float(layer.count(np.float32([5, 7]), np.float32([1, 1]))) == 2
 
 
 def test_model_learns_from_it(difference):

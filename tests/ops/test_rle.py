@@ -5,7 +5,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mrcnn.ops.masks import paste_masks
-from mrcnn.ops.rle import encode_mask, paste_rles
+from mrcnn.ops.rle import decode_mask, encode_mask, paste_rles
 
 
 def test_a_run_length_by_hand():
@@ -15,6 +15,13 @@ def test_a_run_length_by_hand():
     assert rle["size"] == [3, 2]
     # Each length is one character, 48 above it.
     assert rle["counts"] == bytes([48 + 3, 48 + 2, 48 + 1])
+
+
+def test_back_from_a_run_length_by_hand():
+    # Column by column: one pixel off, three on, two off.
+    mask = decode_mask({"size": [2, 3], "counts": bytes([48 + 1, 48 + 3, 48 + 2])})
+    assert mask.dtype == bool
+    assert mask.tolist() == [[False, True, False], [True, True, False]]
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
 from mrcnn.data.pipeline import make_dataset
@@ -55,15 +56,16 @@ class ScriptedSteps:
     def __init__(self, train=lambda step: 1.0, val=lambda step: 2.0):
         self.of_train, self.of_val = train, val
         self.trained, self.evaluated = [], []
+        self.accumulate, self.strategy = 1, tf.distribute.get_strategy()
 
-    def __call__(self, keras_model, weight_decay):
+    def __call__(self, keras_model, weight_decay, strategy, **options):
         return self
 
-    def train(self, batch):
+    def train(self, batch, number):
         self.trained.append(batch)
         return self._losses(self.of_train(len(self.trained)))
 
-    def evaluate(self, batch):
+    def evaluate(self, batch, number):
         self.evaluated.append(batch)
         return self._losses(self.of_val(len(self.evaluated)))
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
 from mrcnn.graph import build_graph
-from mrcnn.training.fit import compile_model
+from mrcnn.training.optimizer import make_optimizer
 from mrcnn.training.step import Steps
 from tests.mini import mini_config
 
@@ -42,6 +42,11 @@ class Linear(keras.layers.Layer):
 
     def compute_output_shape(self, shape):
         return [(1,)] * 5
+
+
+def compile_model(model, config, learning_rate, momentum):
+    optimizer = make_optimizer(config, learning_rate, momentum)
+    model.compile(optimizer=optimizer, jit_compile=False)
 
 
 def toy_model(slope, kernel, clip_norm, momentum=0.0, rate=0.1):

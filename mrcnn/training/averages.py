@@ -1,0 +1,44 @@
+"""The running means of the weights that the optimizer keeps."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+
+
+@contextmanager
+def averaged(keras_model: keras.Model) -> Iterator[None]:
+    """Within this context the trainable weights are their running means.
+
+    Afterwards they are what they were, to the last bit. Nothing changes where the optimizer keeps
+    no means, or has made no step yet.
+    """
+    if not _has_means(keras_model):
+        yield
+        return
+    # Not keras.callbacks.SwapEMAWeights: it swaps by adding and subtracting, which rounds, and
+    # training would go on otherwise than without validation.
+    weights = keras_model.trainable_variables
+    raw = [keras.ops.convert_to_numpy(weight) for weight in weights]
+    try:
+        finish(keras_model)
+        yield
+    finally:
+        for weight, value in zip(weights, raw, strict=True):
+            weight.assign(value)
+
+
+def finish(keras_model: keras.Model) -> None:
+    """Make the running means, if there are any, the weights."""
+    if _has_means(keras_model):
+        keras_model.optimizer.finalize_variable_values(keras_model.trainable_variables)
+
+
+def _has_means(keras_model):
+    optimizer = getattr(keras_model, "optimizer", None)
+    if optimizer is None:
+        return False
+    # One that scales losses leaves the means to the one within.
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    # Before the first step the means are zeros.
+    return bool(inner.use_ema and keras.ops.convert_to_numpy(optimizer.iterations))

@@ -1,0 +1,163 @@
+"""The progress of an epoch on the screen, and what to do where it does not begin."""
+
+import os
+import shutil
+import sys
+import threading
+from contextlib import contextmanager
+from time import perf_counter
+
+import keras
+
+_BAR_CELLS = 20
+
+# Seconds from one drawing to the next: where a line can be drawn over, and where it stays, as in a
+# file.
+_LIVE_INTERVAL, _FILE_INTERVAL = 0.1, 30.0
+
+_NO_BATCH = """
+There is no batch of training images after {seconds:g} seconds. Training goes on waiting; meanwhile:
+  - Call dataset.load_image(0) and dataset.load_mask(0) by hand. Are they slow, or do they hang?
+  - Where they cannot bear several threads (open HDF5 files, database connections), set
+    LOADER_WORKERS = 1.
+  - Do the images lie on a slow or a network disk? Copy them to a local one.
+  - Training in several processes: have the other workers started?
+"""
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar with the remaining time, images a second, the share of time without data, the losses.
+
+    `keras.utils.Progbar` shows neither a percentage nor a text, and takes an epoch that begins in
+    its middle for a fast one. Where the output is no terminal or notebook, a line is written every
+    half minute instead of drawing over one.
+
+    Rates and shares are those of the epoch so far. The first step of a run, which compiles the
+    graph, counts for the whole time alone.
+
+    Arguments:
+        images_per_step: of all replicas.
+        first_batch_seconds: wait so long for the first batch before a message says what to look at.
+        verbose: 0 shows nothing but that message.
+    """
+
+    def __init__(self, images_per_step, first_batch_seconds=60, verbose=1):
+        super().__init__()
+        self.images_per_step, self.first_batch_seconds = images_per_step, first_batch_seconds
+        self.verbose = verbose
+        self._has_batch = self._has_step = False
+        self._start_counting()
+
+    @contextmanager
+    def waiting(self):
+        """The time within this context is spent waiting for data."""
+        start = perf_counter()
+        timer = None
+        if not self._has_batch:
+            timer = threading.Timer(self.first_batch_seconds, self._say_what_to_do)
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+                timer.join()
+            self._has_batch = True
+            self._waited += perf_counter() - start
+
+    def _say_what_to_do(self):
+        print(_NO_BATCH.format(seconds=self.first_batch_seconds), flush=True)
+
+    def _start_counting(self):
+        self._since, self._steps, self._waited = perf_counter(), 0, 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start_counting()
+        self._begin = self._last_drawn = self._since
+        self._batch, self._shown, self._width, self._ended = -1, {}, 0, False
+        if self.verbose:
+            print(f"Epoch {epoch + 1}/{self.params['epochs']}", flush=True)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._batch, self._shown = batch, dict(logs or {})
+        if self._has_step:
+            self._steps += 1
+        else:
+            self._has_step = True
+            self._start_counting()
+        if batch + 1 == self.params["steps"]:
+            self._end_line()
+        elif perf_counter() - self._last_drawn >= (_LIVE_INTERVAL if _live() else _FILE_INTERVAL):
+            self._draw(self._line())
+
+    def on_test_begin(self, logs=None):
+        self._end_line()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._end_line()
+        later = {name: value for name, value in (logs or {}).items() if name not in self._shown}
+        if later and self.verbose:
+            print(_values(later), flush=True)
+
+    def _end_line(self):
+        """Write the last line of the bar; whatever others print comes below."""
+        if not self._ended:
+            self._ended = True
+            self._draw(self._line(), end="\n")
+
+    def _draw(self, line, end=None):
+        if not self.verbose:
+            return
+        self._last_drawn = perf_counter()
+        if not _live():
+            print(line, flush=True)
+            return
+        if end is None:
+            # A line that wraps cannot be drawn over. Notebooks have no width.
+            line = line[: shutil.get_terminal_size(fallback=(1000, 24)).columns - 1]
+        # Spaces cover what is left of a longer line before.
+        print("\r" + line.ljust(self._width), end=end or "", flush=True)
+        self._width = len(line)
+
+    def _line(self):
+        done, total = self._batch + 1, self.params["steps"]
+        cells = _BAR_CELLS * done // total
+        bar = f"{done:>{len(str(total))}}/{total} [{'=' * cells}{'.' * (_BAR_CELLS - cells)}]"
+        now = perf_counter()
+        parts = [_clock(now - self._begin)] if self._ended else []
+        seconds = now - self._since
+        if self._steps and seconds > 0:
+            if not self._ended:
+                parts = [f"ETA {_clock(seconds / self._steps * (total - done))}"]
+            rate = self._steps * self.images_per_step / seconds
+            parts.append(f"{rate:.{1 if rate >= 10 else 2}f} images/s")
+            parts.append(f"waiting {self._waited / seconds:.0%}")
+        if self._shown:
+            parts.append(_values(self._shown))
+        return f"{bar} {' - '.join(parts)}"
+
+
+def _live():
+    """Whether a line can be drawn over."""
+    isatty = getattr(sys.stdout, "isatty", None)
+    return bool(isatty and isatty()) or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
+
+
+def _clock(seconds):
+    """Such as 0:07, 12:34 or 1:02:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _values(logs):
+    return " - ".join(f"{name}: {_short(value)}" for name, value in logs.items())
+
+
+def _short(value):
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"

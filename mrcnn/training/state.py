@@ -1,0 +1,234 @@
+"""The whole state of a run in one file, from which training goes on as if it had not stopped."""
+
+import copy
+import json
+import os
+import random
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mrcnn.files import replacing
+
+_NAME = "state_{:04d}_{:06d}.npz"
+_STATE = re.compile(r"state_(\d{4,})_(\d{6,})\.npz")
+_LEFTOVER = re.compile(r"\.(state|mask_rcnn)_.*\.[0-9a-f]{32}\.(npz|h5)")
+
+# The one before is there in case that the newest is damaged.
+_KEPT = 2
+
+
+class Saved(NamedTuple):
+    """A state file: `facts` are what JSON can hold, `arrays` the variables."""
+
+    path: Path
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the call of `train` that wrote it had come to its end."""
+        return self.facts["epoch"] >= self.facts["call"]["epochs"]
+
+    def restore_model(self, keras_model) -> None:
+        """Give a model the weights and the random state of its layers.
+
+        Raises:
+            ValueError: if it has other variables; nothing has changed then.
+        """
+        self._restore("model", keras_model.variables)
+
+    def restore_optimizer(self, optimizer) -> bool:
+        """Give an optimizer its slots and its learning rate; False if it is of another kind."""
+        if self.facts["optimizer"] != type(optimizer).__name__:
+            return False
+        try:
+            self._restore("optimizer", optimizer.variables)
+        except ValueError:
+            return False
+        return True
+
+    def _restore(self, group, variables):
+        values = self._list(group)
+        shapes = [value.shape for value in values]
+        if shapes != [tuple(variable.shape) for variable in variables]:
+            raise ValueError(
+                f"{self.path} is the state of another model, with {len(values)} variables; this "
+                f"one has {len(variables)}, or some of other shapes. Resume with the Config that "
+                "the run was started with."
+            )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def restore_callbacks(self, callbacks) -> None:
+        """Set what had changed in each callback since training began."""
+        for key, callback in _keyed(callbacks):
+            for name, value in self.facts["callbacks"].get(key, {}).items():
+                setattr(callback, name, copy.deepcopy(value))
+            for name in self.facts["callback_arrays"].get(key, ()):
+                setattr(callback, name, self._list(f"{key}.{name}"))
+
+    def restore_random(self) -> None:
+        """Set the global random states of NumPy and Python."""
+        facts = self.facts["random"]
+        kind, _, *rest = facts["numpy"]
+        np.random.set_state((kind, self.arrays["numpy_random"], *rest))  # noqa: NPY002
+        version, internal, gauss = facts["python"]
+        random.setstate((version, tuple(internal), gauss))
+
+    def _list(self, group):
+        count = sum(name.startswith(f"{group}/") for name in self.arrays)
+        return [self.arrays[f"{group}/{index}"] for index in range(count)]
+
+
+class StateWriter:
+    """Writes the states of a run, and keeps the last two.
+
+    Arguments:
+        folder: of the run.
+        keras_model: compiled.
+        callbacks: list of Keras callbacks, after their `on_train_begin`.
+        call: facts about this call of `train`, among them "epochs".
+    """
+
+    def __init__(self, folder, keras_model, callbacks, call):
+        self.folder, self.keras_model, self.call = Path(folder), keras_model, call
+        self._callbacks = callbacks
+        self._before = [copy.deepcopy(_plain_attributes(callback)) for callback in callbacks]
+        self._last = None
+
+    def write(self, epoch, step, place, means):
+        """Write the state.
+
+        Arguments:
+            epoch: finished epochs.
+            step: finished steps of the next one.
+            place: `TrainingData.position`.
+            means: (count, dict) of the mean losses of the epoch.
+        """
+        optimizer = self.keras_model.optimizer
+        kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+        version, internal, gauss = random.getstate()
+        facts = {
+            "epoch": epoch,
+            "step": step,
+            "place": place,
+            "means": means,
+            "call": self.call,
+            "optimizer": type(optimizer).__name__,
+            "random": {"numpy": [kind, None, *rest], "python": [version, internal, gauss]},
+            "callbacks": {},
+            "callback_arrays": {},
+        }
+        arrays = {"numpy_random": keys}
+        arrays |= _numbered("model", self.keras_model.variables)
+        arrays |= _numbered("optimizer", optimizer.variables)
+        for (key, callback), before in zip(_keyed(self._callbacks), self._before, strict=True):
+            facts["callbacks"][key] = {
+                name: value
+                for name, value in _plain_attributes(callback).items()
+                if name not in before or before[name] != value
+            }
+            weights = {name: value for name, value in vars(callback).items() if _is_arrays(value)}
+            facts["callback_arrays"][key] = list(weights)
+            for name, values in weights.items():
+                arrays |= _numbered(f"{key}.{name}", values)
+        path = self.folder / _NAME.format(epoch, step)
+        os.makedirs(self.folder, exist_ok=True)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, facts=np.array(json.dumps(facts, default=_to_python)), **arrays)
+            file.flush()
+            # A machine that loses power must not be left with a name and no content.
+            os.fsync(file.fileno())
+        self._drop_others(path)
+
+    def _drop_others(self, path):
+        states = _states(self.folder)
+        before = [state for state in states if _place(state) < _place(path)]
+        # Those that lie ahead are of a run that was given up for this one.
+        kept = {path, self._last or (before[-1] if before else path)}
+        for state in states:
+            if state not in kept:
+                state.unlink(missing_ok=True)
+        self._last = path
+
+
+def last_state(folder) -> Saved | None:
+    """The newest state of a run that can be read, or None; warns of each that cannot."""
+    for path in reversed(_states(folder)):
+        try:
+            with np.load(path) as file:
+                # Reading everything checks everything, by the checksums of the archive.
+                arrays = {name: file[name] for name in file.files}
+            return Saved(path, json.loads(str(arrays.pop("facts"))), arrays)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            warnings.warn(
+                f"{path} is damaged ({error}); the state before it is used, if there is one.",
+                stacklevel=2,
+            )
+    return None
+
+
+def remove_leftovers(folder) -> None:
+    """Remove the files that a killed process was writing."""
+    for path in Path(folder).glob(".*"):
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _states(folder):
+    """Paths of the states in a folder, oldest first."""
+    return sorted(
+        (path for path in Path(folder).glob("state_*.npz") if _STATE.fullmatch(path.name)),
+        key=_place,
+    )
+
+
+def _place(path):
+    return tuple(map(int, _STATE.fullmatch(path.name).groups()))
+
+
+def _numbered(group, values):
+    return {f"{group}/{index}": np.asarray(value) for index, value in enumerate(values)}
+
+
+def _keyed(callbacks):
+    """Callbacks with a name each: the class, and which of that class it is."""
+    seen = {}
+    for callback in callbacks:
+        kind = type(callback).__name__
+        seen[kind] = seen.get(kind, 0) + 1
+        yield f"{kind}{seen[kind]}", callback
+
+
+def _plain_attributes(callback):
+    """Public attributes of a callback that JSON can hold."""
+    found = {}
+    for name, value in vars(callback).items():
+        # Keras's callbacks turn the sign of `min_delta` whenever training begins.
+        if name.startswith("_") or name in ("params", "min_delta"):
+            continue
+        try:
+            plain = json.loads(json.dumps(value, default=_to_python))
+        except (TypeError, ValueError):
+            continue
+        # Such as a dict with numbers as keys, which JSON turns into strings.
+        if type(plain) is not type(value) and not isinstance(value, np.generic):
+            continue
+        found[name] = plain
+    return found
+
+
+def _is_arrays(value):
+    """Whether a value is a list of arrays, such as the best weights that EarlyStopping keeps."""
+    return isinstance(value, list) and value and all(isinstance(v, np.ndarray) for v in value)
+
+
+def _to_python(value):
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not plain")

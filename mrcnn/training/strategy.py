@@ -1,0 +1,166 @@
+"""One process or many, one device or many: what training has to know of it."""
+
+import contextlib
+import functools
+import json
+import os
+
+import tensorflow as tf
+
+# What TensorFlow raises in a worker whose peers are gone.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
+
+
+class WorkerLostError(RuntimeError):
+    """Another process of the training has ended."""
+
+
+def choose_strategy(gpu_count):
+    """The strategy for the machine and `GPU_COUNT`.
+
+    MultiWorkerMirroredStrategy if the environment variable TF_CONFIG names several workers,
+    MirroredStrategy on the first `gpu_count` GPUs, or TensorFlow's default for one device.
+
+    Raises:
+        ValueError: if there are fewer GPUs.
+        RuntimeError: if TensorFlow was in use before workers could be joined.
+    """
+    gpus = tf.config.list_logical_devices("GPU") if gpu_count > 1 else []
+    if gpu_count > 1 and len(gpus) < gpu_count:
+        raise ValueError(
+            f"GPU_COUNT is {gpu_count}, and TensorFlow sees {len(gpus)} GPUs on this machine; set "
+            f"GPU_COUNT to {max(len(gpus), 1)}, or look why "
+            "tf.config.list_physical_devices('GPU') does not list the others."
+        )
+    if len(_workers()) > 1:
+        try:
+            return _multi_worker()
+        except RuntimeError as error:
+            raise RuntimeError(
+                "TF_CONFIG names several workers, which must be joined before TensorFlow has "
+                "computed anything; make the MaskRCNN first in the script, or pass it a "
+                f"strategy made there. ({error})"
+            ) from error
+    if gpu_count > 1:
+        return _mirrored(tuple(gpu.name for gpu in gpus[:gpu_count]))
+    return tf.distribute.get_strategy()
+
+
+# One strategy a process: two would give their messages the same numbers, and TensorFlow would mix
+# them up.
+_multi_worker = functools.cache(tf.distribute.MultiWorkerMirroredStrategy)
+_mirrored = functools.cache(tf.distribute.MirroredStrategy)
+
+
+def _workers():
+    """Addresses of the workers in TF_CONFIG; none without it."""
+    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    return [*cluster.get("chief", []), *cluster.get("worker", [])]
+
+
+def is_chief(strategy):
+    """Whether this process is the one that writes files and shows progress."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    has_chief = "chief" in resolver.cluster_spec().as_dict()
+    return resolver.task_type == "chief" or (
+        not has_chief and resolver.task_type == "worker" and resolver.task_id == 0
+    )
+
+
+def process_count(strategy):
+    """Processes that train together."""
+    resolver = strategy.cluster_resolver
+    jobs = resolver.cluster_spec().as_dict() if resolver else {}
+    return max(1, sum(len(jobs.get(job, [])) for job in ("chief", "worker")))
+
+
+class Batches:
+    """The batches of this process for its replicas, anew at every iteration.
+
+    Arguments:
+        strategy: tf.distribute.Strategy.
+        make_data: function from `shard` (of `make_dataset`) to `TrainingData` whose batches are
+            those of one replica.
+        per_replica: images of such a batch.
+
+    Attributes:
+        data: the `TrainingData`.
+    """
+
+    def __init__(self, strategy, make_data, per_replica):
+        replicas = strategy.num_replicas_in_sync
+
+        def make(context):
+            processes = context.num_input_pipelines
+            images = per_replica * replicas // processes
+            self.data = make_data((context.input_pipeline_id, processes, images))
+            return self.data.dataset
+
+        self._distributed = strategy.distribute_datasets_from_function(make)
+        self._draws = replicas // process_count(strategy)
+
+    def position(self, batches):
+        """Where the next batch begins after so many of this object: `start` of `make_dataset`."""
+        return self.data.position(batches * self._draws)
+
+    def __iter__(self):
+        try:
+            yield from self._distributed
+        except tf.errors.OpError:
+            self.data.errors.reraise()
+            raise
+
+
+class Agreement:
+    """What all processes of a training decide together. All have to ask at the same time."""
+
+    def __init__(self, strategy):
+        self._strategy, self._processes = strategy, process_count(strategy)
+        self._is_chief = is_chief(strategy)
+        self._total = tf.function(self._add, autograph=False)
+
+    def _add(self, number):
+        """Sum over the processes of a number, which each of their replicas adds."""
+
+        def add(value):
+            replica = tf.distribute.get_replica_context()
+            # An argument of a graph is on no device yet.
+            return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
+
+        total = self._strategy.run(add, args=(number,))
+        replicas = self._strategy.num_replicas_in_sync // self._processes
+        return self._strategy.experimental_local_results(total)[0] // replicas
+
+    def any(self, flag):
+        """Whether one of the processes says True."""
+        if self._processes == 1:
+            return flag
+        return int(self._total(tf.constant(int(flag), tf.int64))) > 0
+
+    def of_chief(self, number):
+        """The whole number that the chief has."""
+        if self._processes == 1:
+            return number
+        return int(self._total(tf.constant(number if self._is_chief else 0, tf.int64)))
+
+
+@contextlib.contextmanager
+def telling_of_lost_workers(strategy):
+    """WorkerLostError, in one sentence, for what TensorFlow raises when a worker is gone."""
+    try:
+        yield
+    except _LOST as error:
+        if process_count(strategy) == 1:
+            raise
+        raise WorkerLostError(
+            "Training has stopped because another worker cannot be reached any more; start all "
+            "workers again with train(resume=True) or --model last, and they go on from the last "
+            "checkpoint."
+        ) from error
