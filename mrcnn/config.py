@@ -190,8 +190,8 @@ class Config:
     # global policy.
     PRECISION = None
 
-    # Compile backbone and pyramid with XLA, for each image size anew. On CPUs it takes more time and
-    # memory; see docs/memory.md.
+    # Compile backbone and pyramid with XLA, for each image size anew. It takes more time and memory
+    # on CPUs; see docs/memory.md.
     JIT_COMPILE = False
 
     # Keep only the ends of the backbone's stages for the gradient and compute what is between them
