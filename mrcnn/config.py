@@ -251,7 +251,7 @@ class Config:
 
     @Computed
     def BATCH_SIZE(self):
-        """Images of one training step over all replicas."""
+        """Images of a batch over all replicas."""
         return self.IMAGES_PER_GPU * self.GPU_COUNT
 
     @Computed

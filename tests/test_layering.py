@@ -18,6 +18,7 @@ RANKS = [
     {"heads", "evaluation", "weights", "drawing"},
     {"graph"},
     {"training", "inference"},
+    {"mask_rcnn"},
     {"model", "utils", "visualize", "datasets", "callbacks", "parallel_model"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

@@ -14,7 +14,7 @@ from mrcnn.training.optimizer import l2_penalty, make_optimizer
 from mrcnn.training.pictures import DetectionPictures
 from mrcnn.training.progress import Progress
 from mrcnn.training.rates import first_rate, rate_callbacks
-from mrcnn.training.resume import clean, goes_on, resume
+from mrcnn.training.resume import clean, goes_on, is_stopped, resume
 from mrcnn.training.run_log import RunLog
 from mrcnn.training.selection import SELECTIONS
 from mrcnn.training.state import StateWriter
@@ -72,6 +72,12 @@ def train(
     call = _facts_of_call(config, strategy, learning_rate, layers, epochs)
     if not goes_on(saved, call):
         saved = None
+    if saved and is_stopped(saved, custom_callbacks or []):
+        print(
+            f"Nothing to train: EarlyStopping has ended this run after {model.epoch} epochs. "
+            "Leave it out, or give it more patience, to go on."
+        )
+        return keras.callbacks.History()
     position = (model.epoch, saved.facts["step"]) if saved else (model.epoch, 0)
     _require_one_position(agreement, position)
     call["seed"] = saved.facts["call"]["seed"] if saved else agreement.of_chief(draw_seed())
@@ -132,7 +138,7 @@ def train(
                 ],
                 progress=progress,
                 image_name=lambda image_id: describe_image(train_dataset, image_id),
-                writes_state=_state_writer(model, call) if chief else None,
+                writes_state=_state_writer(model, call, saved) if chief else None,
                 save_steps=config.SAVE_STEPS,
                 saved=saved,
             )
@@ -173,8 +179,9 @@ def _callbacks(model, val_dataset, rates, custom, chief):
     return [*callbacks, *others, RunLog(model.log_dir)]
 
 
-def _state_writer(model, call):
-    return lambda callbacks: StateWriter(model.log_dir, model.keras_model, callbacks, call)
+def _state_writer(model, call, saved):
+    last = saved.path if saved else None
+    return lambda callbacks: StateWriter(model.log_dir, model.keras_model, callbacks, call, last)
 
 
 def _facts_of_call(config, strategy, learning_rate, layers, epochs):

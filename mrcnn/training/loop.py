@@ -126,14 +126,15 @@ def run_epochs(run):
             if run.val_batches is not None and run.validation_steps:
                 logs.update(_validate(run, callbacks))
             callbacks.on_epoch_end(epoch, logs)
-        stop = agreement.any(model.stop_training)
-        if epoch + 1 == run.epochs or stop:
+        is_last = agreement.any(model.stop_training) or epoch + 1 == run.epochs
+        if is_last:
             finish(model)
+            # Before the state is written: EarlyStopping gives the best weights back here.
+            callbacks.on_train_end(logs)
         if writer:
             writer.write(epoch + 1, 0, run.train_batches.position(drawn), _Means().state)
-        if stop:
+        if is_last:
             break
-    callbacks.on_train_end(logs)
     return model.history
 
 

@@ -44,7 +44,9 @@ def rate_callbacks(
     if rule is None:
         return callbacks
     if callable(learning_rate) or len(config.LEARNING_RATE_DECAY_EPOCHS):
-        callbacks.append(EpochRate(rule, rule(epoch)))
+        # A function that gives no rate is told of here, before anything has changed.
+        rule(epoch)
+        callbacks.append(EpochRate(rule))
     if config.WARMUP_STEPS:
         callbacks.append(WarmUp(config.WARMUP_STEPS, config.STEPS_PER_EPOCH))
     return callbacks
@@ -58,20 +60,22 @@ def current_rate(optimizer: keras.optimizers.Optimizer) -> float:
 class EpochRate(keras.callbacks.Callback):
     """Give every epoch its learning rate.
 
-    What other callbacks have made of the rate, such as a tenth when there was no progress, they
-    also make of the rates that follow.
+    The optimizer has the rate of the first epoch already. What other callbacks have made of the
+    rate, such as a tenth when there was no progress, they also make of the rates that follow.
 
     Arguments:
         function: from an epoch, 0 for the first of the run, to its rate.
-        rate: what the optimizer was made with.
     """
 
-    def __init__(self, function: Callable[[int], float], rate: float):
+    def __init__(self, function: Callable[[int], float]):
         super().__init__()
-        self.function, self.rate = function, rate
+        # The rate of the last epoch that has begun, None before the first.
+        self.function, self.rate = function, None
 
     def on_epoch_begin(self, epoch, logs=None):
         rate = self.function(epoch)
+        if self.rate is None:
+            self.rate = rate
         if rate != self.rate:
             optimizer = self.model.optimizer
             # As the optimizer has rounded it: this is 1 where nobody has changed the rate.

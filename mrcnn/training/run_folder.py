@@ -40,14 +40,21 @@ def last_checkpoint(model_dir, name):
         FileNotFoundError: if there is none; says where it looked.
     """
     prefix, runs = name.lower(), run_folders(model_dir, name)
-    for path in reversed(runs):
-        found = [match for match in map(_CHECKPOINT.fullmatch, os.listdir(path)) if match]
-        if found:
-            return os.path.join(path, max(found, key=lambda match: int(match[1]))[0])
+    for folder in reversed(runs):
+        paths = checkpoints(folder)
+        if paths:
+            return paths[0]
     raise FileNotFoundError(
         f'There is no checkpoint of "{name}" to go on from: "{model_dir}" has '
         f"{len(runs)} run folders named {prefix}<date>, none with a file mask_rcnn_{prefix}_*.h5."
     )
+
+
+def checkpoints(folder):
+    """Paths of the checkpoints in the folder of a run, newest first."""
+    found = [match for match in map(_CHECKPOINT.fullmatch, os.listdir(folder)) if match]
+    found.sort(key=lambda match: int(match[1]), reverse=True)
+    return [os.path.join(folder, match[0]) for match in found]
 
 
 def run_folders(model_dir, name):

@@ -16,7 +16,8 @@ from mrcnn.files import replacing
 
 _NAME = "state_{:04d}_{:06d}.npz"
 _STATE = re.compile(r"state_(\d{4,})_(\d{6,})\.npz")
-_LEFTOVER = re.compile(r"\.(state|mask_rcnn)_.*\.[0-9a-f]{32}\.(npz|h5)")
+# As `mrcnn.files.replacing` names what is not whole yet.
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.(npz|h5|csv|png)")
 
 # The one before is there in case that the newest is damaged.
 _KEPT = 2
@@ -66,9 +67,11 @@ class Saved(NamedTuple):
 
     def restore_callbacks(self, callbacks) -> None:
         """Set what had changed in each callback since training began."""
-        for key, callback in _keyed(callbacks):
+        for key, callback in keyed(callbacks):
             for name, value in self.facts["callbacks"].get(key, {}).items():
-                setattr(callback, name, copy.deepcopy(value))
+                # An EarlyStopping that is to go on has not stopped.
+                if name != "stopped_epoch":
+                    setattr(callback, name, copy.deepcopy(value))
             for name in self.facts["callback_arrays"].get(key, ()):
                 setattr(callback, name, self._list(f"{key}.{name}"))
 
@@ -93,13 +96,14 @@ class StateWriter:
         keras_model: compiled.
         callbacks: list of Keras callbacks, after their `on_train_begin`.
         call: facts about this call of `train`, among them "epochs".
+        last: path of the state that training goes on from, None for no state.
     """
 
-    def __init__(self, folder, keras_model, callbacks, call):
+    def __init__(self, folder, keras_model, callbacks, call, last=None):
         self.folder, self.keras_model, self.call = Path(folder), keras_model, call
         self._callbacks = callbacks
         self._before = [copy.deepcopy(_plain_attributes(callback)) for callback in callbacks]
-        self._last = None
+        self._last = last
 
     def write(self, epoch, step, place, means):
         """Write the state.
@@ -127,7 +131,7 @@ class StateWriter:
         arrays = {"numpy_random": keys}
         arrays |= _numbered("model", self.keras_model.variables)
         arrays |= _numbered("optimizer", optimizer.variables)
-        for (key, callback), before in zip(_keyed(self._callbacks), self._before, strict=True):
+        for (key, callback), before in zip(keyed(self._callbacks), self._before, strict=True):
             facts["callbacks"][key] = {
                 name: value
                 for name, value in _plain_attributes(callback).items()
@@ -137,6 +141,7 @@ class StateWriter:
             facts["callback_arrays"][key] = list(weights)
             for name, values in weights.items():
                 arrays |= _numbered(f"{key}.{name}", values)
+        facts["arrays"] = sorted(arrays)
         path = self.folder / _NAME.format(epoch, step)
         os.makedirs(self.folder, exist_ok=True)
         with replacing(path) as temporary, open(temporary, "wb") as file:
@@ -162,10 +167,17 @@ def last_state(folder) -> Saved | None:
     for path in reversed(_states(folder)):
         try:
             with np.load(path) as file:
-                # Reading everything checks everything, by the checksums of the archive.
+                # Of an array whose header is damaged, NumPy may read a part without a checksum.
+                broken = file.zip.testzip()
+                if broken:
+                    raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")
                 arrays = {name: file[name] for name in file.files}
-            return Saved(path, json.loads(str(arrays.pop("facts"))), arrays)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            facts = json.loads(str(arrays.pop("facts")))
+            if sorted(arrays) != facts["arrays"]:
+                raise ValueError("it does not have all its arrays")
+            return Saved(path, facts, arrays)
+        # A single wrong byte makes zipfile and NumPy raise errors of a dozen kinds.
+        except Exception as error:
             warnings.warn(
                 f"{path} is damaged ({error}); the state before it is used, if there is one.",
                 stacklevel=2,
@@ -196,7 +208,7 @@ def _numbered(group, values):
     return {f"{group}/{index}": np.asarray(value) for index, value in enumerate(values)}
 
 
-def _keyed(callbacks):
+def keyed(callbacks):
     """Callbacks with a name each: the class, and which of that class it is."""
     seen = {}
     for callback in callbacks:
@@ -212,20 +224,29 @@ def _plain_attributes(callback):
         # Keras's callbacks turn the sign of `min_delta` whenever training begins.
         if name.startswith("_") or name in ("params", "min_delta"):
             continue
-        try:
-            plain = json.loads(json.dumps(value, default=_to_python))
-        except (TypeError, ValueError):
-            continue
-        # Such as a dict with numbers as keys, which JSON turns into strings.
-        if type(plain) is not type(value) and not isinstance(value, np.generic):
-            continue
-        found[name] = plain
+        if _is_plain(value):
+            found[name] = json.loads(json.dumps(value, default=_to_python))
     return found
+
+
+def _is_plain(value):
+    """Whether JSON gives a value back as it was; tuples, say, it turns into lists."""
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    number = isinstance(value, np.integer | np.floating | np.bool_)
+    return number or value is None or type(value) in (bool, int, float, str)
 
 
 def _is_arrays(value):
     """Whether a value is a list of arrays, such as the best weights that EarlyStopping keeps."""
-    return isinstance(value, list) and value and all(isinstance(v, np.ndarray) for v in value)
+    return isinstance(value, list) and value and all(map(_is_array, value))
+
+
+def _is_array(value):
+    # NumPy would pickle objects, and refuse to read them.
+    return isinstance(value, np.ndarray) and not value.dtype.hasobject
 
 
 def _to_python(value):

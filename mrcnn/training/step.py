@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
@@ -219,6 +220,9 @@ class Steps:
         if replicas > 1:
             gradients = tf.distribute.get_replica_context().all_reduce(_SUM, gradients)
         norm = tf.linalg.global_norm(gradients) / self._optimizer.scale_loss(1.0)
+        if isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
+            # It leaves out a step whose scaled gradients are too long for float16, and scales less.
+            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
         if replicas > 1:
             # The optimizer clips what it gets and then adds it up over the replicas: `share_clips`.
             gradients = [gradient / replicas for gradient in gradients]

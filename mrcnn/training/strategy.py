@@ -20,16 +20,19 @@ class WorkerLostError(RuntimeError):
     """Another process of the training has ended."""
 
 
-def choose_strategy(gpu_count):
+def choose_strategy(gpu_count, mode="training"):
     """The strategy for the machine and `GPU_COUNT`.
 
-    MultiWorkerMirroredStrategy if the environment variable TF_CONFIG names several workers,
-    MirroredStrategy on the first `gpu_count` GPUs, or TensorFlow's default for one device.
+    In training MultiWorkerMirroredStrategy if the environment variable TF_CONFIG names several
+    workers, or MirroredStrategy on the first `gpu_count` GPUs; else that of the current scope,
+    which without any is TensorFlow's default for one device.
 
     Raises:
         ValueError: if there are fewer GPUs.
         RuntimeError: if TensorFlow was in use before workers could be joined.
     """
+    if mode != "training":
+        return tf.distribute.get_strategy()
     gpus = tf.config.list_logical_devices("GPU") if gpu_count > 1 else []
     if gpu_count > 1 and len(gpus) < gpu_count:
         raise ValueError(
@@ -37,7 +40,9 @@ def choose_strategy(gpu_count):
             f"GPU_COUNT to {max(len(gpus), 1)}, or look why "
             "tf.config.list_physical_devices('GPU') does not list the others."
         )
-    if len(_workers()) > 1:
+    workers = _workers()
+    if len(workers) > 1:
+        print(f"Joining the workers {', '.join(workers)}; waiting until all have started.")
         try:
             return _multi_worker()
         except RuntimeError as error:

@@ -11,10 +11,12 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
 from mrcnn.data.imgaug_shim import iaa
-from mrcnn.training.loop import NonFiniteLossError
+from mrcnn.training import fit
+from mrcnn.training.loop import NonFiniteLossError, OutOfMemoryError
 from tests.mini import MiniShapes, mini_config
 
 
@@ -379,3 +381,42 @@ def test_data_set_of_one_image(model, scripted):
     steps = scripted()
     model.train(MiniShapes(1), None, 0.01, 1, "all")
     assert steps.image_ids() == [[0, 0], [0, 0]]
+
+
+def test_out_of_memory(model, scripted):
+    # 2^44 numbers: TensorFlow itself refuses.
+    scripted(train=lambda step: tf.zeros([2**22, 2**22]))
+    with pytest.raises(OutOfMemoryError) as error:
+        model.train(MiniShapes(2), None, 0.01, 1, "all")
+    assert isinstance(error.value, MemoryError)
+    words = ("IMAGES_PER_GPU", "ACCUMULATE_BATCHES", "GRADIENT_CHECKPOINTING", "PRECISION")
+    words += ("USE_MINI_MASK", "heads", "IMAGE_MAX_DIM", "BACKBONE", "TRAIN_ROIS_PER_IMAGE")
+    places = [str(error.value).find(word) for word in words]
+    assert places == sorted(places)
+    assert places[0] > 0
+
+
+def test_gradient_that_is_no_number(model, scripted):
+    """The losses may still be finite when the gradient is not."""
+    losses = dict.fromkeys(LOSS_NAMES, 1.0)
+    scripted(train=lambda step: losses | {"gradient_norm": np.nan})
+    with pytest.raises(NonFiniteLossError, match=r"^gradient_norm became nan in epoch 1, step 1"):
+        model.train(MiniShapes(2), None, 0.01, 1, "all")
+
+
+@pytest.mark.parametrize(
+    "word, option", [("JIT_COMPILE", "jit_compile"), ("GRADIENT_CHECKPOINTING", "checkpointing")]
+)
+def test_words_of_the_forward_pass(model, monkeypatch, word, option):
+    made = []
+
+    def stop(*args, **options):
+        made.append(options)
+        raise InterruptedError
+
+    monkeypatch.setattr(fit, "Steps", stop)
+    for value in (False, True):
+        setattr(model.config, word, value)
+        with pytest.raises(InterruptedError):
+            model.train(MiniShapes(2), None, 0.01, 1, "all")
+    assert [options[option] for options in made] == [False, True]

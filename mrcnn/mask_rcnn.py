@@ -1,0 +1,376 @@
+"""`MaskRCNN`: the model with its data, its weights and its runs. Each method calls what does it."""
+
+import copy
+import datetime
+import os
+import warnings
+
+import numpy as np
+
+from mrcnn.graph import build_graph
+from mrcnn.inference import detect as detection
+from mrcnn.inference import mold, shared, trace
+from mrcnn.inference.trace import log
+from mrcnn.training import fit, run_folder, selection
+from mrcnn.training import resume as resuming
+from mrcnn.training.strategy import choose_strategy
+from mrcnn.weights.download import imagenet_weights
+from mrcnn.weights.start import starting_weights
+
+
+class MaskRCNN:
+    """Mask R-CNN: trains on a `Dataset`, detects in photos, keeps its checkpoints.
+
+    Arguments:
+        mode: "training" or "inference".
+        config: a `Config`, which is checked.
+        model_dir: folder where runs keep their logs and checkpoints.
+        strategy: `tf.distribute.Strategy` to train with, `IMAGES_PER_GPU` images on each replica.
+            Without it, the environment variable TF_CONFIG and `GPU_COUNT` decide; see
+            docs/scaling.md.
+
+    Attributes:
+        keras_model: the functional Keras model; see `mrcnn.graph` for its inputs and outputs.
+        mode, config, model_dir: the arguments.
+        epoch: finished epochs of the run.
+        log_dir, checkpoint_path: folder of the run, and its checkpoints with "*epoch*" for the
+            number.
+        anchors: `[num_anchors, (y1, x1, y2, x2)]` float64 in pixels, those used last.
+
+    Raises:
+        ValueError: one sentence, if the mode or the Config is not legal, or if there are fewer
+            GPUs.
+    """
+
+    def __init__(self, mode, config, model_dir, strategy=None):
+        if mode not in ("training", "inference"):
+            raise ValueError(f'mode is "{mode}"; accepted are "training" and "inference".')
+        config.validate()
+        self.mode, self.config, self.model_dir = mode, config, model_dir
+        self.anchors = self._detector = None
+        self._anchor_cache, self._resumes = {}, False
+        self.strategy = strategy or choose_strategy(config.GPU_COUNT, mode)
+        self.set_log_dir()
+        with self.strategy.scope():
+            self.keras_model = self.build(mode, config)
+
+    def build(self, mode, config):
+        """The Keras model; forks override this."""
+        return build_graph(config, mode)
+
+    # What a run keeps
+
+    def set_log_dir(self, model_path=None):
+        """Set `log_dir`, `checkpoint_path` and `epoch`.
+
+        Arguments:
+            model_path: a checkpoint. If it lies in the folder of a run and has the name of a
+                checkpoint, that run goes on; else a new one starts at epoch 0.
+        """
+        name = self.config.NAME
+        found = run_folder.run_of(model_path) if model_path else None
+        start, self.epoch = found or (datetime.datetime.now(), 0)
+        if model_path and found:
+            self.log_dir = os.path.dirname(os.path.abspath(model_path))
+            if self.mode == "training":
+                print(f"Going on with {self.log_dir} after epoch {self.epoch}.")
+        else:
+            self.log_dir = os.path.join(self.model_dir, run_folder.folder_name(name, start))
+        self.checkpoint_path = os.path.join(self.log_dir, run_folder.checkpoint_name(name))
+
+    def enter_run(self, folder, epoch):
+        """Go on with the run in a folder, of which so many epochs are finished."""
+        self.log_dir, self.epoch = str(folder), epoch
+        name = run_folder.checkpoint_name(self.config.NAME)
+        self.checkpoint_path = os.path.join(self.log_dir, name)
+
+    def find_last(self):
+        """Path of the last checkpoint of the newest run in `model_dir` that has any.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        return run_folder.last_checkpoint(self.model_dir, self.config.NAME)
+
+    def load_weights(self, filepath, by_name=False, exclude=None):
+        """Load weights, and go on with the run that they come from, if they do.
+
+        `.h5` files in the historical layout are always loaded by layer name, and a table tells what
+        was loaded; other files (`.weights.h5`, `.keras`) are Keras's own.
+
+        Arguments:
+            filepath: of the file.
+            by_name: accepted for old scripts.
+            exclude: names of layers to leave as they are.
+
+        Raises:
+            FileNotFoundError, ValueError: one sentence, before any weight has changed.
+        """
+        report = self.keras_model.load_weights(filepath, exclude=exclude)
+        untrained = report.untrained if report else []
+        if self.mode == "inference" and untrained:
+            warnings.warn(
+                f"{len(untrained)} layers keep their random start, so detections will be "
+                f"meaningless: {', '.join(untrained[:5])}.",
+                stacklevel=2,
+            )
+        self.set_log_dir(filepath)
+
+    def start_from(self, weights):
+        """Load what a word or a path stands for, as the command lines of the samples do.
+
+        Arguments:
+            weights: "coco" for the original's weights, downloaded once to `model_dir`, without the
+                layers whose size is the number of classes; "imagenet" for a trained backbone;
+                "last" for the newest run in `model_dir`, which `train` then resumes; in inference
+                mode for the checkpoint of `find_last`, or one before it if that is damaged;
+                "random" for nothing; else a file.
+
+        Raises:
+            FileNotFoundError, ValueError: as `find_last` and `load_weights`.
+            mrcnn.download.DownloadError: where the internet cannot be reached.
+        """
+        if weights == "random":
+            return
+        self._resumes = False
+        if weights == "last":
+            found = None
+            if self.mode == "training":
+                found = resuming.find_start(resuming.runs_of(self))
+            if found:
+                resuming.enter(self, found)
+                self._resumes = True
+                return
+            weights = resuming.find_last_whole(self)
+        path, exclude = starting_weights(weights, self.model_dir, self.config.NUM_CLASSES)
+        self.load_weights(path, by_name=True, exclude=exclude)
+
+    def get_imagenet_weights(self):
+        """Path of ResNet-50 weights trained on ImageNet, downloaded once.
+
+        As in the original they are for ResNet-101 too, whose additional blocks stay random. They
+        were trained on BGR images; fine-tuning gets used to RGB.
+        """
+        return imagenet_weights()
+
+    # Training
+
+    def compile(self, learning_rate, momentum):
+        """Give `keras_model` its `OPTIMIZER`, gradients clipped by `GRADIENT_CLIP_NORM`."""
+        fit.compile_model(self, learning_rate, momentum)
+
+    def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
+        """Let the layers learn whose whole name matches a regular expression; freeze the rest."""
+        selection.set_trainable(keras_model or self.keras_model, layer_regex, indent, verbose)
+
+    def get_trainable_layers(self):
+        """Layers with weights, those of nested models one by one."""
+        return selection.trainable_layers(self.keras_model)
+
+    def find_trainable_layer(self, layer):
+        """The layer itself. The original had layers wrapped in others; here none is."""
+        return layer
+
+    def train(
+        self,
+        train_dataset,
+        val_dataset,
+        learning_rate,
+        epochs,
+        layers,
+        augmentation=None,
+        custom_callbacks=None,
+        no_augmentation_sources=None,
+        resume=False,
+    ):
+        """Train, with a checkpoint, TensorBoard logs and validation losses after every epoch.
+
+        Arguments:
+            train_dataset, val_dataset: prepared `Dataset`s. `val_dataset` may be None.
+            learning_rate: a number, to which it rises over the first `WARMUP_STEPS` and which falls
+                after `LEARNING_RATE_DECAY_EPOCHS`; a Keras schedule; or a function from an epoch,
+                0 for the first, to a number.
+            epochs: the total. Epochs that are finished already count, so that stages of training
+                follow one another with 20, 40, ...
+            layers: "heads", "3+", "4+", "5+" (that stage of the backbone and what is above it),
+                "all", or a regular expression of layer names.
+            augmentation: an imgaug augmenter or Keras preprocessing layers.
+            custom_callbacks: any Keras callbacks.
+            no_augmentation_sources: names of sources whose images are not augmented.
+            resume: go on with the newest run in `model_dir` as if it had not stopped: weights,
+                optimizer, epoch and step, learning rate, order of the images, random numbers,
+                callbacks. Without any run, begin one.
+
+        Returns:
+            A `keras.callbacks.History`, with the losses by epoch in its `history`.
+
+        Raises:
+            RuntimeError: in inference mode; if more than `MAX_LOAD_ERRORS` images are unreadable.
+            ValueError: if data set and Config do not fit.
+            FloatingPointError: if a loss becomes NaN; names it and the images of the batch.
+            MemoryError: lists the settings that need less.
+        """
+        if self.mode != "training":
+            raise RuntimeError(
+                f'train() needs a MaskRCNN made with mode="training"; this one has "{self.mode}".'
+            )
+        history = fit.train(
+            self,
+            train_dataset,
+            val_dataset,
+            learning_rate,
+            epochs,
+            layers,
+            augmentation,
+            custom_callbacks,
+            no_augmentation_sources,
+            resume or self._resumes,
+        )
+        if history.history:
+            self._resumes = False
+        return history
+
+    # Detection
+
+    def detect(self, images, verbose=0, mask_format="full"):
+        """Detect instances.
+
+        Arguments:
+            images: a list of any length of images of any sizes: `[height, width, 3]` RGB uint8, or
+                grey, RGBA, uint16, or floats from 0 to 1.
+            verbose: 1 prints the shapes of what goes in.
+            mask_format: "full", or "rle" for a list of COCO RLEs of the same pixels, small however
+                large the image: `{"size": [height, width], "counts": bytes}`.
+
+        Returns:
+            A list of dicts, one an image: "rois" int32 `[n, (y1, x1, y2, x2)]` in pixels of the
+            image, "class_ids" int32 `[n]`, "scores" float32 `[n]`, best first, and "masks" bool
+            `[height, width, n]`, or the list.
+
+        Raises:
+            RuntimeError: in training mode.
+            ValueError: names the image that cannot be taken, and why; for another mask_format.
+        """
+        if verbose:
+            log(f"Processing {len(images)} images")
+            for image in images:
+                log("image", image)
+        detector = self._inference_detector("detect")
+        return detection.detect(detector, images, self.config, mask_format)
+
+    def detect_molded(self, molded_images, image_metas, verbose=0):
+        """`detect` on images that `mold_inputs` or `load_image_gt` and `mold_image` have prepared.
+
+        Arguments:
+            molded_images: `[batch, height, width, channels]`.
+            image_metas: `[batch, meta_size]`.
+
+        Returns:
+            As `detect`, in pixels of the molded images.
+        """
+        if verbose:
+            log("molded_images", molded_images)
+        detector = self._inference_detector("detect_molded")
+        return detection.detect_molded(detector, molded_images, image_metas, self.config.BATCH_SIZE)
+
+    def inference_model(self, config=None):
+        """A `MaskRCNN` in inference mode with the very weights of this one, not a copy.
+
+        What is trained here, it detects with. To look inside a graph, use a model of its own.
+
+        Arguments:
+            config: a Config of the same sizes, for another DETECTION_MIN_CONFIDENCE, say.
+
+        Raises:
+            ValueError: if the Config is not legal, or of a model with other weights.
+        """
+        other = copy.copy(self)
+        other.mode, other.config, other._anchor_cache = "inference", config or self.config, {}
+        other.config.validate()
+        other.keras_model = shared.share_weights(
+            lambda: self.build("inference", other.config), self.keras_model
+        )
+        return other
+
+    def _inference_detector(self, method):
+        if self.mode != "inference":
+            raise RuntimeError(
+                f'{method}() needs a MaskRCNN made with mode="inference"; this one has '
+                f'"{self.mode}", and its inference_model() gives one with the same weights.'
+            )
+        if self._detector is None or self._detector.keras_model is not self.keras_model:
+            self._detector = detection.Detector(self.keras_model, self.get_anchors)
+        return self._detector
+
+    def mold_inputs(self, images):
+        """Prepare images for the graph.
+
+        Arguments:
+            images: list of images as in `detect`, whose molded shapes agree.
+
+        Returns:
+            molded images `[batch, height, width, channels]` float32, image metas
+            `[batch, meta_size]`, windows int `[batch, (y1, x1, y2, x2)]` in molded pixels.
+        """
+        return mold.mold_inputs(images, self.config)
+
+    def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
+        """Outputs of the graph for one image as boxes and masks of the original image.
+
+        Arguments:
+            detections: `[D, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded.
+            mrcnn_mask: `[D, h, w, num_classes]`.
+            original_image_shape, image_shape: `(height, width, channels)` before and after molding.
+            window: `(y1, x1, y2, x2)` in molded pixels.
+
+        Returns:
+            boxes int32 `[n, 4]` in pixels, class ids int32 `[n]`, scores float32 `[n]`, masks bool
+            `[height, width, n]`.
+        """
+        classes = np.asarray(detections)[:, 4].astype(np.int32)
+        masks = np.asarray(mrcnn_mask)[np.arange(len(classes)), :, :, classes]
+        return mold.unmold(detections, masks, original_image_shape, image_shape, window)
+
+    def get_anchors(self, image_shape):
+        """Anchors of a molded image shape: `[num_anchors, 4]` float32, normalized."""
+        shape = tuple(int(side) for side in image_shape[:2])
+        if shape not in self._anchor_cache:
+            self._anchor_cache[shape] = mold.normalized_anchors(self.config, shape)
+        self.anchors, normalized = self._anchor_cache[shape]
+        return normalized
+
+    # Looks inside
+
+    def ancestor(self, tensor, name, checked=None):
+        """A tensor of the graph by its historical name, for `run_graph`.
+
+        Arguments:
+            tensor, checked: for old notebooks; Keras 3 keeps no path from tensor to tensor.
+            name: "ROI/refined_anchors:0" and its like, or the name of a layer.
+
+        Raises:
+            KeyError: lists the names that are known.
+        """
+        return trace.ancestor(self.keras_model, name)
+
+    def run_graph(self, images, outputs, image_metas=None):
+        """Evaluate any tensors of the graph for some images.
+
+        Arguments:
+            images: list of images as in `detect`, or, with `image_metas`, molded images.
+            outputs: list of `(name, tensor)`: outputs of layers, or what `ancestor` gave.
+            image_metas: `[batch, meta_size]` of molded images.
+
+        Returns:
+            An OrderedDict of NumPy arrays by name.
+        """
+        if image_metas is None:
+            molded, image_metas, _ = self.mold_inputs(images)
+        else:
+            molded = np.asarray(images)
+        anchors = self.get_anchors(molded.shape[1:])
+        anchors = np.broadcast_to(anchors, (len(molded), *anchors.shape))
+        values = trace.run_graph(self.keras_model, [molded, image_metas, anchors], outputs)
+        for name, value in values.items():
+            log(name, value)
+        return values
