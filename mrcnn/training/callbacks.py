@@ -1,5 +1,6 @@
 """What is kept of a run after each epoch."""
 
+import math
 import os
 import re
 import warnings
@@ -62,6 +63,9 @@ class BestCheckpoint(keras.callbacks.Callback):
                     f"have {', '.join(logs or {})}. CocoMetrics adds the AP of a data set.",
                     stacklevel=2,
                 )
+            return
+        if math.isnan(value):
+            # No value would ever be better.
             return
         sign = -1 if "loss" in self.metric else 1
         if self.best is None or sign * value > sign * self.best:

@@ -118,7 +118,8 @@ def train(
     images_per_step = per_replica * strategy.num_replicas_in_sync * config.ACCUMULATE_BATCHES
     progress = Progress(images_per_step, verbose=int(chief))
     if chief:
-        print(f"\nStarting at epoch {model.epoch}. LR={learning_rate}\n")
+        rate = first_rate(learning_rate, config, model.epoch)
+        print(f"\nStarting at epoch {model.epoch}. LR={rate}\n")
         print(f"Checkpoints: {model.checkpoint_path}")
     with telling_of_lost_workers(strategy):
         history = run_epochs(

@@ -88,25 +88,30 @@ def enter(model, found):
         model.load_weights(found, by_name=True)
         return
     found.restore_model(model.keras_model)
-    model.enter_run(found.path.parent, found.facts["epoch"])
+    folder, epoch = found.path.parent, found.facts["epoch"]
+    if (Path(model.log_dir), model.epoch) == (folder, epoch):
+        # It was told already.
+        return
+    model.enter_run(folder, epoch)
     step = found.facts["step"]
     within = f" and {step} steps" if step else ""
     print(f"Going on with {model.log_dir} after {model.epoch} epochs{within}.")
 
 
 def goes_on(saved, call):
-    """Whether a call of `train` is the one that wrote a state, and was not at its end.
+    """Whether a call of `train` does what the one did that wrote a state.
 
     The total of epochs may have changed.
     """
-    if saved is None or saved.is_finished:
+    if saved is None:
         return False
     changed = [
         name
         for name, value in call.items()
         if name != "epochs" and saved.facts["call"][name] != value
     ]
-    if changed:
+    # After the end of a call another stage of training may well change them.
+    if changed and not saved.is_finished:
         print(
             f"{', '.join(changed)} changed since the state was saved: weights and finished epochs "
             "are taken over, optimizer and order of the images begin anew."

@@ -166,7 +166,8 @@ def last_state(folder) -> Saved | None:
     """The newest state of a run that can be read, or None; warns of each that cannot."""
     for path in reversed(_states(folder)):
         try:
-            with np.load(path) as file:
+            # np.load does not close a file that it cannot read.
+            with open(path, "rb") as opened, np.load(opened) as file:
                 # Of an array whose header is damaged, NumPy may read a part without a checksum.
                 broken = file.zip.testzip()
                 if broken:

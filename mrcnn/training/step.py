@@ -62,6 +62,8 @@ class Steps:
         self._sums = self._make_sums() if accumulate > 1 else []
         self._train_one = self._compiled(self._train)
         self._count_one = self._compiled(self._count, reduce=False)
+        self._state = self._compiled(self._state_here, reduce=False)
+        self._set_state = self._compiled(self._set_state_here, reduce=False)
         self._add_one = self._compiled(self._add)
         self._apply_sums = self._compiled(self._apply_sums_here)
         self._evaluate_one = self._compiled(self._evaluate)
@@ -84,11 +86,14 @@ class Steps:
         if self.accumulate == 1:
             return self._train_one(batches[0], seed)
         places = [tf.constant(place) for place in range(len(batches))]
+        state = self._state()
         counts = [
             self._count_one(batch, seed, place)
             for batch, place in zip(batches, places, strict=True)
         ]
         counts = self._total(counts)
+        # What was counted is done once more, with the same random numbers.
+        self._set_state(state)
         parts = [
             self._add_one(batch, seed, place, counts)
             for batch, place in zip(batches, places, strict=True)
@@ -188,18 +193,21 @@ class Steps:
         return {"loss": total, **named}
 
     def _count(self, batch, seed, place):
-        # Only what the counts depend on is computed here, and nothing may change.
-        moving = [
-            variable
-            for variable in self.keras_model.variables
-            if variable.path.endswith(("/moving_mean", "/moving_variance"))
-        ]
-        before = [tf.identity(variable.value) for variable in moving]
         with self._part(seed, place, self._parts):
             counts = self._counts(self._outputs(batch, True)[1])
-        for variable, value in zip(moving, before, strict=True):
-            variable.assign(value)
         return _of_all_replicas(counts)
+
+    def _state_here(self):
+        """Values of the variables that layers change."""
+        return [tf.identity(variable.value) for variable in self._changed_by_layers()]
+
+    def _set_state_here(self, values):
+        for variable, value in zip(self._changed_by_layers(), values, strict=True):
+            variable.assign(value)
+
+    def _changed_by_layers(self):
+        names = ("/moving_mean", "/moving_variance", "/seed_generator_state")
+        return [v for v in self.keras_model.variables if v.path.endswith(names)]
 
     def _add(self, batch, seed, place, counts):
         with self._part(seed, place, self._parts):

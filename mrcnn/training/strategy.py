@@ -33,14 +33,16 @@ def choose_strategy(gpu_count, mode="training"):
     """
     if mode != "training":
         return tf.distribute.get_strategy()
-    gpus = tf.config.list_logical_devices("GPU") if gpu_count > 1 else []
+    workers = _workers()
+    # To list logical devices is to start TensorFlow, after which no workers can be joined.
+    listed = tf.config.list_physical_devices if len(workers) > 1 else tf.config.list_logical_devices
+    gpus = listed("GPU") if gpu_count > 1 else []
     if gpu_count > 1 and len(gpus) < gpu_count:
         raise ValueError(
             f"GPU_COUNT is {gpu_count}, and TensorFlow sees {len(gpus)} GPUs on this machine; set "
             f"GPU_COUNT to {max(len(gpus), 1)}, or look why "
             "tf.config.list_physical_devices('GPU') does not list the others."
         )
-    workers = _workers()
     if len(workers) > 1:
         print(f"Joining the workers {', '.join(workers)}; waiting until all have started.")
         try:

@@ -2,6 +2,7 @@
 
     python balloon.py train --dataset DIR --weights coco        fine-tune the COCO weights
     python balloon.py train --dataset DIR --weights random      a small network, from nothing
+    python balloon.py train --dataset DIR --weights last        go on with the newest run
     python balloon.py evaluate --dataset DIR --weights last     average precision, validation photos
     python balloon.py splash --weights last --image FILE_OR_URL
     python balloon.py splash --weights last --video FILE_OR_URL
@@ -20,7 +21,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 
-from mrcnn import utils, visualize
+from mrcnn import utils
 from mrcnn.config import Config
 from mrcnn.datasets import ViaDataset, read_image
 from mrcnn.download import DownloadError, download
@@ -155,7 +156,7 @@ def augmenters():
 
 
 def train(model, photos, val, epochs=None):
-    """Train a MaskRCNN on prepared datasets, and return its loss curves.
+    """Train a MaskRCNN on prepared datasets.
 
     A large network learns in its heads only, as in the original; a small one, which knows nothing
     yet, in all layers, the last quarter of the epochs at a tenth of the rate.
@@ -163,23 +164,20 @@ def train(model, photos, val, epochs=None):
     Args:
         model: a MaskRCNN in training mode.
         photos, val: for training and validation.
-        epochs: epochs to train, other than the Config's.
+        epochs: the total, other than the Config's. Those of a run that goes on count.
     """
-    config, first = model.config, model.epoch
-    last = first + (epochs or config.EPOCHS)
-    rate, options = config.LEARNING_RATE, {}
-    stages = [("heads", rate, last)]
+    config = model.config
+    rate, total, options = config.LEARNING_RATE, epochs or config.EPOCHS, {}
+    stages = [("heads", rate, total)]
     if isinstance(config, SmallBalloonConfig):
         photos, val = InMemory(photos, config), InMemory(val, config)
         options = {"augmentation": augmenters()}
-        stages = [("all", rate, last - (last - first) // 4), ("all", rate / 10, last)]
-    curves = {}
-    for layers, learning_rate, until in stages:
-        if until > model.epoch:
-            history = model.train(photos, val, learning_rate, until, layers, **options)
-            for name, values in history.history.items():
-                curves.setdefault(name, []).extend(values)
-    return curves
+        stages = [("all", rate, total - total // 4), ("all", rate / 10, total)]
+    if model.epoch >= total:
+        print(f"{model.epoch} epochs are finished; a larger number of --epochs goes on.")
+    for layers, learning_rate, last in stages:
+        if model.epoch < last:
+            model.train(photos, val, learning_rate, last, layers, **options)
 
 
 def color_splash(image, mask):
@@ -327,9 +325,9 @@ def make_model(mode, weights, logs, **words):
     from mrcnn import model as modellib
     from mrcnn.training.run_folder import last_checkpoint
 
-    if weights == "last":
-        weights = last_checkpoint(str(logs), BalloonConfig.NAME)
-    small = weights == "random" or (weights not in UNTRAINED and is_small(weights))
+    # The run of "last" has more than its weights to go on with, so `start_from` gets the word.
+    path = last_checkpoint(str(logs), BalloonConfig.NAME) if weights == "last" else weights
+    small = path == "random" or (path not in UNTRAINED and is_small(path))
     config = SmallBalloonConfig() if small else BalloonConfig()
     if mode == "inference":
         words["IMAGES_PER_GPU"] = 1
@@ -348,10 +346,8 @@ def run_train(args):
     photos, val = (load_subset(args.dataset, subset) for subset in ("train", "val"))
     words = {"STEPS_PER_EPOCH": args.steps} if args.steps else {}
     model = make_model("training", args.weights, args.logs, **words)
-    curves = train(model, photos, val, args.epochs)
-    picture = Path(model.log_dir, "losses.png")
-    visualize.plot_losses(curves, save_to=picture)
-    print(f"Checkpoints are in {model.log_dir}, loss curves in {picture}.")
+    train(model, photos, val, args.epochs)
+    print(f"Checkpoints and loss curves are in {model.log_dir}.")
 
 
 def run_evaluate(args):
@@ -395,8 +391,9 @@ def make_parser():
         return sub
 
     trained = '"last" of the logs, or a file'
-    sub = command("train", run_train, True, "coco", f'"coco", "imagenet", "random", {trained}')
-    sub.add_argument("--epochs", type=positive, help="epochs to train, other than the Config's")
+    starts = '"coco", "imagenet", "random", a file, or "last": the newest run of the logs goes on'
+    sub = command("train", run_train, True, "coco", starts)
+    sub.add_argument("--epochs", type=positive, help="in all, other than the Config's")
     sub.add_argument("--steps", type=positive, help="steps an epoch, other than the Config's")
     sub.add_argument("--seed", type=int, default=0, help="of random numbers (%(default)s)")
     command("evaluate", run_evaluate, True, "last", trained)

@@ -2,6 +2,7 @@
 
     python coco.py train --dataset DIR --model coco          go on from the COCO weights
     python coco.py train --dataset DIR --model imagenet      start from ImageNet's
+    python coco.py train --dataset DIR --model last          go on with the newest run
     python coco.py evaluate --dataset DIR --model last       COCO's figures of the newest weights
     python coco.py evaluate --dataset DIR --results FILE     the same of results in a file
 
@@ -59,6 +60,14 @@ class CocoConfig(Config):
     IMAGES_PER_GPU = 2
     NUM_CLASSES = 1 + 80
     EPOCHS = 160
+
+
+class RandomCocoConfig(CocoConfig):
+    """For random weights; the name tells `--model last` how the run began."""
+
+    NAME = "coco_random"
+    # Stored statistics say nothing about random weights: those of the batch have to be used.
+    TRAIN_BN = None
 
 
 class SmallCocoConfig(CocoConfig):
@@ -183,7 +192,7 @@ def stages_of(args, config):
     rate, total = config.LEARNING_RATE, args.epochs or config.EPOCHS
     if args.layers:
         return [(args.layers, rate, total)]
-    if args.small or args.model == "random":
+    if isinstance(config, SmallCocoConfig | RandomCocoConfig):
         # There is nothing worth keeping beneath the heads. The last quarter lets it settle.
         return [("all", rate, total - total // 4), ("all", rate / 10, total)]
     return [("heads", rate, total // 4), ("4+", rate, total * 3 // 4), ("all", rate / 10, total)]
@@ -240,16 +249,31 @@ def configure(args, num_classes):
     import keras
 
     keras.utils.set_random_seed(getattr(args, "seed", 0))
-    config = SmallCocoConfig() if args.small else CocoConfig()
+    config = config_class(args)()
     config.NUM_CLASSES = num_classes
-    if args.model == "random":
-        # Stored statistics say nothing about random weights: those of the batch have to be used.
-        config.TRAIN_BN = None
     for option, word in CONFIG_WORDS.items():
         # Not every command has every option.
         if getattr(args, option, None) is not None:
             setattr(config, word, getattr(args, option))
     return config
+
+
+def config_class(args):
+    """The kind of Config; that of `--model last` by the newest run with a checkpoint."""
+    if args.small:
+        return SmallCocoConfig
+    if args.model == "last":
+        from mrcnn.training.run_folder import checkpoints, run_folders
+
+        kinds = CocoConfig, RandomCocoConfig
+        runs = [
+            (Path(run).name[-len("20260102T0304") :], kind)
+            for kind in kinds
+            for run in run_folders(args.logs, kind.NAME)
+            if checkpoints(run)
+        ]
+        return max(runs, key=lambda run: run[0], default=("", CocoConfig))[1]
+    return RandomCocoConfig if args.model == "random" else CocoConfig
 
 
 def at_least(low):
@@ -283,7 +307,10 @@ def truth(text):
 OPTIONS = {
     "dataset": {"help": "folder of COCO, or of data in its layout", "required": True},
     "year": {"help": "of the data set (%(default)s)", "choices": VALIDATION, "default": "2017"},
-    "model": {"help": f"weights to start from: {', '.join(MODEL_WORDS)} (of the logs), or a file"},
+    "model": {
+        "help": "weights to start from: coco, imagenet, random, a file, or last: those of the "
+        "newest run in --logs, which train goes on with"
+    },
     "logs": {"help": "folder of checkpoints (%(default)s)", "default": "logs"},
     "limit": {"help": "take the first N images only", "type": at_least(1), "metavar": "N"},
     "download": {
@@ -297,7 +324,7 @@ OPTIONS = {
     "small": {"help": "a small network, not ResNet-101", "action": "store_true"},
     "precision": {
         "help": "of the numbers in the network (Keras's)",
-        "choices": ("float32", "mixed_bfloat16"),
+        "choices": ("float32", "mixed_bfloat16", "mixed_float16"),
     },
     "epochs": {
         "help": f"total; stages follow suit ({CocoConfig.EPOCHS}, small {SmallCocoConfig.EPOCHS})",
@@ -306,7 +333,10 @@ OPTIONS = {
     "layers": {"help": "one stage: heads, 3+, 4+, 5+, all, or a regular expression of layers"},
     "steps": {"help": "steps an epoch, other than the Config's", "type": at_least(1)},
     "rate": {"help": "learning rate, other than the Config's", "type": float},
-    "gpus": {"help": "number of GPUs to train on", "type": at_least(1)},
+    "gpus": {
+        "help": "GPUs of this machine to train on, each with a batch of its own",
+        "type": at_least(1),
+    },
     "seed": {"help": "of weights (%(default)s)", "type": at_least(0), "default": 0},
     "eval": {"help": "bbox, segm, or bbox,segm (both)", "type": eval_types},
     "subset": {"help": "evaluate on this part: train, val, minival, valminusminival"},

@@ -2,6 +2,7 @@
 
     python nucleus.py train --dataset DIR                       a small network, from nothing
     python nucleus.py train --dataset DIR --weights coco        fine-tune, as the original sample
+    python nucleus.py train --dataset DIR --weights last        go on with the newest run
     python nucleus.py evaluate --dataset DIR --weights last     precision on the validation images
     python nucleus.py detect --dataset DIR --subset stage1_test --weights last
 
@@ -246,10 +247,9 @@ def augmentation():
 def train(model, dataset_dir, subset="train", epochs=None):
     """Train all layers; the learning rate falls to zero as half a wave of the cosine.
 
-    From trained weights the heads begin alone, for the first half of the epochs.
+    From trained weights the heads begin alone, for the first half of the epochs. Of a run that goes
+    on, the finished epochs count.
     """
-    import keras
-
     config = model.config
     # The side of a crop in pixels of the micrograph.
     crop = config.IMAGE_MIN_DIM / max(1, config.IMAGE_MIN_SCALE)
@@ -262,22 +262,18 @@ def train(model, dataset_dir, subset="train", epochs=None):
     def rate(epoch):
         return config.LEARNING_RATE * (1 + math.cos(math.pi * (epoch + 0.5) / epochs)) / 2
 
-    curves = {}
+    if model.epoch >= epochs:
+        print(f"{model.epoch} epochs are finished; a larger number of --epochs goes on.")
     for layers, last in stages:
-        if last <= model.epoch:
-            continue
-        history = model.train(
-            train_set,
-            val_set,
-            learning_rate=config.LEARNING_RATE,
-            epochs=last,
-            layers=layers,
-            augmentation=augmentation(),
-            custom_callbacks=[keras.callbacks.LearningRateScheduler(rate)],
-        )
-        for name, values in history.history.items():
-            curves.setdefault(name, []).extend(values)
-    return curves
+        if model.epoch < last:
+            model.train(
+                train_set,
+                val_set,
+                learning_rate=rate,
+                epochs=last,
+                layers=layers,
+                augmentation=augmentation(),
+            )
 
 
 def progress(ids):
@@ -346,9 +342,9 @@ def make_model(mode, weights, logs, **words):
     from mrcnn import model as modellib
     from mrcnn.training.run_folder import last_checkpoint
 
-    if weights == "last":
-        weights = last_checkpoint(str(logs), NucleusConfig.NAME)
-    large = weights in ("coco", "imagenet") or (weights != "random" and is_large(weights))
+    # The run of "last" has more than its weights to go on with, so `start_from` gets the word.
+    path = last_checkpoint(str(logs), NucleusConfig.NAME) if weights == "last" else weights
+    large = path in ("coco", "imagenet") or (path != "random" and is_large(path))
     config = PretrainedNucleusConfig() if large else NucleusConfig()
     if mode == "inference":
         config = inference_config(config)
@@ -377,10 +373,8 @@ def run_train(args):
     keras.utils.set_random_seed(args.seed)
     words = {"STEPS_PER_EPOCH": args.steps} if args.steps else {}
     model = make_model("training", args.weights, args.logs, **words)
-    curves = train(model, args.dataset, args.subset, args.epochs)
-    picture = Path(model.log_dir, "losses.png")
-    visualize.plot_losses(curves, save_to=picture)
-    print(f"Checkpoints are in {model.log_dir}, loss curves in {picture}.")
+    train(model, args.dataset, args.subset, args.epochs)
+    print(f"Checkpoints and loss curves are in {model.log_dir}.")
 
 
 def run_evaluate(args):
@@ -422,9 +416,9 @@ def make_parser():
         sub.set_defaults(run=run)
         return sub
 
-    untrained = f'"random", "coco", "imagenet", {trained}'
-    sub = command("train", run_train, "train", "random", untrained)
-    sub.add_argument("--epochs", type=positive, help="epochs to train, other than the Config's")
+    starts = '"random", "coco", "imagenet", a file, or "last": the newest run of the logs goes on'
+    sub = command("train", run_train, "train", "random", starts)
+    sub.add_argument("--epochs", type=positive, help="in all, other than the Config's")
     sub.add_argument("--steps", type=positive, help="steps an epoch, other than the Config's")
     sub.add_argument("--seed", type=int, default=0, help="of random numbers (%(default)s)")
     command("evaluate", run_evaluate, "val", "last", trained)

@@ -2,6 +2,7 @@
 
     python shapes.py demo                       train from nothing, evaluate, draw pictures
     python shapes.py train --weights coco       fine-tune the COCO weights
+    python shapes.py train --weights last       go on with the newest run
     python shapes.py evaluate --weights last    mAP on images that training never saw
     python shapes.py detect --weights last      pictures of detections
 
@@ -227,7 +228,8 @@ def make_model(mode, config, logs, weights="random"):
 def fit(model, config, stages, seed=0):
     """Train a model in stages, a list of (layers, learning rate, number of the last epoch).
 
-    A stage without epochs of its own is left out. Returns the loss curves as one dict.
+    A stage without epochs of its own is left out, as is one that is finished. Returns the loss
+    curves as one dict.
     """
     train = make_dataset("train", 1000, config, seed)
     val = make_dataset("val", 50, config, seed)
@@ -276,15 +278,15 @@ def run_train(args):
     """Train a model."""
     config = configure(args)
     model = make_model("training", config, args.logs, args.weights)
-    rate, last = config.LEARNING_RATE, model.epoch + args.epochs
-    stages = [("all", rate, last)]
+    rate, total = config.LEARNING_RATE, args.epochs
+    stages = [("all", rate, total)]
     # Heads that know nothing yet would only spoil the good features beneath them.
     if args.weights in PRETRAINED:
-        stages = [("heads", rate, last - args.epochs // 2), ("all", rate / 10, last)]
-    visualize.plot_losses(
-        fit(model, config, stages, args.seed), save_to=Path(args.output) / "losses.png"
-    )
-    print(f"Checkpoints are in {model.log_dir}, loss curves in {args.output}.")
+        stages = [("heads", rate, total - total // 2), ("all", rate / 10, total)]
+    if model.epoch >= total:
+        print(f"{model.epoch} epochs are finished; a larger number of --epochs goes on.")
+    fit(model, config, stages, args.seed)
+    print(f"Checkpoints and loss curves are in {model.log_dir}.")
 
 
 def run_evaluate(args):
@@ -345,9 +347,12 @@ def at_least(low):
 
 
 OPTIONS = {
-    "weights": {"help": '"coco", "imagenet", "last" of the logs, a file or "random" (%(default)s)'},
+    "weights": {
+        "help": '"coco", "imagenet", "random", a file, or "last": those of the newest run, which '
+        "train goes on with (%(default)s)"
+    },
     "small": {"help": "the small network of the demo, not ResNet-101", "action": "store_true"},
-    "epochs": {"help": "epochs to train (%(default)s)", "type": at_least(1)},
+    "epochs": {"help": "epochs in all (%(default)s)", "type": at_least(1)},
     "steps": {"help": "steps an epoch, other than the Config's", "type": at_least(1)},
     "count": {"help": "number of unseen images (%(default)s)", "type": at_least(1)},
     "output": {"help": "folder of pictures (%(default)s)", "default": "demo_output"},
@@ -370,7 +375,7 @@ def make_parser():
             sub.add_argument(*flags, **OPTIONS[option])
         sub.set_defaults(run=run, **defaults)
 
-    command("train", run_train, "weights small epochs steps output", weights="random", epochs=3)
+    command("train", run_train, "weights small epochs steps", weights="random", epochs=3)
     command("evaluate", run_evaluate, "weights small count", weights="last", count=50)
     command("detect", run_detect, "weights small count output", weights="last", count=8)
     demo = {"small": True, "weights": "random", "epochs": DemoConfig.EPOCHS, "count": 50}

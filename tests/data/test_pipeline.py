@@ -201,6 +201,114 @@ def test_crops_repeat_with_their_seed(array_dataset, rectangles, config, rng):
     assert (first != other).any()
 
 
+# Where a run goes on
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("drawn", [0, 1, 4, 5, 9])
+def test_a_pipeline_goes_on_where_another_was(numbered_dataset, config, threads, drawn):
+    """Also past the end of an epoch of 7, and past images that give no sample."""
+
+    def make(start):
+        return make_dataset(
+            numbered_dataset(7, empty=[1, 4], broken=[6]),
+            config,
+            augmentation=iaa.Affine(rotate=(-90, 90)),
+            seed=3,
+            start=start,
+            num_parallel_calls=threads,
+        )
+
+    data = make(0)
+    batches = take(data, drawn + 4)
+    assert len(image_ids(batches)) > len(set(image_ids(batches)))
+    # A pipeline has read ahead of what is drawn, and knows of unusable images there, too.
+    for expected, ours in zip(batches[drawn:], take(make(data.position(drawn)), 4), strict=True):
+        for name, values in expected.items():
+            np.testing.assert_array_equal(ours[name], values, err_msg=name)
+
+
+def test_positions_count_images_and_those_that_were_left_out(numbered_dataset, config):
+    data = make_dataset(numbered_dataset(5, empty=[1, 2]), config, shuffle=False)
+    assert image_ids(take(data, 4)) == [0, 3, 4, 0, 3, 4, 0, 3]
+    # 0 _ _ 3 | 4 0 | _ _ 3 4 | 0 _ _ 3: an image that is left out before the next is not known to
+    # be so before it is asked for, and belongs to what follows.
+    data = make_dataset(numbered_dataset(5, empty=[1, 2]), config, shuffle=False)
+    take(data, 4)
+    assert [data.position(batches) for batches in range(5)] == [0, 4, 6, 10, 14]
+
+
+def test_a_pipeline_that_goes_on_goes_on_once_more(numbered_dataset, config):
+    def make(start):
+        return make_dataset(numbered_dataset(5, empty=[1, 2]), config, shuffle=False, start=start)
+
+    second = make(4)
+    assert image_ids(take(second, 2)) == [4, 0, 3, 4]
+    assert second.position(2) == 10
+    assert image_ids(take(make(10), 2)) == [0, 3, 4, 0]
+
+
+# Several processes
+
+
+@pytest.mark.parametrize("processes, images", [(2, 2), (3, 2), (2, 4)])
+def test_processes_share_the_order_of_one(numbered_dataset, config, processes, images):
+    """Together the runs of `images` of each are the samples of one, run after run."""
+    rounds = 5
+    alone = make_dataset(numbered_dataset(7), config, seed=1)
+    expected = np.reshape(
+        image_ids(take(alone, rounds * processes * images // 2)), (rounds, processes, images)
+    )
+    shards = [
+        make_dataset(numbered_dataset(7), config, seed=1, shard=(index, processes, images))
+        for index in range(processes)
+    ]
+    for index, data in enumerate(shards):
+        ours = np.reshape(image_ids(take(data, rounds * images // 2)), (rounds, images))
+        np.testing.assert_array_equal(ours, expected[:, index])
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_process_goes_on_where_it_was(numbered_dataset, config, index):
+    def make(start):
+        dataset = numbered_dataset(9, empty=[3, 5])
+        return make_dataset(dataset, config, seed=2, start=start, shard=(index, 2, 4))
+
+    data = make(0)
+    ids = image_ids(take(data, 9))
+    for drawn in (1, 4, 6):
+        assert image_ids(take(make(data.position(drawn)), 3)) == ids[2 * drawn : 2 * drawn + 6]
+
+
+def test_positions_of_a_process_do_not_count_what_others_leave_out(numbered_dataset, config):
+    # In runs of 2 the first process has 0 1 | 4 5 | 8 0 | 3 4 | 7 8, the second 2 3 | 6 7 | 1 2.
+    def make(index):
+        dataset = numbered_dataset(9, empty=[6])
+        return make_dataset(dataset, config, shuffle=False, shard=(index, 2, 2))
+
+    first, second = make(0), make(1)
+    assert image_ids(take(first, 3)) == [0, 1, 4, 5, 8, 0]
+    assert image_ids(take(second, 3)) == [2, 3, 7, 1, 2, 5]
+    assert [first.position(batches) for batches in range(4)] == [0, 2, 4, 6]
+    assert [second.position(batches) for batches in range(4)] == [0, 2, 5, 7]
+
+
+def test_a_process_without_objects_does_not_hang(numbered_dataset, config):
+    """It has 0 1 | 4 5 of 0 to 7; the others would wait for it."""
+    dataset = numbered_dataset(8, empty=[0, 1, 4, 5])
+    data = make_dataset(dataset, config, shuffle=False, shard=(0, 2, 2))
+    with pytest.raises(RuntimeError, match="there is nothing to train on"):
+        next(iter(data))
+
+
+def test_one_pass_of_a_process(numbered_dataset, config):
+    passes = [
+        make_dataset(numbered_dataset(7), config, shuffle=False, repeat=False, shard=(index, 2, 2))
+        for index in range(2)
+    ]
+    assert [image_ids(data) for data in passes] == [[0, 1, 4, 5], [2, 3, 6]]
+
+
 def test_pipelines_come_to_rest_before_python_ends():
     code = """
 import atexit, sys, time

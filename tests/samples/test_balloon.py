@@ -1,6 +1,7 @@
 """The balloon sample: its command lines, its data, its networks and how they train."""
 
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -204,8 +205,11 @@ def test_weights_decide_on_the_network(balloon, recorder, tmp_path):
     assert balloon.make_model("inference", large, logs).config.BATCH_SIZE == 1
     run = logs / "balloon20260102T0304"
     run.mkdir(parents=True)
-    last = weight_file(run / "mask_rcnn_balloon_0012.h5", "res2a_branch2b")
-    assert balloon.make_model("inference", "last", logs).loaded == [last]
+    weight_file(run / "mask_rcnn_balloon_0012.h5", "res2a_branch2b")
+    for mode in ("inference", "training"):
+        model = balloon.make_model(mode, "last", logs)
+        # The word, not the path: with the weights alone, training would not go on as it was.
+        assert (type(model.config).__name__, model.loaded) == ("SmallBalloonConfig", ["last"])
 
 
 @pytest.mark.parametrize(
@@ -230,8 +234,9 @@ def test_coco_weights_train_the_heads(balloon, recorder, tmp_path, capsys):
     balloon.main(["train", "--dataset", str(tmp_path), "--logs", str(tmp_path / "logs")])
     assert recorder[0].trained == [("heads", 0.001, 30)]
     assert recorder[0].augmentation is None
-    assert (tmp_path / "logs" / "run" / "losses.png").is_file()
-    assert capsys.readouterr().out.startswith(f"Checkpoints are in {tmp_path / 'logs' / 'run'}, ")
+    assert capsys.readouterr().out == (
+        f"Checkpoints and loss curves are in {tmp_path / 'logs' / 'run'}.\n"
+    )
 
 
 def test_random_weights_train_all_layers(balloon, recorder, tmp_path, capsys):
@@ -243,6 +248,21 @@ def test_random_weights_train_all_layers(balloon, recorder, tmp_path, capsys):
     assert (model.config.STEPS_PER_EPOCH, model.photos.num_images) == (3, 4)
     assert isinstance(model.photos, balloon.InMemory)
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("epoch", "stages"),
+    [(0, [6, 8]), (5, [6, 8]), (6, [8]), (7, [8]), (8, [])],
+)
+def test_finished_epochs_count(balloon, recorder, tmp_path, capsys, epoch, stages):
+    write_dataset(tmp_path)
+    photos = balloon.load_subset(tmp_path, "train")
+    model = balloon.make_model("training", "random", tmp_path, IMAGE_MIN_DIM=64, IMAGE_MAX_DIM=64)
+    model.epoch = epoch
+    balloon.train(model, photos, photos, epochs=8)
+    assert [last for _, _, last in model.trained] == stages
+    told = "8 epochs are finished; a larger number of --epochs goes on.\n"
+    assert capsys.readouterr().out == ("" if stages else told)
 
 
 def test_augmentation_moves_masks_with_balloons(balloon, tmp_path):
@@ -290,8 +310,12 @@ def test_evaluation_of_what_is_found(balloon, finder, tmp_path, capsys):
 def test_training_and_splash_from_end_to_end(balloon, tmp_path, capsys):
     write_dataset(tmp_path)
     logs = f"--logs {tmp_path / 'logs'}"
-    line = f"train --dataset {tmp_path} --weights random --epochs 1 --steps 1 {logs}"
-    balloon.main(line.split())
+    line = f"train --dataset {tmp_path} --steps 1 {logs}"
+    balloon.main(f"{line} --weights random --epochs 1".split())
+    balloon.main(f"{line} --weights last --epochs 2".split())
+    assert "Going on with" in capsys.readouterr().out
+    (run,) = (tmp_path / "logs").iterdir()
+    assert {"state_0002_000000.npz", "log.csv", "losses.png"} <= set(os.listdir(run))
     image, output = tmp_path / "train" / "train0.png", tmp_path / "splash.png"
     balloon.main(f"splash {logs} --image {image} --output {output}".split())
     assert capsys.readouterr().out.endswith(f"Saved to {output}.\n")

@@ -1,6 +1,7 @@
 """The nucleus sample: its files, its submission, its command line."""
 
 import importlib.util
+import math
 import re
 from pathlib import Path
 
@@ -170,14 +171,77 @@ def test_train_evaluate(tmp_path, capsys, monkeypatch):
     }.items():
         monkeypatch.setattr(nucleus.NucleusConfig, name, value)
     where = ["--dataset", str(tmp_path), "--logs", str(tmp_path / "logs")]
-    nucleus.main(["train", *where, "--epochs", "2", "--steps", "1"])
-    run = re.search(r"Checkpoints are in (.*), loss curves", capsys.readouterr().out)[1]
+    nucleus.main(["train", *where, "--epochs", "1", "--steps", "1"])
+    run = re.search(r"Checkpoints and loss curves are in (.*)\.", capsys.readouterr().out)[1]
+    nucleus.main(["train", *where, "--weights", "last", "--epochs", "2", "--steps", "1"])
+    assert f"Going on with {run} after 1 epochs." in capsys.readouterr().out
     assert {checkpoint_name("nucleus", 1), checkpoint_name("nucleus", 2), "losses.png"} <= {
         path.name for path in Path(run).iterdir()
     }
+    # The middles of the epochs in half a wave of the cosine over 1 epoch, and over 2.
+    lines = (Path(run) / "log.csv").read_text().splitlines()
+    rates = [float(line.split(",")[1]) for line in lines[1:]]
+    top = nucleus.NucleusConfig.LEARNING_RATE
+    # A row has the whole rate, to which the steps rise.
+    expected = [top / 2, top * (1 - math.sqrt(0.5)) / 2]
+    assert rates == pytest.approx(expected, rel=1e-5)
     nucleus.main(["evaluate", *where])
     score = re.search(r"Precision at IoU 0.5: (\S+) on 1 images", capsys.readouterr().out)[1]
     assert 0 <= float(score) <= 1
+
+
+@pytest.mark.parametrize(
+    ("config", "epoch", "stages"),
+    [
+        ("NucleusConfig", 3, [("all", 8)]),
+        ("NucleusConfig", 8, []),
+        ("PretrainedNucleusConfig", 0, [("heads", 4), ("all", 8)]),
+        ("PretrainedNucleusConfig", 3, [("heads", 4), ("all", 8)]),
+        ("PretrainedNucleusConfig", 4, [("all", 8)]),
+    ],
+)
+def test_finished_epochs_count(root, capsys, config, epoch, stages):
+    class Recorder:
+        """Plays MaskRCNN and records what it is to train."""
+
+        def train(self, train, val, *, learning_rate, epochs, layers, augmentation):
+            self.trained.append((layers, epochs))
+            # Half a wave over all epochs, in every stage.
+            assert learning_rate(4) + learning_rate(3) == pytest.approx(self.config.LEARNING_RATE)
+            self.epoch = epochs
+
+    model = Recorder()
+    model.config, model.epoch, model.trained = getattr(nucleus, config)(), epoch, []
+    nucleus.train(model, root, epochs=8)
+    assert model.trained == stages
+    told = "8 epochs are finished; a larger number of --epochs goes on.\n"
+    assert capsys.readouterr().out == ("" if stages else told)
+
+
+def test_weights_decide_on_the_network(root, monkeypatch):
+    import h5py
+
+    from mrcnn import model as modellib
+
+    class Weightless:
+        """Plays MaskRCNN where weights are loaded."""
+
+        def __init__(self, mode, config, model_dir):
+            self.config = config
+
+        def start_from(self, weights):
+            self.loaded = weights
+
+    monkeypatch.setattr(modellib, "MaskRCNN", Weightless)
+    for layers, config in (([], "Nucleus"), (["res2a_branch2c"], "PretrainedNucleus")):
+        run = root / "logs" / "nucleus20260102T0304"
+        run.mkdir(parents=True, exist_ok=True)
+        with h5py.File(run / checkpoint_name("nucleus", 1), "w") as file:
+            for layer in layers:
+                file.create_group(layer)
+        model = nucleus.make_model("training", "last", root / "logs")
+        # The word, not the path: with the weights alone, training would not go on as it was.
+        assert (type(model.config).__name__, model.loaded) == (f"{config}Config", "last")
 
 
 def test_mistakes_are_told_in_a_sentence(tmp_path):

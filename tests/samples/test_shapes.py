@@ -324,11 +324,19 @@ def test_demo_trains_evaluates_and_draws(shapes, oracle, capsys, tmp_path):
         ("--small --weights last", [("all", 0.04, 3)]),
     ],
 )
-def test_train_spares_good_features(shapes, oracle, capsys, tmp_path, options, stages):
-    shapes.main(f"train {options} --output {tmp_path}".split())
+def test_train_spares_good_features(shapes, oracle, capsys, options, stages):
+    shapes.main(f"train {options}".split())
     assert oracle.trained == [(layers, pytest.approx(rate), last) for layers, rate, last in stages]
-    assert (tmp_path / "losses.png").exists()
-    assert capsys.readouterr().out.startswith("Checkpoints are in logs/run, ")
+    assert capsys.readouterr().out == "Checkpoints and loss curves are in logs/run.\n"
+
+
+@pytest.mark.parametrize(("epoch", "stages"), [(2, [5]), (4, [5]), (5, [])])
+def test_finished_epochs_count(shapes, oracle, capsys, epoch, stages):
+    oracle.epoch = epoch
+    shapes.main("train --weights last --epochs 5".split())
+    assert [last for _, _, last in oracle.trained] == stages
+    told = "5 epochs are finished; a larger number of --epochs goes on.\n"
+    assert capsys.readouterr().out.startswith("Checkpoints" if stages else told)
 
 
 def test_evaluate_prints_the_map(shapes, oracle, capsys):

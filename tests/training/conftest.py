@@ -10,6 +10,7 @@ from mrcnn.data.pipeline import make_dataset
 from mrcnn.model import MaskRCNN
 from mrcnn.training import fit
 from tests.mini import MiniShapes, mini_config, quietly
+from tests.training import interrupted
 
 
 @pytest.fixture(scope="package")
@@ -97,3 +98,34 @@ def quiet(request):
     """Training shows its progress; tests without capsys do not look at it."""
     with quietly(request):
         yield
+
+
+@pytest.fixture
+def make_model(monkeypatch, model):
+    config = mini_config(
+        STEPS_PER_EPOCH=interrupted.STEPS,
+        SAVE_STEPS=interrupted.SAVE_STEPS,
+        WARMUP_STEPS=6,
+        LEARNING_RATE_DECAY_EPOCHS=(1, 3),
+        BEST_METRIC="val_loss",
+    )
+    return interrupted.scripted(monkeypatch, model, config)
+
+
+@pytest.fixture
+def make_growing(monkeypatch, model):
+    """As `make_model`; the rate does not fall, and so the losses grow from epoch to epoch."""
+    return interrupted.scripted(
+        monkeypatch,
+        model,
+        mini_config(STEPS_PER_EPOCH=interrupted.STEPS, SAVE_STEPS=interrupted.SAVE_STEPS),
+    )
+
+
+@pytest.fixture
+def whole(make_model, tmp_path):
+    """A run of two stages without interruption: weights, History as two dicts, log.csv."""
+    np.random.seed(7)  # noqa: NPY002
+    model = make_model(tmp_path / "whole")
+    history = interrupted.stages(model)
+    return model.keras_model.get_weights(), history.history, history.epoch, interrupted.table(model)

@@ -2,6 +2,9 @@
 
 import csv
 import os
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
-from mrcnn.training.callbacks import Checkpoint
+from mrcnn.training.callbacks import BestCheckpoint, Checkpoint
 from mrcnn.training.loop import NonFiniteLossError
 from tests.mini import MiniShapes
 
@@ -189,3 +192,116 @@ def test_checkpoint_makes_its_folder(model, tmp_path):
     callback.set_model(model.keras_model)
     callback.on_epoch_end(41)
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["w_0042.h5"]
+
+
+def with_marks(callback):
+    """The callback with a model whose weights are the number of times that they were saved."""
+    saved = []
+
+    def save_weights(path):
+        saved.append(path)
+        Path(path).write_text(str(len(saved)))
+
+    callback.set_model(SimpleNamespace(save_weights=save_weights))
+    return callback
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"), [(None, ["1", "2", "3", "4"]), (1, ["4"]), (2, ["3", "4"]), (9, list("1234"))]
+)
+def test_newest_checkpoints_are_kept(tmp_path, keep, kept):
+    callback = with_marks(Checkpoint(str(tmp_path / "w_*epoch*.h5"), keep))
+    for epoch in range(4):
+        callback.on_epoch_end(epoch)
+        if keep:
+            assert len(names(tmp_path)) == min(keep, epoch + 1)
+    assert names(tmp_path) == [f"w_000{epoch}.h5" for epoch in kept]
+
+
+def test_what_is_kept_beside_the_newest_checkpoints(tmp_path):
+    """Files of other names, and epochs that lie ahead of a run that was begun anew."""
+    others = ["w_best.h5", "w_0001.weights.h5", "v_0001.h5", "w_001.h5", "w_0001.h5.old"]
+    # A dot in a name is a dot.
+    others += ["w.x_0001.h5", "w_0009.h5"]
+    for name in [*others, "w_0001.h5", "w_0002.h5"]:
+        (tmp_path / name).touch()
+    with_marks(Checkpoint(str(tmp_path / "w_*epoch*.h5"), 1)).on_epoch_end(2)
+    assert names(tmp_path) == sorted([*others, "w_0003.h5"])
+    with_marks(Checkpoint(str(tmp_path / "w.x_*epoch*.h5"), 1)).on_epoch_end(1)
+    assert names(tmp_path) == sorted({*others, "w_0003.h5", "w.x_0002.h5"} - {"w.x_0001.h5"})
+
+
+def test_nothing_is_removed_where_saving_fails(tmp_path):
+    def fails(path):
+        raise OSError("No space left on device")
+
+    (tmp_path / "w_0001.h5").touch()
+    callback = Checkpoint(str(tmp_path / "w_*epoch*.h5"), 1)
+    callback.set_model(SimpleNamespace(save_weights=fails))
+    with pytest.raises(OSError, match="No space left"):
+        callback.on_epoch_end(1)
+    assert names(tmp_path) == ["w_0001.h5"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "saved"),
+    [
+        # After which epochs, of the values in this order.
+        ("val_loss", [3.0, 2.0, 2.0, 2.5, 1.0], [0, 1, 4]),
+        ("mrcnn_mask_loss", [1.0, 0.5, 0.75], [0, 1]),
+        ("val_mask_mAP", [0.1, 0.3, 0.3, 0.2, 0.4], [0, 1, 4]),
+        ("val_mAP", [-1.0, 0.0], [0, 1]),
+        ("val_loss", [float("nan"), 2.0, float("nan"), 1.0], [1, 3]),
+        ("val_mAP", [float("nan"), 0.5], [1]),
+    ],
+)
+def test_best_checkpoint(tmp_path, metric, values, saved):
+    path = tmp_path / "run" / "w_best.h5"
+    callback = with_marks(BestCheckpoint(str(path), metric))
+    found, count = [], "0"
+    for epoch, value in enumerate(values):
+        callback.on_epoch_end(epoch, {"loss": 0.0, metric: value})
+        now = path.read_text() if path.exists() else "0"
+        if now != count:
+            found.append(epoch)
+        count = now
+    assert found == saved
+    assert callback.best == values[saved[-1]]
+
+
+def test_best_checkpoint_without_its_metric(tmp_path):
+    callback = with_marks(BestCheckpoint(str(tmp_path / "w_best.h5"), "val_mAP"))
+    with pytest.warns(UserWarning) as seen:
+        callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
+    assert str(seen[0].message) == (
+        "BEST_METRIC is 'val_mAP', which the logs of an epoch do not have; they have loss, "
+        "val_loss. CocoMetrics adds the AP of a data set."
+    )
+    # Once is enough. It may come later.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        callback.on_epoch_end(1, {"loss": 1.0})
+        callback.on_epoch_end(2, {"val_mAP": 0.5})
+    assert (names(tmp_path), callback.best) == (["w_best.h5"], 0.5)
+
+
+def test_checkpoints_of_a_run(train, model, scripted):
+    """KEEP_CHECKPOINTS and BEST_METRIC; the best epoch is not among the last."""
+    scripted(val=lambda step: [2.0, 1.0, 3.0, 4.0][step - 1])
+    model.config.KEEP_CHECKPOINTS, model.config.BEST_METRIC = 2, "val_loss"
+    bias = model.keras_model.get_layer("fpn_p2").bias
+
+    def mark(epoch, logs):
+        bias.assign(np.full(bias.shape, epoch))
+
+    train(keras.callbacks.LambdaCallback(on_epoch_begin=mark), epochs=4)
+    found = [name for name in os.listdir(model.log_dir) if name.endswith(".h5")]
+    assert sorted(found) == [f"mask_rcnn_mini_{name}.h5" for name in ("0003", "0004", "best")]
+    model.keras_model.load_weights(os.path.join(model.log_dir, "mask_rcnn_mini_best.h5"))
+    assert set(bias.numpy()) == {1.0}
+    # The best is no checkpoint that a run goes on from.
+    assert model.find_last().endswith("_0004.h5")

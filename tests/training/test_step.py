@@ -6,10 +6,12 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
+from mrcnn.data.pipeline import make_dataset
 from mrcnn.graph import build_graph
+from mrcnn.layers.batch_part import batch_part
 from mrcnn.training.optimizer import make_optimizer
 from mrcnn.training.step import Steps
-from tests.mini import mini_config
+from tests.mini import MiniShapes, mini_backbone, mini_config
 
 
 class Linear(keras.layers.Layer):
@@ -194,3 +196,98 @@ def test_bfloat16_step(batch, eagerly):
     for weight in mixed.weights:
         assert weight.dtype == "float32"
         assert np.isfinite(weight.numpy()).all()
+
+
+# Several batches a step
+
+
+def given_rois(**words):
+    """A model that gets its RoIs with the images; of them 20 an image are drawn."""
+    # A rounding cannot choose other proposals.
+    config = mini_config(USE_RPN_ROIS=False, GRADIENT_CLIP_NORM=None, **words)
+    keras.utils.set_random_seed(0)
+    model = build_graph(config, "training")
+    compile_model(model, config, learning_rate=1.0, momentum=0.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def eight():
+    """Eight images with RoIs. Some are empty, so that pairs differ in their positives."""
+    config = mini_config(USE_RPN_ROIS=False, TRAIN_WITH_EMPTY_IMAGES=True)
+    dataset = MiniShapes(8, empty=[1, 4, 5])
+    return next(iter(make_dataset(dataset, config, shuffle=False, seed=0, batch_size=8)))
+
+
+def pieces(batch, count):
+    """A batch as `count` smaller ones."""
+    split = {name: tf.split(values, count) for name, values in batch.items()}
+    return [{name: parts[i] for name, parts in split.items()} for i in range(count)]
+
+
+def learned(batches):
+    """What a step takes off the weights, by path, which is the gradient; and the losses."""
+    model = given_rois()
+    before = {variable.path: variable.numpy() for variable in model.trainable_variables}
+    steps = Steps(model, 0.01, accumulate=len(batches), seed=5)
+    losses = steps.train(*batches, number=3)
+    gradients = {v.path: before[v.path] - v.numpy() for v in model.trainable_variables}
+    return gradients, {name: float(loss) for name, loss in losses.items()}
+
+
+def test_four_batches_of_two_are_a_batch_of_eight(eight, eagerly):
+    batches = pieces(eight, 4)
+    whole = learned([eight])
+    ours = learned(batches)
+    assert ours[1] == pytest.approx(whole[1], rel=1e-5)
+    for path, gradient in whole[0].items():
+        difference = np.linalg.norm(ours[0][path] - gradient)
+        assert difference <= 1e-4 * np.linalg.norm(gradient), path
+    length = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in whole[0].values()))
+    assert ours[1]["gradient_norm"] == pytest.approx(length, rel=1e-4)
+    # The mean over the batches is another thing: their numbers of positives differ.
+    steps, alone = Steps(given_rois(), 0), []
+    for place, batch in enumerate(batches):
+        with batch_part(tf.constant([5, 3], tf.int64), place, 4):
+            alone.append(steps.losses(batch, True)[1])
+    for name in ("rpn_bbox_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"):
+        mean = np.mean([losses[name] for losses in alone])
+        assert abs(mean - whole[1][name]) > 1e-3 * whole[1][name], name
+
+
+def test_the_number_of_a_step_chooses_its_rois(eight, eagerly):
+    model = given_rois()
+    batch = pieces(eight, 4)[0]
+    model.optimizer.learning_rate = 0.0
+    losses = [
+        float(Steps(model, 0, seed=seed).train(batch, number=number)["mrcnn_class_loss"])
+        for seed, number in ((5, 3), (5, 3), (5, 4), (6, 3))
+    ]
+    assert losses[0] == losses[1]
+    assert len(set(losses)) == 3
+
+
+def dropping_backbone(image, stage5=True, train_bn=None):
+    *stages, last = mini_backbone(image, stage5, train_bn)
+    return [*stages, keras.layers.Dropout(0.5, name="drop")(last)]
+
+
+def test_batches_are_counted_without_a_trace(eight, eagerly):
+    """Each batch moves statistics and random numbers once, though it runs twice."""
+    model = given_rois(BACKBONE=staticmethod(dropping_backbone), TRAIN_BN=True)
+    batches = pieces(eight, 4)[:2]
+    model.optimizer.learning_rate = 0.0
+    norm, images = model.get_layer("bn_conv1"), model.get_layer("conv1")
+    mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
+    for batch in batches:
+        maps = np.asarray(images(batch["input_image"]))
+        mean += (1 - norm.momentum) * (maps.mean((0, 1, 2)) - mean)
+        variance += (1 - norm.momentum) * (maps.var((0, 1, 2)) - variance)
+    generator = keras.random.SeedGenerator()
+    generator.state.assign(model.get_layer("drop").seed_generator.state)
+    for _ in batches:
+        generator.next()
+    Steps(model, 0, accumulate=2).train(*batches)
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-3)
+    np.testing.assert_array_equal(model.get_layer("drop").seed_generator.state, generator.state)

@@ -20,6 +20,7 @@ def test_settings_are_those_of_the_original(coco):
     found = config.NAME, config.BATCH_SIZE, config.NUM_CLASSES, config.BACKBONE
     assert found == ("coco", 2, 81, "resnet101")
     coco.SmallCocoConfig().validate()
+    coco.RandomCocoConfig().validate()
 
 
 def test_parts_of_coco(coco, root):
@@ -153,6 +154,36 @@ def test_finished_stages_are_left_out(coco, root, oracle, capsys):
 
 
 @pytest.mark.parametrize(
+    ("runs", "options", "name", "train_bn"),
+    [
+        ([], "", "coco", False),
+        (["coco20260102T0304"], "", "coco", False),
+        (["coco20260102T0304", "coco_random20251231T2359"], "", "coco", False),
+        (["coco20260102T0304", "coco_random20260102T0305"], "", "coco_random", None),
+        # One that was interrupted before its first checkpoint.
+        (["coco_random20260102T0305", "coco20260102T0306-"], "", "coco_random", None),
+        (["coco_random20260102T0305", "coco_small20260102T0306"], "", "coco_random", None),
+        (["coco_random20260102T0305"], "--small", "coco_small", None),
+    ],
+)
+def test_the_newest_run_goes_on_as_it_began(
+    coco, root, oracle, tmp_path, capsys, runs, options, name, train_bn
+):
+    for run in runs:
+        folder = tmp_path / "logs" / run.strip("-")
+        folder.mkdir(parents=True)
+        if not run.endswith("-"):
+            (folder / f"mask_rcnn_{run[:-13]}_0001.h5").touch()
+    line = f"--dataset {root} --model last --logs {tmp_path / 'logs'} {options}"
+    for command in ("train", "evaluate"):
+        coco.main(f"{command} {line}".split())
+        config = oracle.made[-1].config
+        assert (config.NAME, config.TRAIN_BN) == (name, train_bn)
+    assert oracle.trained[0][2]["layers"] == ("heads" if name == "coco" else "all")
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
     ("options", "train", "val"),
     [
         ("", [100, 99, 98, 97, 96, 95], [208, 207, 206, 205, 204]),
@@ -193,7 +224,7 @@ def test_words_of_the_command_line_reach_the_config(coco, root, oracle, capsys):
     config = oracle.made[0].config
     found = config.GPU_COUNT, config.STEPS_PER_EPOCH, config.LEARNING_RATE, config.PRECISION
     assert found == (3, 7, 0.5, "mixed_bfloat16")
-    assert (config.NAME, config.TRAIN_BN, config.BATCH_SIZE) == ("coco", None, 6)
+    assert (config.NAME, config.TRAIN_BN, config.BATCH_SIZE) == ("coco_random", None, 6)
     coco.main(f"evaluate --dataset {root} --model last --small".split())
     config = oracle.made[1].config
     assert (config.NAME, config.BATCH_SIZE) == ("coco_small", 1)
