@@ -19,7 +19,13 @@ from mrcnn.training.run_log import RunLog
 from mrcnn.training.selection import SELECTIONS
 from mrcnn.training.state import StateWriter
 from mrcnn.training.step import Steps, share_clips
-from mrcnn.training.strategy import Agreement, Batches, is_chief, telling_of_lost_workers
+from mrcnn.training.strategy import (
+    Agreement,
+    Batches,
+    is_chief,
+    process_count,
+    telling_of_lost_workers,
+)
 
 # They write files, which one process of several does for all.
 _WRITERS = (
@@ -202,6 +208,7 @@ def _facts_of_call(config, strategy, learning_rate, layers, epochs):
         "ACCUMULATE_BATCHES": int(config.ACCUMULATE_BATCHES),
         "images of a step": int(config.BATCH_SIZE // config.GPU_COUNT)
         * strategy.num_replicas_in_sync,
+        "processes": process_count(strategy),
     }
 
 

@@ -108,7 +108,7 @@ def goes_on(saved, call):
     changed = [
         name
         for name, value in call.items()
-        if name != "epochs" and saved.facts["call"][name] != value
+        if name != "epochs" and saved.facts["call"].get(name) != value
     ]
     # After the end of a call another stage of training may well change them.
     if changed and not saved.is_finished:

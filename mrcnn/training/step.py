@@ -9,6 +9,7 @@ from mrcnn.constants import LOSS_NAMES
 from mrcnn.layers.batch_part import batch_part
 from mrcnn.layers.losses import LossLayer
 from mrcnn.training.forward import make_forward
+from mrcnn.training.selection import trainable_layers
 
 _SUM = tf.distribute.ReduceOp.SUM
 
@@ -234,8 +235,28 @@ class Steps:
         if replicas > 1:
             # The optimizer clips what it gets and then adds it up over the replicas: `share_clips`.
             gradients = [gradient / replicas for gradient in gradients]
+            self._share_statistics()
         self._optimizer.apply(gradients, variables)
         return {"gradient_norm": norm / replicas}
+
+    def _share_statistics(self):
+        """Have all replicas keep the means of their moving statistics.
+
+        Keras leaves each of them its own, and a checkpoint would get those of the first.
+        """
+        moving = [
+            variable
+            for layer in trainable_layers(self.keras_model)
+            if isinstance(layer, keras.layers.BatchNormalization)
+            and getattr(layer, "train_bn", None) is not False
+            for variable in (layer.moving_mean, layer.moving_variance)
+        ]
+        if moving:
+            replica = tf.distribute.get_replica_context()
+            values = [tf.identity(variable.value) for variable in moving]
+            means = replica.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+            for variable, mean in zip(moving, means, strict=True):
+                variable.assign(mean)
 
     # How a step is spread
 

@@ -102,6 +102,7 @@ def quiet(request):
 
 @pytest.fixture
 def make_model(monkeypatch, model):
+    """A function from a folder to a MaskRCNN for `stages` and `train` of `interrupted`."""
     config = mini_config(
         STEPS_PER_EPOCH=interrupted.STEPS,
         SAVE_STEPS=interrupted.SAVE_STEPS,
@@ -109,13 +110,13 @@ def make_model(monkeypatch, model):
         LEARNING_RATE_DECAY_EPOCHS=(1, 3),
         BEST_METRIC="val_loss",
     )
-    return interrupted.scripted(monkeypatch, model, config)
+    return interrupted.playing(monkeypatch, model, config)
 
 
 @pytest.fixture
 def make_growing(monkeypatch, model):
     """As `make_model`; the rate does not fall, and so the losses grow from epoch to epoch."""
-    return interrupted.scripted(
+    return interrupted.playing(
         monkeypatch,
         model,
         mini_config(STEPS_PER_EPOCH=interrupted.STEPS, SAVE_STEPS=interrupted.SAVE_STEPS),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mrcnn.constants import LOSS_NAMES
-from mrcnn.mask_rcnn import MaskRCNN
+from mrcnn.model import MaskRCNN
 from mrcnn.training import fit, run_log
 from tests.mini import MiniShapes
 
@@ -73,8 +73,8 @@ MOMENTS = [
 class Played:
     """Stands for the class `Steps`: one weight that remembers everything that steps depend on.
 
-    Its updates take in the images of a batch, the learning rate and the number of the step; the
-    losses are made of it.
+    Its updates take in the images of a batch, by their ids and their light, the learning rate and
+    the number of the step; the losses are made of it.
     """
 
     accumulate = 1
@@ -86,7 +86,8 @@ class Played:
     def train(self, batch, number):
         ids = batch["input_image_meta"].numpy()[:, 0]
         rate = float(self.keras_model.optimizer.learning_rate)
-        change = rate * (1 + number + ids @ [0.1, 0.01])
+        light = batch["input_image"].numpy().mean(axis=(1, 2, 3)) / 255
+        change = rate * (1 + number + (ids + light) @ [0.1, 0.01])
         self.weight.assign(0.9 * self.weight + change)
         return self._losses(1.0)
 
@@ -98,8 +99,8 @@ class Played:
         return {"loss": 5 * loss} | dict.fromkeys(LOSS_NAMES, loss)
 
 
-def scripted(monkeypatch, model, config):
-    """A function that makes models like `model` with random weights, whose steps are played."""
+def playing(monkeypatch, model, config):
+    """A function from a folder to a MaskRCNN with the graph of `model`, whose steps are played."""
     monkeypatch.setattr(fit, "Steps", Played)
     # It takes longer than all the rest.
     monkeypatch.setattr(run_log, "plot_losses", lambda history, save_to: None)
@@ -117,6 +118,7 @@ def scripted(monkeypatch, model, config):
 
 
 def train(model, *callbacks, epochs=EPOCHS, rate=0.1, layers="all", resume=True, **words):
+    """Train on seven images, of which one is skipped; words as in `MaskRCNN.train`."""
     data = MiniShapes(7, empty=[2]), MiniShapes(2, seed=5)
     callbacks = list(callbacks)
     return model.train(
@@ -125,6 +127,7 @@ def train(model, *callbacks, epochs=EPOCHS, rate=0.1, layers="all", resume=True,
 
 
 def plateau():
+    """Half the rate after every epoch but the first."""
     return keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=0, min_delta=10)
 
 
@@ -135,19 +138,23 @@ def stages(model, moment=None):
 
 
 def interrupt(function, *args):
+    """Call a function that is interrupted."""
     with pytest.raises(Interrupted):
         function(*args)
 
 
 def table(model):
+    """Rows of `log.csv`."""
     path = os.path.join(model.log_dir, "log.csv")
     with open(path, encoding="utf-8") as file:
         return list(csv.reader(file))
 
 
 def leftovers(folder):
+    """Names of hidden files, which those are that were not finished."""
     return [path.name for path in Path(folder).rglob(".*")]
 
 
 def equal(found, expected):
+    """Whether arrays are the same, bit for bit."""
     return all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))

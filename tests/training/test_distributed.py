@@ -107,6 +107,11 @@ def trained(tmp_path_factory):
         return folder, [worker.end_well() for worker in (first, second, devices)]
 
 
+def test_moving_statistics_are_those_of_all(trained):
+    """0.5 * 0 + 0.5 * 1 on one device and 0.5 * 0 + 0.5 * 3 on the other: 1 in the mean."""
+    assert json.loads((trained[0] / "statistics.json").read_text()) == [[1.0], [1.0]]
+
+
 @pytest.mark.parametrize(
     "name", ["two devices", "two devices, two batches", "process 0", "process 1"]
 )

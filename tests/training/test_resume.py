@@ -1,12 +1,14 @@
 """A run that was interrupted and resumed ends as one that was not; the steps are played."""
 
+import functools
 import os
 
 import keras
 import numpy as np
 import pytest
 
-from mrcnn.mask_rcnn import MaskRCNN
+from mrcnn.data.imgaug_shim import iaa
+from mrcnn.model import MaskRCNN
 from tests.mini import mini_config
 from tests.training.interrupted import (
     MOMENTS,
@@ -39,6 +41,35 @@ def test_interrupted_anywhere(make_model, tmp_path, whole, moment):
     assert (found.history, found.epoch) == (history, epochs)
     assert table(model) == rows
     assert leftovers(model.log_dir) == []
+
+
+AUGMENTATIONS = {
+    "imgaug": lambda: iaa.Sequential([iaa.Fliplr(0.5), iaa.Multiply((0.5, 1.5))]),
+    "keras": lambda: keras.layers.RandomBrightness(0.3, value_range=(0, 255)),
+}
+
+
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
+def test_augmented_images_are_the_same(make_model, tmp_path, kind):
+    ends = []
+    for folder, moment in (("whole", None), ("logs", ("train_batch_end", 1, 2))):
+        # The first augmenter of a process draws a number from np.random.
+        augmentation = AUGMENTATIONS[kind]()
+        np.random.seed(7)  # noqa: NPY002
+        words = {"augmentation": augmentation, "epochs": 2}
+        model = make_model(tmp_path / folder)
+        if moment:
+            interrupt(functools.partial(train, **words), model, Interrupt(moment))
+            np.random.seed(99)  # noqa: NPY002
+            words["augmentation"] = AUGMENTATIONS[kind]()
+            model = make_model(tmp_path / folder)
+        train(model, **words)
+        ends.append(model.keras_model.get_weights())
+    np.random.seed(7)  # noqa: NPY002
+    plain = make_model(tmp_path / "plain")
+    train(plain, epochs=2)
+    assert equal(*ends)
+    assert not equal(ends[0], plain.keras_model.get_weights())
 
 
 def test_interrupted_between_stages(make_model, tmp_path, whole):
@@ -254,17 +285,17 @@ def test_early_stopping_remembers(make_growing, tmp_path):
 def test_best_weights_are_where_the_next_stage_begins(make_growing, tmp_path):
     """EarlyStopping gives them back at the end of a stage, also when it did not stop it."""
 
-    def heads(model):
-        train(model, early_stopping(9), epochs=2, layers="heads")
+    def heads(model, resume):
+        train(model, early_stopping(9), epochs=2, layers="heads", resume=resume)
 
     ends = []
     for folder, is_interrupted in (("whole", False), ("logs", True)):
         np.random.seed(7)  # noqa: NPY002
         model = make_growing(tmp_path / folder)
-        heads(model)
+        heads(model, is_interrupted)
         if is_interrupted:
             model = make_growing(tmp_path / folder)
-            heads(model)
-        train(model)
+            heads(model, True)
+        train(model, resume=is_interrupted)
         ends.append(model.keras_model.get_weights())
     assert equal(*ends)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.mask_rcnn import MaskRCNN
+from mrcnn.model import MaskRCNN
 from tests.mini import mini_config
 from tests.training.interrupted import equal, interrupt, stages, train
 

@@ -18,7 +18,8 @@ import tensorflow as tf
 from keras import layers
 
 from mrcnn.constants import LOSS_NAMES
-from mrcnn.model import MaskRCNN
+from mrcnn.model import BatchNorm, MaskRCNN
+from mrcnn.training.step import Steps
 from mrcnn.training.strategy import Agreement, choose_strategy, is_chief, process_count
 from tests.mini import MiniShapes, mini_backbone, mini_config
 
@@ -99,6 +100,29 @@ def devices(folder):
     keep(folder, "two devices", *train(model_dir, two, IMAGES // 2))
     halves = train(model_dir, two, IMAGES // 4, ACCUMULATE_BATCHES=2)
     keep(folder, "two devices, two batches", *halves)
+    Path(folder, "statistics.json").write_text(json.dumps(moving_means(two)))
+
+
+class FiveLosses(layers.Layer):
+    """The mean of its input five times, of which one is added to the loss."""
+
+    def call(self, x):
+        mean = tf.reduce_mean(x)
+        self.add_loss(mean)
+        return [tf.reshape(mean, [1])] * 5
+
+
+def moving_means(two):
+    """What each of two devices has as moving mean after a step, one having seen 1, the other 3."""
+    with two.scope():
+        x = keras.Input((1,), name="x")
+        model = keras.Model([x], FiveLosses()(BatchNorm(momentum=0.5, name="bn")(x)))
+        model.compile(optimizer=keras.optimizers.SGD(0.1))
+    data = tf.data.Dataset.from_tensor_slices({"x": [[1.0], [3.0]]}).batch(2)
+    batch = next(iter(two.experimental_distribute_dataset(data)))
+    Steps(model, weight_decay=0, strategy=two).train(batch)
+    mean = model.get_layer("bn").moving_mean.value
+    return [value.numpy().tolist() for value in two.experimental_local_results(mean)]
 
 
 def process(folder, model_dir, dies_after=None, resume=False, **words):
