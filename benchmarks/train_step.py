@@ -9,6 +9,7 @@ def main():
     options = parser("Time a training step.", runs=5)
     options.add_argument("--size", type=int, default=512, help="image side in pixels")
     options.add_argument("--batch", type=int, default=2, help="images a step")
+    options.add_argument("--accumulate", type=int, default=1, help="batches a step")
     options.add_argument("--objects", type=int, default=8, help="objects an image")
     options.add_argument("--backbone", choices=("resnet50", "resnet101"), default="resnet50")
     args = options.parse_args()
@@ -28,18 +29,18 @@ def main():
     model.compile(learning_rate=1e-6, momentum=config.LEARNING_MOMENTUM)
     dataset = SyntheticDataset(args.size, args.objects, args.batch)
     batch = next(iter(make_dataset(dataset, config, seed=0)))
-    steps = Steps(model.keras_model, config.WEIGHT_DECAY)
+    steps = Steps(model.keras_model, config.WEIGHT_DECAY, accumulate=args.accumulate)
     positives = place_objects(model.keras_model, batch, args.objects)
 
     def step():
-        return float(steps.train(batch)["loss"])
+        return float(steps.train(*[batch] * args.accumulate)["loss"])
 
     step()
     times = seconds(step, args.runs)
     report(
-        f"training step, {args.backbone}, {args.precision}, batch {args.batch} at "
+        f"training step, {args.backbone}, {args.precision}, {args.accumulate} x {args.batch} of "
         f"{args.size}x{args.size}, {args.objects} objects an image, {positives} positive RoIs",
-        {"step": times, "  an image": [t / args.batch for t in times]},
+        {"step": times, "  an image": [t / args.batch / args.accumulate for t in times]},
     )
 
 
