@@ -63,93 +63,59 @@ def train(
     resuming=False,
 ):
     """Train a `MaskRCNN`; arguments as there."""
-    config, strategy = model.config, model.strategy
+    config, strategy, custom = model.config, model.strategy, list(custom_callbacks or [])
     chief, agreement = is_chief(strategy), Agreement(strategy)
     rates = rate_callbacks(config, learning_rate, model.epoch)
     saved = resume(model) if resuming else None
     if chief:
         clean(model.log_dir)
-    if model.epoch >= epochs:
-        print(
-            f"Nothing to train: {model.epoch} epochs are finished and {epochs} is the total. "
-            "Ask for more to go on."
-        )
-        return keras.callbacks.History()
+    _require_one_position(agreement, model.epoch, saved)
     call = _facts_of_call(config, strategy, learning_rate, layers, epochs)
-    if not goes_on(saved, call):
+    if model.epoch < epochs and not goes_on(saved, call):
         saved = None
-    if saved and is_stopped(saved, custom_callbacks or []):
-        print(
-            f"Nothing to train: EarlyStopping has ended this run after {model.epoch} epochs. "
-            "Leave it out, or give it more patience, to go on."
-        )
+    reason = _why_nothing_to_train(model, epochs, saved, custom)
+    if reason:
+        print(f"Nothing to train: {reason}")
         return keras.callbacks.History()
-    position = (model.epoch, saved.facts["step"]) if saved else (model.epoch, 0)
-    _require_one_position(agreement, position)
     call["seed"] = saved.facts["call"]["seed"] if saved else agreement.of_chief(draw_seed())
-    per_replica = config.BATCH_SIZE // config.GPU_COUNT
-
-    def training_data(shard):
-        return make_dataset(
-            train_dataset,
-            config,
-            augmentation=augmentation,
-            no_augmentation_sources=no_augmentation_sources,
-            seed=call["seed"],
-            batch_size=per_replica,
-            start=saved.facts["place"] if saved else 0,
-            shard=shard,
-        )
-
-    def validation_data(shard):
-        # The same images every epoch, so that the validation losses can be compared.
-        return make_dataset(
-            val_dataset, config, shuffle=False, seed=0, batch_size=per_replica, shard=shard
-        )
-
-    train_batches, val_batches = Batches(strategy, training_data, per_replica), None
+    train_batches = _batches(
+        model,
+        train_dataset,
+        augmentation=augmentation,
+        no_augmentation_sources=no_augmentation_sources,
+        seed=call["seed"],
+        start=saved.facts["place"] if saved else 0,
+    )
+    val_batches = None
     if val_dataset is not None and config.VALIDATION_STEPS:
-        val_batches = Batches(strategy, validation_data, per_replica)
+        # The same images every epoch, so that the validation losses can be compared.
+        val_batches = _batches(model, val_dataset, shuffle=False, seed=0)
     model.set_trainable(SELECTIONS.get(layers, layers), verbose=0)
     model.compile(learning_rate, config.LEARNING_MOMENTUM)
-    steps = Steps(
+    progress = Progress(call["images of a step"], verbose=int(chief))
+    run = Run(
         model.keras_model,
-        l2_penalty(config),
-        strategy,
-        accumulate=config.ACCUMULATE_BATCHES,
-        seed=call["seed"],
-        checkpointing=config.GRADIENT_CHECKPOINTING,
-        jit_compile=config.JIT_COMPILE,
+        _steps(model, call["seed"]),
+        train_batches,
+        val_batches,
+        epochs=epochs,
+        initial_epoch=model.epoch,
+        steps_per_epoch=config.STEPS_PER_EPOCH,
+        validation_steps=config.VALIDATION_STEPS,
+        # Progress is the last, to show what the others have added.
+        callbacks=[*_callbacks(model, val_dataset, rates, custom, chief), progress],
+        progress=progress,
+        image_name=lambda image_id: describe_image(train_dataset, image_id),
+        writes_state=_state_writer(model, call, saved) if chief else None,
+        save_steps=config.SAVE_STEPS,
+        saved=saved,
     )
-    images_per_step = per_replica * strategy.num_replicas_in_sync * config.ACCUMULATE_BATCHES
-    progress = Progress(images_per_step, verbose=int(chief))
     if chief:
         rate = first_rate(learning_rate, config, model.epoch)
         print(f"\nStarting at epoch {model.epoch}. LR={rate}\n")
         print(f"Checkpoints: {model.checkpoint_path}")
     with telling_of_lost_workers(strategy):
-        history = run_epochs(
-            Run(
-                model.keras_model,
-                steps,
-                train_batches,
-                val_batches,
-                epochs=epochs,
-                initial_epoch=model.epoch,
-                steps_per_epoch=config.STEPS_PER_EPOCH,
-                validation_steps=config.VALIDATION_STEPS,
-                callbacks=[
-                    *_callbacks(model, val_dataset, rates, list(custom_callbacks or []), chief),
-                    # Last, to show what the others have added.
-                    progress,
-                ],
-                progress=progress,
-                image_name=lambda image_id: describe_image(train_dataset, image_id),
-                writes_state=_state_writer(model, call, saved) if chief else None,
-                save_steps=config.SAVE_STEPS,
-                saved=saved,
-            )
-        )
+        history = run_epochs(run)
     skipped = train_batches.data.skipped
     if skipped and chief:
         print(
@@ -157,6 +123,47 @@ def train(
             "TRAIN_WITH_EMPTY_IMAGES = True trains on them as background."
         )
     return history
+
+
+def _why_nothing_to_train(model, epochs, saved, callbacks):
+    """A sentence, or None if there is something."""
+    if model.epoch >= epochs:
+        return (
+            f"{model.epoch} epochs are finished and {epochs} is the total. Ask for more to go on."
+        )
+    if saved and is_stopped(saved, callbacks):
+        return (
+            f"EarlyStopping has ended this run after {model.epoch} epochs. Leave it out, or give "
+            "it more patience, to go on."
+        )
+    return None
+
+
+def _batches(model, dataset, **options):
+    """The `Batches` of a data set; options as of `make_dataset`."""
+    per_replica = _images_per_replica(model.config)
+
+    def make(shard):
+        return make_dataset(dataset, model.config, batch_size=per_replica, shard=shard, **options)
+
+    return Batches(model.strategy, make, per_replica)
+
+
+def _steps(model, seed):
+    config = model.config
+    return Steps(
+        model.keras_model,
+        l2_penalty(config),
+        model.strategy,
+        accumulate=config.ACCUMULATE_BATCHES,
+        seed=seed,
+        checkpointing=config.GRADIENT_CHECKPOINTING,
+        jit_compile=config.JIT_COMPILE,
+    )
+
+
+def _images_per_replica(config):
+    return config.BATCH_SIZE // config.GPU_COUNT
 
 
 def _callbacks(model, val_dataset, rates, custom, chief):
@@ -206,17 +213,18 @@ def _facts_of_call(config, strategy, learning_rate, layers, epochs):
         "OPTIMIZER": optimizer if isinstance(optimizer, str) else type(optimizer).__name__,
         "STEPS_PER_EPOCH": int(config.STEPS_PER_EPOCH),
         "ACCUMULATE_BATCHES": int(config.ACCUMULATE_BATCHES),
-        "images of a step": int(config.BATCH_SIZE // config.GPU_COUNT)
-        * strategy.num_replicas_in_sync,
+        "images of a step": int(_images_per_replica(config))
+        * strategy.num_replicas_in_sync
+        * int(config.ACCUMULATE_BATCHES),
         "processes": process_count(strategy),
     }
 
 
-def _require_one_position(agreement, position):
-    if agreement.any(agreement.of_chief(position[0]) != position[0]) or agreement.any(
-        agreement.of_chief(position[1]) != position[1]
-    ):
+def _require_one_position(agreement, epoch, saved):
+    step = saved.facts["step"] if saved else 0
+    differs = [agreement.of_chief(number) != number for number in (epoch, step)]
+    if agreement.any(any(differs)):
         raise RuntimeError(
-            f"This worker would begin after epoch {position[0]}, step {position[1]}, and others "
-            "elsewhere; model_dir must be a folder that all workers see."
+            f"This worker would begin after epoch {epoch}, step {step}, and others elsewhere; "
+            "model_dir must be a folder that all workers see."
         )

@@ -89,37 +89,13 @@ def run_epochs(run):
     model.stop_training = False
     callbacks.on_train_begin()
     writer = run.writes_state(callbacks.callbacks) if run.writes_state else None
-    first_step, means = 0, _Means()
-    if run.saved:
-        first_step = run.saved.facts["step"]
-        means = _Means(*run.saved.facts["means"])
-        if first_step:
-            callbacks.on_epoch_begin(run.initial_epoch)
-        run.saved.restore_callbacks(callbacks.callbacks)
-        run.saved.restore_optimizer(model.optimizer)
-    agreement = Agreement(run.steps.strategy)
-    batches, drawn, logs = iter(run.train_batches), 0, None
+    first_step, means = _restore(run, callbacks)
+    agreement, batches = Agreement(run.steps.strategy), iter(run.train_batches)
     for epoch in range(run.initial_epoch, run.epochs):
         if not first_step:
             means = _Means()
             callbacks.on_epoch_begin(epoch)
-        for step in range(first_step, run.steps_per_epoch):
-            callbacks.on_train_batch_begin(step)
-            with run.progress.waiting():
-                batch = [next(batches) for _ in range(run.steps.accumulate)]
-            drawn += len(batch)
-            number = epoch * run.steps_per_epoch + step
-            with _explained(batch):
-                losses = _to_floats(run.steps.train(*batch, number=number))
-            _check_finite(losses, batch, epoch, step, run)
-            logs = means.add(losses)
-            callbacks.on_train_batch_end(step, logs)
-            if model.stop_training:
-                break
-            done = step + 1
-            is_due = run.save_steps and done % run.save_steps == 0 and done < run.steps_per_epoch
-            if writer and is_due:
-                writer.write(epoch, done, run.train_batches.position(drawn), means.state)
+        _train_epoch(run, callbacks, batches, writer, epoch, first_step, means)
         first_step = 0
         with averaged(model):
             logs = dict(means.values)
@@ -132,12 +108,43 @@ def run_epochs(run):
             # Before the state is written: EarlyStopping gives the best weights back here.
             callbacks.on_train_end(logs)
         if writer:
-            writer.write(epoch + 1, 0, run.train_batches.position(drawn), _Means().state)
+            writer.write(epoch + 1, 0, run.train_batches.position(), _Means().state)
         if is_last:
             break
     # Nobody leaves before the chief has written, or TensorFlow takes it for a crash there.
     agreement.any(False)
     return model.history
+
+
+def _restore(run, callbacks):
+    """Go back to where the saved state was written; returns step and means of its epoch."""
+    if run.saved is None:
+        return 0, _Means()
+    step = run.saved.facts["step"]
+    if step:
+        callbacks.on_epoch_begin(run.initial_epoch)
+    run.saved.restore_callbacks(callbacks.callbacks)
+    run.saved.restore_optimizer(run.keras_model.optimizer)
+    return step, _Means(*run.saved.facts["means"])
+
+
+def _train_epoch(run, callbacks, batches, writer, epoch, first_step, means):
+    """The steps of an epoch from `first_step` on, whose losses go to `means`."""
+    for step in range(first_step, run.steps_per_epoch):
+        callbacks.on_train_batch_begin(step)
+        with run.progress.waiting():
+            batch = [next(batches) for _ in range(run.steps.accumulate)]
+        number = epoch * run.steps_per_epoch + step
+        with _explained(batch):
+            losses = _to_floats(run.steps.train(*batch, number=number))
+        _check_finite(losses, batch, epoch, step, run)
+        callbacks.on_train_batch_end(step, means.add(losses))
+        if run.keras_model.stop_training:
+            break
+        done = step + 1
+        is_due = run.save_steps and done % run.save_steps == 0 and done < run.steps_per_epoch
+        if writer and is_due:
+            writer.write(epoch, done, run.train_batches.position(), means.state)
 
 
 def _validate(run, callbacks):

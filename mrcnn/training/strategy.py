@@ -111,15 +111,18 @@ class Batches:
             return self.data.dataset
 
         self._distributed = strategy.distribute_datasets_from_function(make)
-        self._draws = replicas // process_count(strategy)
+        self._replicas_here, self._drawn = replicas // process_count(strategy), 0
 
-    def position(self, batches):
-        """Where the next batch begins after so many of this object: `start` of `make_dataset`."""
-        return self.data.position(batches * self._draws)
+    def position(self):
+        """Where the next batch begins: `start` of `make_dataset`."""
+        return self.data.position(self._drawn * self._replicas_here)
 
     def __iter__(self):
+        self._drawn = 0
         try:
-            yield from self._distributed
+            for batch in self._distributed:
+                self._drawn += 1
+                yield batch
         except tf.errors.OpError:
             self.data.errors.reraise()
             raise
