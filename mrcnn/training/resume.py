@@ -88,14 +88,15 @@ def enter(model, found):
         model.load_weights(found, by_name=True)
         return
     found.restore_model(model.keras_model)
-    folder, epoch = found.path.parent, found.facts["epoch"]
-    if (Path(model.log_dir), model.epoch) == (folder, epoch):
-        # It was told already.
-        return
+    folder, epoch, step = found.path.parent, found.facts["epoch"], found.facts["step"]
+    # An earlier stage of the same program ended there, or `start_from` has told it.
+    is_there = epoch > 0 and step == 0 and (Path(model.log_dir), model.epoch) == (folder, epoch)
+    is_known = is_there or getattr(model, "state_path", None) == found.path
     model.enter_run(folder, epoch)
-    step = found.facts["step"]
-    within = f" and {step} steps" if step else ""
-    print(f"Going on with {model.log_dir} after {model.epoch} epochs{within}.")
+    model.state_path = found.path
+    if not is_known:
+        within = f" and {step} steps" if step else ""
+        print(f"Going on with {model.log_dir} after {model.epoch} epochs{within}.")
 
 
 def goes_on(saved, call):
