@@ -33,6 +33,7 @@ class MaskRCNN:
         keras_model: the functional Keras model; see `mrcnn.graph` for its inputs and outputs.
         mode, config, model_dir: the arguments.
         epoch: finished epochs of the run.
+        state_path: the state that it was resumed from last, or None.
         log_dir, checkpoint_path: folder of the run, and its checkpoints with "*epoch*" for the
             number.
         anchors: `[num_anchors, (y1, x1, y2, x2)]` float64 in pixels, those used last.
@@ -48,7 +49,7 @@ class MaskRCNN:
         config.validate()
         self.mode, self.config, self.model_dir = mode, config, model_dir
         self.anchors = self._detector = None
-        self._anchor_cache, self._resumes = {}, False
+        self._anchor_cache, self._resumes, self.state_path = {}, False, None
         self.strategy = strategy or choose_strategy(config.GPU_COUNT, mode)
         self.set_log_dir()
         with self.strategy.scope():
@@ -67,16 +68,14 @@ class MaskRCNN:
             model_path: a checkpoint. If it lies in the folder of a run and has the name of a
                 checkpoint, that run goes on; else a new one starts at epoch 0.
         """
-        name = self.config.NAME
         found = run_folder.run_of(model_path) if model_path else None
-        start, self.epoch = found or (datetime.datetime.now(), 0)
-        if model_path and found:
-            self.log_dir = os.path.dirname(os.path.abspath(model_path))
-            if self.mode == "training":
-                print(f"Going on with {self.log_dir} after epoch {self.epoch}.")
-        else:
-            self.log_dir = os.path.join(self.model_dir, run_folder.folder_name(name, start))
-        self.checkpoint_path = os.path.join(self.log_dir, run_folder.checkpoint_name(name))
+        if not found:
+            folder = run_folder.folder_name(self.config.NAME, datetime.datetime.now())
+            self.enter_run(os.path.join(self.model_dir, folder), 0)
+            return
+        self.enter_run(os.path.dirname(os.path.abspath(model_path)), found[1])
+        if self.mode == "training":
+            print(f"Going on with {self.log_dir} after epoch {self.epoch}.")
 
     def enter_run(self, folder, epoch):
         """Go on with the run in a folder, of which so many epochs are finished."""

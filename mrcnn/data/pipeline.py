@@ -50,13 +50,11 @@ class TrainingData:
     Attributes:
         dataset: tf.data.Dataset of batches, see `make_dataset`.
         steps_per_epoch: batches in which every image comes once.
-        seed: of all random numbers.
     """
 
     def __init__(self, dataset: tf.data.Dataset, loader: SampleLoader, shard: _Shard, start: int):
         self.dataset = dataset
         self.steps_per_epoch = -(-loader.num_images // loader.batch_size)
-        self.seed = loader.seed
         self._loader, self._shard, self._start = loader, shard, start
 
     @property

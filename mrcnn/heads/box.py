@@ -8,7 +8,13 @@ import tensorflow as tf
 from keras import layers
 
 from mrcnn.layers.conv import RoIConv2D
-from mrcnn.layers.losses import LossLayer, count_true, masked_mean, smooth_l1_loss
+from mrcnn.layers.losses import (
+    LossLayer,
+    count_positive_rois,
+    count_true,
+    masked_mean,
+    smooth_l1_loss,
+)
 from mrcnn.layers.norm import BatchNorm, conv_bn
 from mrcnn.layers.roi_align import PyramidROIAlign
 
@@ -94,10 +100,6 @@ def _active_rois_of_meta(target_class_ids, logits, image_meta):
     return count_true(_are_active(logits, image_meta[:, 12:]))
 
 
-def _positive_rois(target_bbox, target_class_ids, *_):
-    return count_true(target_class_ids > 0)
-
-
 @LossLayer.register(_active_rois)
 def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids):
     """Cross-entropy of the class of each RoI.
@@ -125,7 +127,7 @@ def mrcnn_class_loss_of_meta(target_class_ids, pred_class_logits, image_meta):
     return mrcnn_class_loss_graph(target_class_ids, pred_class_logits, image_meta[:, 12:])
 
 
-@LossLayer.register(_positive_rois)
+@LossLayer.register(count_positive_rois)
 def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):
     """Smooth L1 of the positive RoIs, on the deltas of their true class.
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from mrcnn.layers.conv import RoIConv2D, RoIConv2DTranspose
-from mrcnn.layers.losses import LossLayer, count_true, masked_mean
+from mrcnn.layers.losses import LossLayer, count_positive_rois, masked_mean
 from mrcnn.layers.norm import BatchNorm, conv_bn
 from mrcnn.layers.roi_align import PyramidROIAlign
 from mrcnn.layers.select import SelectRoIs, restore_rois
@@ -92,11 +92,7 @@ def build_fpn_mask_graph(rois, feature_maps, image_meta, pool_size, num_classes,
     return MaskHead(num_classes, train_bn, {})(align([rois, image_meta, *feature_maps]))
 
 
-def _masked_rois(target_masks, target_class_ids, *_):
-    return count_true(target_class_ids > 0)
-
-
-@LossLayer.register(_masked_rois)
+@LossLayer.register(count_positive_rois)
 def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks):
     """Binary cross-entropy of the positive RoIs, on the mask of their true class.
 

@@ -21,6 +21,11 @@ def count_true(mask):
     return tf.reduce_sum(tf.cast(mask, tf.float32))
 
 
+def count_positive_rois(targets, target_class_ids, *_):
+    """Number of RoIs with a class above 0, for losses that begin with these two tensors."""
+    return count_true(target_class_ids > 0)
+
+
 @keras.saving.register_keras_serializable(package="mrcnn")
 class LossLayer(keras.layers.Layer):
     """A loss as a node of the graph, under one of the five historical names.

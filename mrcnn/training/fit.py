@@ -14,10 +14,10 @@ from mrcnn.training.optimizer import l2_penalty, make_optimizer
 from mrcnn.training.pictures import DetectionPictures
 from mrcnn.training.progress import Progress
 from mrcnn.training.rates import first_rate, rate_callbacks
-from mrcnn.training.resume import clean, goes_on, is_stopped, resume
+from mrcnn.training.resume import goes_on, is_stopped, resume
 from mrcnn.training.run_log import RunLog
 from mrcnn.training.selection import SELECTIONS
-from mrcnn.training.state import StateWriter
+from mrcnn.training.state import StateWriter, remove_leftovers
 from mrcnn.training.step import Steps, share_clips
 from mrcnn.training.strategy import (
     Agreement,
@@ -68,7 +68,7 @@ def train(
     rates = rate_callbacks(config, learning_rate, model.epoch)
     saved = resume(model) if resuming else None
     if chief:
-        clean(model.log_dir)
+        remove_leftovers(model.log_dir)
     _require_one_position(agreement, model.epoch, saved)
     call = _facts_of_call(config, strategy, learning_rate, layers, epochs)
     if model.epoch < epochs and not goes_on(saved, call):

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from mrcnn.training import run_folder
-from mrcnn.training.state import Saved, keyed, last_state, remove_leftovers
+from mrcnn.training.state import Saved, keyed, last_state
 from mrcnn.weights import matterport
 
 
@@ -91,7 +91,7 @@ def enter(model, found):
     folder, epoch, step = found.path.parent, found.facts["epoch"], found.facts["step"]
     # An earlier stage of the same program ended there, or `start_from` has told it.
     is_there = epoch > 0 and step == 0 and (Path(model.log_dir), model.epoch) == (folder, epoch)
-    is_known = is_there or getattr(model, "state_path", None) == found.path
+    is_known = is_there or model.state_path == found.path
     model.enter_run(folder, epoch)
     model.state_path = found.path
     if not is_known:
@@ -127,9 +127,3 @@ def is_stopped(saved, callbacks):
         if isinstance(callback, keras.callbacks.EarlyStopping) and values.get("stopped_epoch"):
             return values["wait"] >= callback.patience
     return False
-
-
-def clean(folder):
-    """Remove what a killed process has left of files that it was writing."""
-    if Path(folder).is_dir():
-        remove_leftovers(folder)

@@ -19,9 +19,6 @@ _STATE = re.compile(r"state_(\d{4,})_(\d{6,})\.npz")
 # As `mrcnn.files.replacing` names what is not whole yet.
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.(npz|h5|csv|png)")
 
-# The one before is there in case that the newest is damaged.
-_KEPT = 2
-
 
 class Saved(NamedTuple):
     """A state file: `facts` are what JSON can hold, `arrays` the variables."""
@@ -89,7 +86,7 @@ class Saved(NamedTuple):
 
 
 class StateWriter:
-    """Writes the states of a run, and keeps the last two.
+    """Writes the states of a run, and keeps the last two, in case that the newest is damaged.
 
     Arguments:
         folder: of the run.
@@ -187,7 +184,7 @@ def last_state(folder) -> Saved | None:
 
 
 def remove_leftovers(folder) -> None:
-    """Remove the files that a killed process was writing."""
+    """Remove the files that a killed process was writing; the folder need not be there."""
     for path in Path(folder).glob(".*"):
         if _LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)

@@ -12,17 +12,7 @@ from skimage.io import imread, imsave
 
 from mrcnn import model as modellib
 from mrcnn.data.sample import load_image_gt
-from tests.samples.balloon_sample import RED, load_sample, scene, use_finder
-
-
-@pytest.fixture(scope="module")
-def balloon():
-    return load_sample()
-
-
-@pytest.fixture
-def finder(balloon, monkeypatch):
-    return use_finder(balloon, monkeypatch)
+from tests.samples.balloon_sample import RED, scene
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "splash"])

@@ -14,20 +14,8 @@ from tests.samples.balloon_sample import (
     GRAY_OF_BLUE,
     RED,
     RedFinder,
-    load_sample,
     scene,
-    use_finder,
 )
-
-
-@pytest.fixture(scope="module")
-def balloon():
-    return load_sample()
-
-
-@pytest.fixture
-def finder(balloon, monkeypatch):
-    return use_finder(balloon, monkeypatch)
 
 
 def test_splash_by_hand(balloon):
