@@ -17,7 +17,7 @@ def main():
     from synthetic import benchmark_config, random_model
 
     from mrcnn.inference.detect import Detector, detect
-    from mrcnn.inference.mold import mold_one, unmold
+    from mrcnn.inference.molding import mold_one, unmold
 
     keras.config.set_dtype_policy(args.precision)
     config = benchmark_config(args.size, BACKBONE=args.backbone, DETECTION_MIN_CONFIDENCE=0)

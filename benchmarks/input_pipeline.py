@@ -22,8 +22,8 @@ def main():
 
     from synthetic import SyntheticDataset, benchmark_config
 
-    from mrcnn.data.generator import data_generator
     from mrcnn.data.pipeline import make_dataset
+    from mrcnn.legacy.generator import data_generator
 
     config = benchmark_config(args.size)
     dataset = SyntheticDataset(args.size, args.objects, args.images)

@@ -1,5 +1,5 @@
 """Keras callbacks for `MaskRCNN.train(custom_callbacks=[...])`."""
 
-from mrcnn.training.coco_metrics import CocoMetrics
+from mrcnn.watching.coco_metrics import CocoMetrics
 
 __all__ = ["CocoMetrics"]

@@ -9,10 +9,12 @@ import numpy as np
 
 from mrcnn.graph import build_graph
 from mrcnn.inference import detect as detection
-from mrcnn.inference import mold, shared, trace
+from mrcnn.inference import molding as mold
+from mrcnn.inference import shared, trace
 from mrcnn.inference.trace import log
-from mrcnn.training import fit, run_folder, selection
-from mrcnn.training import resume as resuming
+from mrcnn.runs import resume as resuming
+from mrcnn.runs import run as run_folder
+from mrcnn.training import fit, selection
 from mrcnn.training.strategy import choose_strategy
 from mrcnn.weights.download import imagenet_weights
 from mrcnn.weights.start import starting_weights

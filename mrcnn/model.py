@@ -2,7 +2,6 @@
 
 from mrcnn.backbones.resnet import conv_block, identity_block, resnet_graph
 from mrcnn.data.debug_targets import build_detection_targets, generate_random_rois
-from mrcnn.data.generator import DataGenerator, data_generator
 from mrcnn.data.rpn_targets import build_rpn_targets
 from mrcnn.data.sample import load_image_gt
 from mrcnn.heads.box import (
@@ -20,7 +19,13 @@ from mrcnn.heads.rpn import (
 from mrcnn.inference.trace import log
 from mrcnn.layers.batching import batch_pack_graph, trim_zeros_graph
 from mrcnn.layers.detections import DetectionLayer, refine_detections_graph
-from mrcnn.layers.graph_names import (
+from mrcnn.layers.losses import smooth_l1_loss
+from mrcnn.layers.norm import BatchNorm
+from mrcnn.layers.proposals import ProposalLayer
+from mrcnn.layers.roi_align import PyramidROIAlign, log2_graph
+from mrcnn.layers.targets import DetectionTargetLayer, detection_targets_graph
+from mrcnn.legacy.generator import DataGenerator, data_generator
+from mrcnn.legacy.graph_names import (
     apply_box_deltas_graph,
     clip_boxes_graph,
     denorm_boxes_graph,
@@ -28,11 +33,6 @@ from mrcnn.layers.graph_names import (
     overlaps_graph,
     parse_image_meta_graph,
 )
-from mrcnn.layers.losses import smooth_l1_loss
-from mrcnn.layers.norm import BatchNorm
-from mrcnn.layers.proposals import ProposalLayer
-from mrcnn.layers.roi_align import PyramidROIAlign, log2_graph
-from mrcnn.layers.targets import DetectionTargetLayer, detection_targets_graph
 from mrcnn.mask_rcnn import MaskRCNN
 from mrcnn.ops.anchors import compute_backbone_shapes
 from mrcnn.ops.images import compose_image_meta, mold_image, parse_image_meta, unmold_image

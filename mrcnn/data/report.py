@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.data.annotated import Note, shorten
 from mrcnn.data.dataset import describe_image
 from mrcnn.data.sample import check_sample
 from mrcnn.ops.masks import extract_bboxes
+from mrcnn.readers.annotated import Note, shorten
 
 _SHOWN = 5
 _PERCENTILES = (0, 5, 50, 95, 100)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mrcnn.inference.mold import as_images, mold_one, unmold
+from mrcnn.inference.molding import as_images, mold_one, unmold
 from mrcnn.ops.masks import paste_masks
 from mrcnn.ops.rle import paste_rles
 

@@ -7,17 +7,13 @@ import keras
 from mrcnn.data.augment import draw_seed
 from mrcnn.data.dataset import describe_image
 from mrcnn.data.pipeline import make_dataset
-from mrcnn.training.callbacks import BestCheckpoint, Checkpoint, Remember
-from mrcnn.training.coco_metrics import CocoMetrics
+from mrcnn.runs.checkpoints import BestCheckpoint, Checkpoint, Remember
+from mrcnn.runs.resume import goes_on, is_stopped, resume
+from mrcnn.runs.state import StateWriter, remove_leftovers
 from mrcnn.training.loop import Run, run_epochs
 from mrcnn.training.optimizer import l2_penalty, make_optimizer
-from mrcnn.training.pictures import DetectionPictures
-from mrcnn.training.progress import Progress
 from mrcnn.training.rates import first_rate, rate_callbacks
-from mrcnn.training.resume import goes_on, is_stopped, resume
-from mrcnn.training.run_log import RunLog
 from mrcnn.training.selection import SELECTIONS
-from mrcnn.training.state import StateWriter, remove_leftovers
 from mrcnn.training.step import Steps, share_clips
 from mrcnn.training.strategy import (
     Agreement,
@@ -26,6 +22,10 @@ from mrcnn.training.strategy import (
     process_count,
     telling_of_lost_workers,
 )
+from mrcnn.watching.coco_metrics import CocoMetrics
+from mrcnn.watching.log import RunLog
+from mrcnn.watching.pictures import DetectionPictures
+from mrcnn.watching.progress import Progress
 
 # They write files, which one process of several does for all.
 _WRITERS = (

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mrcnn.runs.state import Saved, StateWriter
 from mrcnn.training.averages import averaged, finish
-from mrcnn.training.state import Saved, StateWriter
 from mrcnn.training.strategy import Agreement
 
 

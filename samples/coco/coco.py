@@ -28,8 +28,8 @@ from coco_results import (
 )
 
 from mrcnn.config import Config
-from mrcnn.data.coco_json import segmentation_to_rle
 from mrcnn.datasets import CocoJsonDataset
+from mrcnn.readers.coco import segmentation_to_rle
 
 __all__ = [
     "CocoConfig",
@@ -263,7 +263,7 @@ def config_class(args):
     if args.small:
         return SmallCocoConfig
     if args.model == "last":
-        from mrcnn.training.run_folder import checkpoints, run_folders
+        from mrcnn.runs.run import checkpoints, run_folders
 
         kinds = CocoConfig, RandomCocoConfig
         runs = [

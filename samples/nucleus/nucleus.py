@@ -340,7 +340,7 @@ def make_model(mode, weights, logs, **words):
         raise ValueError(f'Weights "{weights}" know no nuclei; give "last" or a file.')
     # TensorFlow takes seconds to load, and `--help` needs none of it.
     from mrcnn import model as modellib
-    from mrcnn.training.run_folder import last_checkpoint
+    from mrcnn.runs.run import last_checkpoint
 
     # The run of "last" has more than its weights to go on with, so `start_from` gets the word.
     path = last_checkpoint(str(logs), NucleusConfig.NAME) if weights == "last" else weights

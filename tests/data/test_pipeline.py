@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.data.generator import data_generator
 from mrcnn.data.imgaug_shim import iaa
 from mrcnn.data.pipeline import make_dataset
 from mrcnn.inputs import model_inputs
+from mrcnn.legacy.generator import data_generator
 
 ROOT = Path(__file__).parents[2]
 

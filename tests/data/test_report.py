@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from mrcnn.data import report
-from mrcnn.data.coco_json import CocoJsonDataset
 from mrcnn.data.dataset import Dataset
+from mrcnn.readers.coco import CocoJsonDataset
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mrcnn.inference import mold
+from mrcnn.inference import molding as mold
 
 SIZES = [(64, 64), (40, 100), (64, 64), (90, 30), (200, 160)]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skimage.io
 
-from mrcnn.training.run_folder import checkpoint_name
+from mrcnn.runs.run import checkpoint_name
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,1 @@
+"""Names that only scripts for Matterport's library use."""

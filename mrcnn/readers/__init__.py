@@ -1,0 +1,1 @@
+"""Annotation formats of others, read into a `Dataset`."""

@@ -1,0 +1,139 @@
+"""Datasets outlined in LabelMe: a JSON file beside each image."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mrcnn.readers.annotated import OutlineDataset, find_image, read_json, require_images
+from mrcnn.readers.outlines import Box, Ellipse, Outline, Polygon
+
+
+class LabelMeDataset(OutlineDataset):
+    """Images and shapes of LabelMe files. Any number of folders may be loaded.
+
+    Polygons, rectangles and circles become instances. Shapes of one label and one `group_id` are
+    parts of one instance.
+    """
+
+    def load_labelme(
+        self,
+        folder: str | os.PathLike,
+        class_names: Sequence[str] | None = None,
+        source: str = "labelme",
+    ) -> None:
+        """Add classes and images; call `prepare` afterwards.
+
+        `image_info` gets `height`, `width` and `objects`, a list of `(class id in the source, name,
+        outlines)`.
+
+        Arguments:
+            folder: of `.json` files; each says where its image lies, as seen from this folder.
+            class_names: the labels in the order of their ids; shapes of others are left out. By
+                default all labels in the folder, sorted. Give the validation set those of the
+                training set.
+            source: name for the images and classes of this folder.
+
+        Raises:
+            FileNotFoundError: if there is no `.json` file, or none of the images exists.
+            ValueError: if none of the files is LabelMe's, or a class is named twice.
+        Files, shapes and images that are broken or missing are left out, with a warning.
+        """
+        before = len(self.notes)
+        files = self._read(Path(folder))
+        if class_names is None:
+            shapes = [shape for _, data in files for shape in _shapes(data)]
+            class_names = sorted({str(shape["label"]) for shape in shapes if shape.get("label")})
+        ids = self.add_named_classes(source, class_names)
+        names, missing = [], 0
+        for path, data in files:
+            name = data.get("imagePath") or ""
+            names.append(name)
+            image = find_image(folder, name) if name else None
+            if image is None:
+                missing += 1
+                self.note(f"an image that is not in {folder}", f"{name} of {path.name}")
+                continue
+            size = data.get("imageHeight"), data.get("imageWidth")
+            if not all(isinstance(side, int) and side > 0 for side in size):
+                size = self.read_size(image, name)
+            if size is not None:
+                self.add_image(
+                    source,
+                    image_id=path.stem,
+                    path=str(image),
+                    width=size[1],
+                    height=size[0],
+                    objects=self._objects(path.name, data, ids, size),
+                )
+        require_images(missing, names, f"the files in {folder}", folder)
+        self.warn_of(self.notes[before:], folder)
+
+    def _read(self, folder):
+        """Path and content of each file in a folder; those that are not LabelMe's are noted."""
+        paths = sorted(folder.glob("*.json"))
+        if not paths:
+            raise FileNotFoundError(f"there is no .json file in the folder {folder}.")
+        files, errors = [], []
+        for path in paths:
+            try:
+                data = read_json(path, "LabelMe JSON")
+            except ValueError as error:
+                errors.append(error)
+                self.note("a file that is not LabelMe JSON", path.name)
+            else:
+                # The picture itself, in letters: it lies on the disk as well.
+                data.pop("imageData", None)
+                files.append((path, data))
+        if not files:
+            raise errors[0]
+        return files
+
+    def _objects(self, file, data, ids, size):
+        """The sound shapes of an image of a size as `(class id, name, outlines)`."""
+        objects = {}
+        for number, shape in enumerate(_shapes(data)):
+            where, label = f"shape {number} of {file}", str(shape.get("label") or "")
+            if not label:
+                self.note("a shape without label", where)
+                continue
+            if label not in ids:
+                self.note("a class that is not among class_names", f"{where} ({label})")
+                continue
+            try:
+                outline = _outline(shape)
+            except (TypeError, ValueError):
+                self.note("points that are not pairs of numbers", where)
+                continue
+            if outline is None:
+                kind = shape.get("shape_type")
+                self.note(f"a shape_type {kind!r}, of which no mask is made", where)
+            elif self.check_outline(outline, *size, where):
+                group = shape.get("group_id")
+                key = number if group is None else (label, group)
+                parts = objects.setdefault(key, (ids[label], where, []))
+                parts[2].append(outline)
+        return list(objects.values())
+
+
+def _shapes(data):
+    return [shape for shape in data["shapes"] if isinstance(shape, dict)]
+
+
+def _outline(shape: dict) -> Outline | None:
+    """The outline of a shape; None for kinds without area. Errors for points that are no points."""
+    kind = shape.get("shape_type") or "polygon"
+    if kind not in ("polygon", "rectangle", "circle"):
+        return None
+    points = [(float(y), float(x)) for x, y in shape.get("points") or []]
+    ys, xs = [y for y, _ in points], [x for _, x in points]
+    if kind == "polygon":
+        return Polygon(ys, xs)
+    if kind == "rectangle":
+        return Box(min(ys), min(xs), max(ys), max(xs))
+    # The centre, and any point of the circle.
+    (cy, cx), (y, x) = points
+    radius = math.hypot(y - cy, x - cx)
+    return Ellipse(cy, cx, radius, radius)

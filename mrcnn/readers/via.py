@@ -1,0 +1,195 @@
+"""Datasets outlined in the VGG Image Annotator (VIA), versions 1 and 2."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from mrcnn.readers.annotated import OutlineDataset, find_image, read_json, require_images
+from mrcnn.readers.outlines import Box, Ellipse, Outline, Polygon
+
+
+class ViaDataset(OutlineDataset):
+    """Images and regions of a VIA file. Any number of files may be loaded.
+
+    Polygons, rectangles, circles and ellipses become instances, and so do polylines that end where
+    they began: an open line covers no area.
+    """
+
+    def load_via(
+        self,
+        annotation_file: str | os.PathLike,
+        image_dir: str | os.PathLike,
+        class_attribute: str | None = None,
+        class_names: Sequence[str] | None = None,
+        source: str = "via",
+    ) -> None:
+        """Add classes and images; call `prepare` afterwards.
+
+        `image_info` gets `height`, `width` and `objects`, a list of `(class id in the source, name,
+        outlines)`.
+
+        Arguments:
+            annotation_file: annotations that VIA 1 or 2 has exported as JSON, or a saved project.
+            image_dir: folder of the images.
+            class_attribute: the region attribute that holds the class: a text, or the choice of a
+                dropdown, radio buttons or a checkbox. With None all regions are of one class.
+            class_names: the classes, in the order of their ids; regions of others are left out.
+                By default all that the file names, sorted, or "object" without a class attribute.
+                Give the validation set those of the training set.
+            source: name for the images and classes of this file.
+
+        Raises:
+            FileNotFoundError: if there is no such file, or none of its images exists.
+            ValueError: if the file is not from VIA 1 or 2, if a class is named twice, if there is
+                no class attribute and not one class name, or no region has the attribute.
+        Single regions and images that are broken or missing are left out, with a warning.
+        """
+        data = read_json(annotation_file, "VIA JSON")
+        entries = list(data.get("_via_img_metadata", data).values())
+        before = len(self.notes)
+        if class_attribute is None:
+            names = self._only_class(entries, class_names, annotation_file)
+        else:
+            names = class_names or _declared_names(data, entries, class_attribute, annotation_file)
+        ids = self.add_named_classes(source, names)
+        listed, missing = {}, 0
+        for number, entry in enumerate(entries):
+            name = entry.get("filename") if isinstance(entry, dict) else None
+            if not name:
+                self.note("an entry without filename", f"entry {number}")
+                continue
+            if name in listed:
+                self.note("a second entry for one image", name)
+                continue
+            listed[name] = None
+            path = find_image(image_dir, name)
+            if path is None:
+                missing += 1
+                self.note(f"an image that is not in {image_dir}", name)
+            elif size := self.read_size(path, name):
+                objects = self._objects(entry, class_attribute, ids, size)
+                self.add_image(
+                    source,
+                    image_id=name,
+                    path=str(path),
+                    width=size[1],
+                    height=size[0],
+                    objects=objects,
+                )
+        require_images(missing, listed, annotation_file, image_dir)
+        self.warn_of(self.notes[before:], annotation_file)
+
+    def _objects(self, entry, class_attribute, ids, size):
+        """The sound regions of an image of a size as `(class id, name, outlines)`."""
+        objects = []
+        for number, region in enumerate(_regions(entry)):
+            where = f"region {number} of {entry['filename']}"
+            if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
+                self.note("a region without shape", where)
+                continue
+            name = next(iter(ids))
+            if class_attribute is not None:
+                chosen = _choices(region, class_attribute)
+                if len(chosen) != 1:
+                    kind = "several values" if chosen else "no value"
+                    self.note(f"{kind} of {class_attribute!r}", where)
+                    continue
+                name = chosen[0]
+                if name not in ids:
+                    self.note("a class that is not among class_names", f"{where} ({name})")
+                    continue
+            shape = region["shape_attributes"]
+            outline = _outline(shape)
+            if outline is None:
+                self.note(f"a shape {shape.get('name')!r}, which has no area", where)
+            elif self.check_outline(outline, *size, where):
+                objects.append((ids[name], where, [outline]))
+        return objects
+
+    def _only_class(self, entries, class_names, origin):
+        """The class of all regions; attributes that would tell them apart are noted."""
+        names = ["object"] if class_names is None else list(class_names)
+        attributes = _attributes(entries)
+        if len(names) != 1:
+            raise ValueError(
+                f"class_names is {names}; several classes need a class_attribute, the region "
+                f"attribute that holds the class. {origin} has {sorted(attributes) or 'none'}."
+            )
+        for attribute, values in attributes.items():
+            if len(values) > 1 and class_names is None:
+                self.note(
+                    "a region attribute that could be the class_attribute",
+                    f"{attribute}: {', '.join(sorted(values))}",
+                    left_out=False,
+                )
+        return names
+
+
+def _regions(entry):
+    """The regions of an image: VIA 1 numbers them in a dict, VIA 2 lists them."""
+    regions = entry.get("regions") or []
+    return list(regions.values()) if isinstance(regions, dict) else regions
+
+
+def _region_attributes(region):
+    return (region.get("region_attributes") or {}) if isinstance(region, dict) else {}
+
+
+def _choices(region, attribute) -> list[str]:
+    """The chosen values of a region attribute; only checkboxes can have several."""
+    value = _region_attributes(region).get(attribute)
+    if isinstance(value, dict):
+        return [str(name) for name, ticked in value.items() if ticked]
+    return [] if value in (None, "") else [str(value).strip()]
+
+
+def _attributes(entries) -> dict[str, set[str]]:
+    """All values of all region attributes."""
+    values = {}
+    for entry in entries:
+        for region in _regions(entry) if isinstance(entry, dict) else []:
+            for attribute in _region_attributes(region):
+                values.setdefault(attribute, set()).update(_choices(region, attribute))
+    return values
+
+
+def _declared_names(data: Any, entries: list, attribute: str, origin: str | os.PathLike):
+    """The classes in a file: values in use, and the options that a project offers."""
+    values = _attributes(entries)
+    declared = data.get("_via_attributes", {}).get("region", {}).get(attribute, {})
+    names = values.get(attribute, set()) | set(declared.get("options") or {})
+    if not names:
+        raise ValueError(
+            f"no region of {origin} has the attribute {attribute!r}; the attributes are "
+            f"{sorted(values) or 'none'}."
+        )
+    return sorted(names)
+
+
+def _outline(shape: dict) -> Outline | None:
+    """The outline of VIA's `shape_attributes`; None for shapes without area.
+
+    Entries that are missing become None, for which `outline_fault` has a sentence.
+    """
+    get = shape.get
+    # Old exports of polygons alone have no name.
+    name = get("name", "polygon")
+    ys, xs = get("all_points_y") or [], get("all_points_x") or []
+    if name == "polygon" or (name == "polyline" and len(ys) > 3 and _closed(ys, xs)):
+        return Polygon(ys, xs)
+    if name == "rect":
+        y, x, height, width = (get(key) for key in ("y", "x", "height", "width"))
+        if None in (y, x, height, width):
+            return Box(y, x, None, None)
+        return Box(y, x, y + height, x + width)
+    if name == "circle":
+        return Ellipse(get("cy"), get("cx"), get("r"), get("r"))
+    if name == "ellipse":
+        return Ellipse(get("cy"), get("cx"), get("ry"), get("rx"), get("theta", 0))
+    return None
+
+
+def _closed(ys, xs):
+    return (ys[0], xs[0]) == (ys[-1], xs[-1])

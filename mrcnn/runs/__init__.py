@@ -1,0 +1,1 @@
+"""Training runs on disk: folder, configuration, checkpoints and states."""

@@ -1,0 +1,1 @@
+"""Progress, logs, pictures and metrics of a training run."""

@@ -1,0 +1,157 @@
+import json
+
+import numpy as np
+import pytest
+import skimage.draw
+
+from mrcnn.readers.labelme import LabelMeDataset
+
+HEIGHT, WIDTH = 30, 40
+TRIANGLE = [[2, 3], [20, 4], [9, 25]]
+
+
+def shape(label="cat", points=TRIANGLE, kind="polygon", group=None):
+    return {"label": label, "points": points, "group_id": group, "shape_type": kind, "flags": {}}
+
+
+@pytest.fixture
+def labelme_file(tmp_path, write_photo):
+    """A function: write a LabelMe file and its photo."""
+
+    def write(name, shapes, image=None, **more):
+        image = image or f"{name}.png"
+        content = {
+            "version": "5.4.1",
+            "shapes": shapes,
+            "imagePath": image,
+            "imageData": "iVBORw0KGgo",
+            "imageHeight": HEIGHT,
+            "imageWidth": WIDTH,
+        }
+        write_photo(image, HEIGHT, WIDTH)
+        text = json.dumps(content | more, ensure_ascii=False)
+        (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
+        return tmp_path
+
+    return write
+
+
+def load(folder, **options):
+    dataset = LabelMeDataset()
+    dataset.load_labelme(folder, **options)
+    dataset.prepare()
+    return dataset
+
+
+def test_shapes(labelme_file):
+    shapes = [
+        shape(),
+        shape("dog", [[12, 9], [4, 5]], "rectangle"),
+        # Some tools write the four corners.
+        shape("dog", [[4, 5], [12, 5], [12, 9], [4, 9]], "rectangle"),
+        # Centre (20, 15); (23, 11) is 5 away.
+        shape("cat", [[20, 15], [23, 11]], "circle"),
+    ]
+    dataset = load(labelme_file("a", shapes))
+    assert dataset.class_names == ["BG", "cat", "dog"]
+    masks, class_ids = dataset.load_mask(0)
+    assert masks.dtype == bool and class_ids.tolist() == [1, 2, 2, 1]
+    expected = np.zeros((HEIGHT, WIDTH, 4), bool)
+    expected[(*skimage.draw.polygon([3, 4, 25], [2, 20, 9]), 0)] = True
+    expected[5:9, 4:12, 1:3] = True
+    expected[(*skimage.draw.disk((15, 20), 5), 3)] = True
+    np.testing.assert_array_equal(masks, expected)
+    assert dataset.image_info[0]["id"] == "a"
+    assert "imageData" not in dataset.image_info[0]
+
+
+def test_parts_of_a_group_are_one_instance(labelme_file):
+    def box(label, left, group):
+        return shape(label, [[left, 0], [left + 2, 5]], "rectangle", group)
+
+    shapes = [box("cat", 0, 1), box("dog", 4, 1), box("cat", 8, 1), box("cat", 12, 0)]
+    shapes += [box("cat", 16, None), box("cat", 20, None)]
+    masks, class_ids = load(labelme_file("a", shapes)).load_mask(0)
+    assert class_ids.tolist() == [1, 2, 1, 1, 1]
+    columns = [np.flatnonzero(masks[0, :, n]).tolist() for n in range(5)]
+    assert columns == [[0, 1, 8, 9], [4, 5], [12, 13], [16, 17], [20, 21]]
+
+
+def test_labels_are_the_same_classes_in_train_and_val(labelme_file):
+    labelme_file("a", [shape("dog")])
+    folder = labelme_file("b", [shape("ant"), shape("dog")])
+    assert load(folder).class_names == ["BG", "ant", "dog"]
+    with pytest.warns(UserWarning, match=r"not among class_names \(shape 0 of b\.json \(ant\)\)"):
+        dataset = load(folder, class_names=["fox", "dog"])
+    assert dataset.class_names == ["BG", "fox", "dog"]
+    assert [dataset.load_mask(n)[1].tolist() for n in (0, 1)] == [[2], [2]]
+    with pytest.raises(ValueError, match="class_names has 'dog' twice"):
+        load(folder, class_names=["dog", "dog"])
+
+
+def test_names_beyond_ascii_and_from_windows(labelme_file):
+    folder = labelme_file("größe", [shape("Äpfel")], image="bilder/größe.png")
+    path = folder / "größe.json"
+    path.write_text(path.read_text("utf-8").replace("bilder/", "bilder\\\\"), "utf-8")
+    dataset = load(folder)
+    assert dataset.class_names == ["BG", "Äpfel"]
+    assert dataset.load_image(0).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_size_from_the_photo_where_the_file_has_none(labelme_file):
+    dataset = load(labelme_file("a", [shape()], imageHeight=None, imageWidth=None))
+    assert dataset.load_mask(0)[0].shape == (HEIGHT, WIDTH, 1)
+
+
+def test_a_photo_of_another_size_than_its_outlines(labelme_file):
+    dataset = load(labelme_file("a", [shape()], imageHeight=99))
+    with pytest.raises(ValueError, match=r"30x40 pixels .* annotations are for 99x40"):
+        dataset.load_image(0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (shape(points=TRIANGLE[:2]), "a polygon with fewer than 3 points"),
+        (shape(points=[[1, 2], [3, None], [5, 6]]), "points that are not pairs of numbers"),
+        (shape(points=[[1, 2, 3]]), "points that are not pairs of numbers"),
+        (shape(points=None), "a polygon with fewer than 3 points"),
+        (shape(points=[[1, 2], [float("nan"), 4], [5, 6]]), "a coordinate that is not a number"),
+        (shape(points=[[50, 2], [60, 4], [55, 6]]), "a shape outside the image"),
+        (shape(points=[[5, 5], [5, 9]], kind="rectangle"), "a shape without area"),
+        (shape(points=[], kind="rectangle"), "points that are not pairs of numbers"),
+        (shape(points=[[5, 5]], kind="circle"), "points that are not pairs of numbers"),
+        (shape(points=[[5, 5], [5, 5]], kind="circle"), "a shape without area"),
+        (shape(kind="line"), "a shape_type 'line', of which no mask is made"),
+        (shape(label=""), "a shape without label"),
+    ],
+)
+def test_a_broken_shape_is_left_out(labelme_file, broken, reason):
+    folder = labelme_file("a", [shape(), broken])
+    with pytest.warns(UserWarning, match="1 entry is left out: "):
+        dataset = load(folder)
+    assert dataset.notes == [(reason, "shape 1 of a.json", True)]
+    assert dataset.load_mask(0)[1].tolist() == [1]
+
+
+def test_a_group_keeps_its_sound_parts(labelme_file):
+    shapes = [shape(group=3), shape(group=3, points=TRIANGLE[:1])]
+    with pytest.warns(UserWarning, match="fewer than 3 points"):
+        dataset = load(labelme_file("a", shapes))
+    assert dataset.load_mask(0)[0].shape == (HEIGHT, WIDTH, 1)
+
+
+def test_files_and_photos_that_are_none(labelme_file):
+    folder = labelme_file("a", [shape()])
+    labelme_file("b", [shape()], image="b.png")
+    (folder / "b.png").unlink()
+    (folder / "coco.json").write_text('{"images": []}')
+    with pytest.warns(UserWarning) as caught:
+        dataset = load(folder)
+    message = str(caught[0].message)
+    assert "1 x a file that is not LabelMe JSON (coco.json)" in message
+    assert f"1 x an image that is not in {folder} (b.png of b.json)" in message
+    assert [info["id"] for info in dataset.image_info] == ["a"]
+    (folder / "a.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"none of the 2 images of the files in .* a\.png"):
+        load(folder)

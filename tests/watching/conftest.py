@@ -1,0 +1,3 @@
+"""A training model for the tests here."""
+
+from tests.trained_model import *  # noqa: F403

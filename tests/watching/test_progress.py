@@ -1,0 +1,223 @@
+"""The bar of an epoch, with a clock that a test sets."""
+
+import re
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from mrcnn.watching import progress as module
+from mrcnn.watching.progress import Progress
+
+
+class Clock:
+    """Stands for perf_counter."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "perf_counter", clock)
+    return clock
+
+
+@pytest.fixture
+def bar(clock):
+    """A function: makes a Progress of epochs of `steps` steps, with two images a step."""
+
+    def make(steps, **words):
+        progress = Progress(2, **words)
+        progress.set_params({"epochs": 5, "steps": steps})
+        return progress
+
+    return make
+
+
+@pytest.fixture
+def live(monkeypatch):
+    """The output is a terminal of 60 columns."""
+    monkeypatch.setattr(module, "_live", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+
+
+def step(progress, clock, number, wait, work, **logs):
+    with progress.waiting():
+        clock.now += wait
+    clock.now += work
+    progress.on_train_batch_end(number, logs)
+
+
+def test_rates_are_those_of_the_epoch(bar, clock, capsys, live):
+    progress = bar(100)
+    progress.on_epoch_begin(1)
+    # The first step of a run compiles the graph.
+    step(progress, clock, 0, wait=30, work=90, loss=9.0)
+    for number in range(1, 5):
+        step(progress, clock, number, wait=1, work=3, loss=7.0 - number)
+    first, second, *_, last = capsys.readouterr().out.split("\r")
+    assert first == "Epoch 2/5\n"
+    assert second == "  1/100 [....................] loss: 9.0000"
+    # 4 seconds a step for 2 images, a quarter of them waiting; 95 steps to go are 380 seconds.
+    assert last == "  5/100 [=...................] ETA 6:20 - 0.50 images/s - w"
+
+
+def test_second_epoch_counts_from_its_first_step(bar, clock, capsys):
+    progress = bar(2)
+    for epoch in range(2):
+        progress.on_epoch_begin(epoch)
+        step(progress, clock, 0, wait=6, work=2 if epoch else 500, loss=0.5)
+        step(progress, clock, 1, wait=0, work=2, loss=0.25)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == (
+        "2/2 [====================] 0:10 - 0.40 images/s - waiting 60% - loss: 0.2500"
+    )
+
+
+def test_epoch_that_begins_in_its_middle(bar, clock, capsys, live):
+    progress = bar(1000)
+    progress.on_epoch_begin(3)
+    for number in range(120, 123):
+        step(progress, clock, number, wait=0, work=0.5)
+    # 877 steps of half a second; with 123 steps in a second it would be eight seconds.
+    assert capsys.readouterr().out.endswith(
+        "\r 123/1000 [==..................] ETA 7:18 - 4.00 images/s -"
+    )
+
+
+def test_rest_of_a_longer_line_is_wiped_out(bar, clock, capsys, live):
+    progress = bar(9)
+    progress.on_epoch_begin(0)
+    step(progress, clock, 0, wait=0, work=1, loss=10.0)
+    step(progress, clock, 1, wait=0, work=7200)
+    step(progress, clock, 2, wait=0, work=0.1, loss=5.0)
+    lines = capsys.readouterr().out.split("\r")[1:]
+    assert lines == [
+        "1/9 [==..................] loss: 10.0000",
+        "2/9 [====................] ETA 14:00:00 - 0.00 images/s - w",
+        "3/9 [======..............] ETA 6:00:00 - 0.00 images/s - wa",
+    ]
+    progress._draw("short")
+    assert capsys.readouterr().out == "\rshort" + 54 * " "
+
+
+def test_notebook_has_no_width(bar, clock, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    progress = bar(9)
+    progress.on_epoch_begin(0)
+    step(progress, clock, 0, wait=0, work=1, **{"loss" * 99: 1.0})
+    assert capsys.readouterr().out.endswith(f"\r1/9 [==..................] {'loss' * 99}: 1.0000")
+
+
+def test_terminal_is_live(monkeypatch):
+    assert not module._live()
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    assert module._live()
+
+
+def test_file_gets_a_line_each_half_minute(bar, clock, capsys):
+    progress = bar(1000)
+    progress.on_epoch_begin(0)
+    for number in range(100):
+        step(progress, clock, number, wait=0, work=1)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split("/")[0].strip() for line in lines] == ["30", "60", "90"]
+    # 29 seconds after the first step for 29 steps.
+    assert "ETA 16:10 - 2.00 images/s - waiting 0%" in lines[0]
+    assert all(line.isprintable() for line in lines)
+
+
+def test_line_ends_before_validation_and_its_values_come_below(bar, clock, capsys, live):
+    progress = bar(1)
+    progress.on_epoch_begin(0)
+    step(progress, clock, 0, wait=1, work=2, loss=3.0)
+    progress.on_test_begin()
+    print("something else")
+    progress.on_epoch_end(0, {"loss": 3.0, "val_loss": 0.0002, "val_map": 0.25, "note": "good"})
+    assert capsys.readouterr().out == (
+        "Epoch 1/5\n\r1/1 [====================] 0:03 - loss: 3.0000\nsomething else\n"
+        "val_loss: 2.0e-04 - val_map: 0.2500 - note: good\n"
+    )
+
+
+def test_epoch_that_is_stopped(bar, clock, capsys):
+    progress = bar(4)
+    progress.on_epoch_begin(0)
+    step(progress, clock, 0, wait=0, work=1, loss=3.0)
+    step(progress, clock, 1, wait=0, work=1, loss=3.0)
+    progress.on_epoch_end(0, {"loss": 3.0})
+    assert capsys.readouterr().out.endswith(
+        "\n2/4 [==========..........] 0:02 - 2.00 images/s - waiting 0% - loss: 3.0000\n"
+    )
+
+
+def test_images_are_those_of_a_step(clock, capsys):
+    progress = Progress(256)
+    progress.set_params({"epochs": 1, "steps": 2})
+    progress.on_epoch_begin(0)
+    for number in range(2):
+        step(progress, clock, number, wait=0, work=2)
+    assert " 128.0 images/s " in capsys.readouterr().out
+
+
+def wait_for_first_batch(progress, seconds):
+    with progress.waiting():
+        time.sleep(seconds)
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_first_batch_that_does_not_come(capsys, verbose):
+    threads = threading.active_count()
+    progress = Progress(1, first_batch_seconds=0.05, verbose=verbose)
+    wait_for_first_batch(progress, 0.3)
+    assert threading.active_count() == threads
+    out = capsys.readouterr().out
+    assert "no batch of training images after 0.05 seconds" in out
+    for word in ("load_image(0)", "load_mask(0)", "LOADER_WORKERS = 1", "disk", "other workers"):
+        assert word in out
+    # The first batch alone.
+    wait_for_first_batch(progress, 0.2)
+    assert capsys.readouterr().out == ""
+
+
+def test_first_batch_in_time(capsys):
+    threads = threading.active_count()
+    progress = Progress(1, first_batch_seconds=0.2)
+    wait_for_first_batch(progress, 0)
+    assert threading.active_count() == threads
+    time.sleep(0.3)
+    assert capsys.readouterr().out == ""
+
+
+def test_first_batch_that_cannot_be_loaded(capsys):
+    threads = threading.active_count()
+    progress = Progress(1, first_batch_seconds=60)
+    with pytest.raises(OSError, match="photo1"), progress.waiting():
+        raise OSError("photo1.png is damaged")
+    assert threading.active_count() == threads
+
+
+def test_silence(bar, clock, capsys, live):
+    progress = bar(2, verbose=0)
+    progress.on_epoch_begin(0)
+    for number in range(2):
+        step(progress, clock, number, wait=1, work=2, loss=3.0)
+    progress.on_test_begin()
+    progress.on_epoch_end(0, {"val_loss": 2.0})
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")]
+)
+def test_clock(seconds, text):
+    assert module._clock(seconds) == text
+    assert re.fullmatch(r"(\d+:)?\d+:\d\d", text)
