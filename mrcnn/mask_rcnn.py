@@ -7,10 +7,10 @@ import warnings
 
 import numpy as np
 
-from mrcnn.graph import build_graph
+from mrcnn.graph import build_network
 from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
-from mrcnn.inference import shared, trace
+from mrcnn.inference import trace
 from mrcnn.inference.trace import log
 from mrcnn.runs import resume as resuming
 from mrcnn.runs import run as run_folder
@@ -33,6 +33,7 @@ class MaskRCNN:
 
     Attributes:
         keras_model: the functional Keras model; see `mrcnn.graph` for its inputs and outputs.
+        network: the `Network` that it is a graph of.
         mode, config, model_dir: the arguments.
         epoch: finished epochs of the run.
         state_path: the state that it was resumed from last, or None.
@@ -50,7 +51,7 @@ class MaskRCNN:
             raise ValueError(f'mode is "{mode}"; accepted are "training" and "inference".')
         config.validate()
         self.mode, self.config, self.model_dir = mode, config, model_dir
-        self.anchors = self._detector = None
+        self.anchors = self._detector = self.network = None
         self._anchor_cache, self._resumes, self.state_path = {}, False, None
         self.strategy = strategy or choose_strategy(config.GPU_COUNT, mode)
         self.set_log_dir()
@@ -58,8 +59,9 @@ class MaskRCNN:
             self.keras_model = self.build(mode, config)
 
     def build(self, mode, config):
-        """The Keras model; forks override this."""
-        return build_graph(config, mode)
+        """Return the Keras model, a graph of `network`; forks override this."""
+        self.network = build_network(config)
+        return self.network.graph(mode)
 
     # What a run keeps
 
@@ -272,7 +274,7 @@ class MaskRCNN:
         if verbose:
             log("molded_images", molded_images)
         detector = self._inference_detector("detect_molded")
-        return detection.detect_molded(detector, molded_images, image_metas, self.config.BATCH_SIZE)
+        return detection.detect_molded(detector, molded_images, image_metas, self.config)
 
     def inference_model(self, config=None):
         """A `MaskRCNN` in inference mode with the very weights of this one, not a copy.
@@ -288,9 +290,15 @@ class MaskRCNN:
         other = copy.copy(self)
         other.mode, other.config, other._anchor_cache = "inference", config or self.config, {}
         other.config.validate()
-        other.keras_model = shared.share_weights(
-            lambda: self.build("inference", other.config), self.keras_model
-        )
+        recipe = other.config.recipe()
+        for name in recipe.WEIGHT_SETTINGS:
+            ours, theirs = getattr(self.config, name), getattr(other.config, name)
+            if not np.array_equal(ours, theirs):
+                raise ValueError(
+                    f"inference_model() got a Config whose {name} is {theirs!r}; the weights of "
+                    f"this model were made for {ours!r}."
+                )
+        other.keras_model = self.network.graph("inference", recipe.operators(other.config))
         return other
 
     def _inference_detector(self, method):
@@ -330,7 +338,9 @@ class MaskRCNN:
         """
         classes = np.asarray(detections)[:, 4].astype(np.int32)
         masks = np.asarray(mrcnn_mask)[np.arange(len(classes)), :, :, classes]
-        return mold.unmold(detections, masks, original_image_shape, image_shape, window)
+        space = self.config.recipe().SPACE
+        shapes = original_image_shape, image_shape
+        return mold.unmold(detections, masks, *shapes, window, space=space)
 
     def get_anchors(self, image_shape):
         """Anchors of a molded image shape: `[num_anchors, 4]` float32, normalized."""

@@ -187,8 +187,9 @@ def attributes_read(source):
             yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant))
 
 
-# Scripts pass the first one to train() themselves; BATCH_SIZE is made of the other.
-READ_ELSEWHERE = {"LEARNING_RATE", "IMAGES_PER_GPU"}
+# Scripts pass the first one to train() themselves; BATCH_SIZE is made of the second; Config itself
+# reads the last.
+READ_ELSEWHERE = {"LEARNING_RATE", "IMAGES_PER_GPU", "RECIPE"}
 
 
 def test_every_word_of_the_config_is_read_by_the_package():

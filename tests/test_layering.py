@@ -11,8 +11,8 @@ MODULES = sorted((ROOT / "mrcnn").rglob("*.py"))
 # Lowest first. A name stands for mrcnn/<name>.py or for the whole package mrcnn/<name>/.
 RANKS = [
     {"constants", "files", "config_check"},
-    {"config", "download"},
-    {"ops", "inputs", "drawing"},
+    {"ops", "inputs"},
+    {"config", "download", "drawing"},
     {"layers", "data"},
     {"backbones", "readers"},
     {"heads", "evaluation", "weights"},

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mrcnn.ops import anchors as anchor_ops
-from mrcnn.ops import boxes as box_ops
-from mrcnn.ops.images import compose_image_meta, mold_image, resize_image
+from mrcnn.ops.images import resize_image, subtract_mean
 from mrcnn.ops.masks import paste_masks
+from mrcnn.ops.meta import compose_image_meta
+from mrcnn.ops.space import CELL_CENTERS
 
 
 def as_images(images, channels):
@@ -97,7 +97,7 @@ def mold_one(image, config, index=0):
     meta = compose_image_meta(
         0, image.shape, molded.shape, window, scale, np.zeros(config.NUM_CLASSES, np.int32)
     )
-    return mold_image(molded, config).astype(np.float32), meta, window
+    return subtract_mean(molded, config.MEAN_PIXEL).astype(np.float32), meta, window
 
 
 def mold_inputs(images, config):
@@ -128,25 +128,23 @@ def normalized_anchors(config, image_shape):
         ValueError: if a side is not divisible by 64, which the feature pyramid needs.
     """
     _check_sides(image_shape, "The molded image is")
-    anchors = anchor_ops.generate_pyramid_anchors(
-        config.RPN_ANCHOR_SCALES,
-        config.RPN_ANCHOR_RATIOS,
-        anchor_ops.compute_backbone_shapes(config, image_shape),
-        config.BACKBONE_STRIDES,
-        config.RPN_ANCHOR_STRIDE,
-    )
-    return anchors, box_ops.norm_boxes(anchors, image_shape[:2])
+    recipe = config.recipe()
+    anchors = recipe.anchors(config).of_image(image_shape)
+    return anchors, recipe.SPACE.normalize(anchors, image_shape)
 
 
-def unmold(detections, masks, original_shape, molded_shape, window, paste=paste_masks):
+def unmold(
+    detections, masks, original_shape, molded_shape, window, paste=paste_masks, space=CELL_CENTERS
+):
     """Detections of a molded image as boxes and masks of the original one.
 
-    Arguments:
+    Args:
         detections: `[n, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded at the end.
         masks: `[n, h, w]` float, 0 to 1, of the predicted classes.
         original_shape, molded_shape: `(height, width, channels)` in pixels.
         window: `(y1, x1, y2, x2)` in pixels of the molded image, where the original lies in it.
         paste: `paste_masks`, or `mrcnn.ops.rle.paste_rles`.
+        space: `BoxSpace` of the detections.
 
     Returns:
         boxes int32 `[k, (y1, x1, y2, x2)]` in pixels of the original, class ids int32 `[k]`, scores
@@ -155,9 +153,9 @@ def unmold(detections, masks, original_shape, molded_shape, window, paste=paste_
     """
     count = int(np.argmin(np.append(detections[:, 4] > 0, False)))
     detections, masks = detections[:count], masks[:count]
-    window = box_ops.norm_boxes(np.asarray(window), molded_shape[:2])
+    window = space.normalize(window, molded_shape)
     corner, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
-    boxes = box_ops.denorm_boxes((detections[:, :4] - corner) / size, original_shape[:2])
+    boxes = space.to_pixels((detections[:, :4] - corner) / size, original_shape)
     keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, detections, masks = boxes[keep], detections[keep], masks[keep]
     pasted = paste(masks, boxes, original_shape)

@@ -28,12 +28,12 @@ def count_positive_rois(targets, target_class_ids, *_):
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class LossLayer(keras.layers.Layer):
-    """A loss as a node of the graph, under one of the five historical names.
+    """A loss as a named node of the graph.
 
     Returns the loss as `[1]` float32, without its weight, and adds it with its weight to the losses
     of the model, so that `compile()` and `fit()` work without a loss function.
 
-    Arguments:
+    Args:
         loss: name of a function in `LOSSES`.
         weight: its factor in the total (`LOSS_WEIGHTS`).
     """
@@ -48,7 +48,7 @@ class LossLayer(keras.layers.Layer):
     def register(cls, count):
         """Decorator: make a loss function known by its name, so that saved models find it.
 
-        Arguments:
+        Args:
             count: function of the same tensors: how many things the loss is the mean of.
         """
 

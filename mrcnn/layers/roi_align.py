@@ -4,11 +4,7 @@ import keras
 import tensorflow as tf
 
 from mrcnn.ops import boxes as box_ops
-
-
-def log2_graph(x):
-    """Logarithm to the base 2, element by element."""
-    return keras.ops.log2(x)
+from mrcnn.ops.space import CELL_CENTERS, BoxSpace
 
 
 def crop_and_resize(features, boxes, box_indices, crop_size):
@@ -94,17 +90,19 @@ def _taps(start, end, num_samples, size):
 class PyramidROIAlign(keras.layers.Layer):
     """Crop RoIs of any size out of the feature pyramid and bring them to one size.
 
-    Arguments:
+    Args:
         pool_shape: `[height, width]` of the crops, in bins.
         method: how a bin is sampled.
             "crop": one bilinear sample, the outermost ones on the edges of the box, as the
                 original. Its weights expect this.
             "align": the mean of 2x2 samples inside the bin, as the paper (Mask R-CNN, section 3,
                 RoIAlign), with cells centred at half-integer positions.
+        level_rounding: see `pyramid_level`.
+        box_shift: see `BoxSpace`.
 
     Inputs: a list of
         boxes: `[batch, num_rois, (y1, x1, y2, x2)]`, normalized.
-        image_meta: `[batch, meta_size]`, for the size of the image. All images of a batch have it.
+        image: `[batch, height, width, channels]`, for its size.
         features: any number of `[batch, h, w, channels]`, levels 2, 3, ... of the pyramid.
 
     Returns:
@@ -114,48 +112,57 @@ class PyramidROIAlign(keras.layers.Layer):
 
     METHODS = ("crop", "align")
 
-    def __init__(self, pool_shape, method="crop", **kwargs):
+    def __init__(self, pool_shape, method="crop", level_rounding="round", box_shift=1.0, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
-        # The number of boxes that belong to a level depends on the image: nothing for XLA.
-        self.supports_jit = False
         if method not in self.METHODS:
             raise ValueError(f'The RoI method is "{method}"; accepted are "crop" and "align".')
         self.pool_shape, self.method = tuple(int(side) for side in pool_shape), method
+        self.level_rounding, self.box_shift = level_rounding, float(box_shift)
 
     def call(self, inputs):
-        boxes, image_meta, *features = inputs
+        boxes, image, *features = inputs
+        return self.pool(boxes, tf.cast(tf.shape(image)[1:3], tf.float32), features)
+
+    def pool(self, boxes, image_size, features):
+        """Return the crops, given the size of the image, float32 `[(height, width)]`."""
         boxes = tf.stop_gradient(boxes)
-        # Entries 4 and 5 of the meta vector are height and width of the molded image.
-        image_size = image_meta[0, 4:6]
-        top = 1 + len(features)
         levels = box_ops.pyramid_level(
-            boxes, tf.reduce_prod(image_size), xp=keras.ops, max_level=top
+            boxes,
+            tf.reduce_prod(image_size),
+            xp=keras.ops,
+            rounding=self.level_rounding,
+            max_level=1 + len(features),
         )
         crops, order = [], []
         for level, feature in enumerate(features, start=2):
             chosen = tf.where(tf.equal(levels, level))
-            image = tf.cast(chosen[:, 0], tf.int32)
-            crops.append(self._sample(feature, tf.gather_nd(boxes, chosen), image, image_size))
-            order.append(image * tf.shape(boxes)[1] + tf.cast(chosen[:, 1], tf.int32))
+            index = tf.cast(chosen[:, 0], tf.int32)
+            crops.append(self._sample(feature, tf.gather_nd(boxes, chosen), index, image_size))
+            order.append(index * tf.shape(boxes)[1] + tf.cast(chosen[:, 1], tf.int32))
         # The crops come level by level; their places bring them back into the order of the boxes.
-        places = tf.math.invert_permutation(tf.concat(order, axis=0))
+        # (LiteRT has no tf.math.invert_permutation.)
+        order = tf.concat(order, axis=0)
+        count = tf.size(order)
+        places = tf.scatter_nd(order[:, None], tf.range(count), [count])
         pooled = tf.gather(tf.concat(crops, axis=0), places)
         return tf.reshape(pooled, tf.concat([tf.shape(boxes)[:2], tf.shape(pooled)[1:]], axis=0))
 
-    def _sample(self, feature, boxes, image, image_size):
+    def _sample(self, feature, boxes, index, image_size):
+        space = BoxSpace(self.box_shift)
         if self.method == "crop":
-            return crop_and_resize(feature, boxes, image, self.pool_shape)
+            boxes = space.convert(boxes, image_size, CELL_CENTERS, xp=keras.ops)
+            return crop_and_resize(feature, boxes, index, self.pool_shape)
         # From normalized coordinates to positions in the feature map: pixels, then cells.
-        extent = tf.tile(image_size, [2])
-        pixels = boxes * (extent - 1.0) + [0.0, 0.0, 1.0, 1.0]
-        cells = tf.cast(tf.shape(feature)[1:3], tf.float32)
-        return roi_align(feature, pixels * tf.tile(cells, [2]) / extent, image, self.pool_shape)
+        pixels = space.denormalize(boxes, image_size, xp=keras.ops)
+        cells = tf.cast(tf.shape(feature)[1:3], tf.float32) / image_size
+        return roi_align(feature, pixels * tf.tile(cells, [2]), index, self.pool_shape)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:2], *self.pool_shape, input_shape[2][-1])
 
     def get_config(self):
-        return {**super().get_config(), "pool_shape": self.pool_shape, "method": self.method}
+        names = ("pool_shape", "method", "level_rounding", "box_shift")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def roi_align(features, boxes, box_indices, crop_size):

@@ -1,4 +1,4 @@
-"""Boxes: areas, overlaps, deltas, clipping, normalization, pyramid levels.
+"""Boxes: areas, overlaps, deltas, clipping, pyramid levels.
 
 Boxes are `[..., (y1, x1, y2, x2)]`. Unless a function says otherwise it takes any unit (pixels or
 normalized) and any leading axes. `xp` is `numpy` or `keras.ops`. With `keras.ops` everything is
@@ -55,7 +55,7 @@ def compute_iou(
 ) -> np.ndarray:
     """IoU of one box with many.
 
-    Arguments:
+    Args:
         box: `[(y1, x1, y2, x2)]`.
         boxes: `[n, (y1, x1, y2, x2)]`.
         box_area: area of `box`. The areas are arguments so that loops compute them once.
@@ -70,7 +70,7 @@ def compute_iou(
 def compute_overlaps(boxes1: Array, boxes2: Array, xp: ModuleType = np) -> Array:
     """IoU of every box of one set with every box of another.
 
-    Arguments:
+    Args:
         boxes1: `[..., n1, (y1, x1, y2, x2)]`; leading axes with `keras.ops` only.
         boxes2: `[..., n2, (y1, x1, y2, x2)]`.
 
@@ -97,7 +97,7 @@ def compute_overlaps(boxes1: Array, boxes2: Array, xp: ModuleType = np) -> Array
 def encode_boxes(boxes: Array, gt_boxes: Array, xp: ModuleType = np) -> Array:
     """Deltas that turn `boxes` into `gt_boxes`; the inverse of `decode_boxes`.
 
-    Arguments:
+    Args:
         boxes: `[..., (y1, x1, y2, x2)]`.
         gt_boxes: `[..., (y1, x1, y2, x2)]` in the same unit.
 
@@ -117,7 +117,7 @@ def decode_boxes(
 ) -> Array:
     """Boxes moved and stretched by deltas; the inverse of `encode_boxes`.
 
-    Arguments:
+    Args:
         boxes: `[..., (y1, x1, y2, x2)]`.
         deltas: `[..., (dy, dx, log dh, log dw)]`, already multiplied by the standard deviations.
         max_log_size: larger `log dh` and `log dw` count as this. The default only keeps `exp`
@@ -134,20 +134,10 @@ def decode_boxes(
     return xp.concatenate([corners, corners + sizes], axis=-1)
 
 
-def box_refinement(box: np.ndarray, gt_box: np.ndarray) -> np.ndarray:
-    """`encode_boxes` on NumPy arrays under its historical name."""
-    return encode_boxes(box, gt_box)
-
-
-def apply_box_deltas(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
-    """`decode_boxes` on NumPy arrays under its historical name."""
-    return decode_boxes(boxes, deltas)
-
-
 def clip_boxes(boxes: Array, window: Array, xp: ModuleType = np) -> Array:
     """Boxes cut to a window.
 
-    Arguments:
+    Args:
         boxes: `[..., (y1, x1, y2, x2)]`.
         window: `[(y1, x1, y2, x2)]` in the same unit, or one window a box in a shape that
             broadcasts against `boxes`: `[batch, 1, 4]` for boxes `[batch, n, 4]`.
@@ -159,42 +149,6 @@ def clip_boxes(boxes: Array, window: Array, xp: ModuleType = np) -> Array:
     low = xp.concatenate([window[..., :2]] * 2, axis=-1)
     high = xp.concatenate([window[..., 2:]] * 2, axis=-1)
     return xp.maximum(xp.minimum(boxes, high), low)
-
-
-def _normalization(shape: Array, xp: ModuleType) -> tuple[Array, Array]:
-    """Scale `[4]` and shift `[4]` between pixels and normalized coordinates."""
-    height, width = (_float(shape[axis], xp, np.float64) for axis in (0, 1))
-    scale = xp.stack([height, width, height, width], axis=-1) - 1
-    return scale, _float([0, 0, 1, 1], xp, np.float64)
-
-
-def norm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
-    """Pixels to normalized coordinates: `(boxes - [0, 0, 1, 1]) / [h-1, w-1, h-1, w-1]`.
-
-    Arguments:
-        boxes: `[..., (y1, x1, y2, x2)]` in pixels, y2 and x2 exclusive.
-        shape: `(height, width)` of the image in pixels; more entries are ignored.
-
-    Returns:
-        `[..., 4]` float32. The zeros of padding rows become small negative numbers.
-    """
-    scale, shift = _normalization(shape, xp)
-    return _float((_float(boxes, xp, np.float64) - shift) / scale, xp)
-
-
-def denorm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
-    """Normalized coordinates to whole pixels; the inverse of `norm_boxes` up to rounding.
-
-    Arguments:
-        boxes: `[..., (y1, x1, y2, x2)]`, normalized.
-        shape: `(height, width)` of the image in pixels; more entries are ignored.
-
-    Returns:
-        `[..., 4]` int32 in pixels, y2 and x2 exclusive, rounded half to even.
-    """
-    scale, shift = _normalization(shape, xp)
-    pixels = xp.round(_float(boxes, xp, np.float64) * scale + shift)
-    return pixels.astype(np.int32) if xp is np else xp.cast(pixels, "int32")
 
 
 def trim_zeros(x: np.ndarray) -> np.ndarray:
@@ -215,7 +169,7 @@ def pyramid_level(
 ) -> Array:
     """The pyramid level whose features describe a box: `4 + log2(sqrt(h * w) / 224 pixels)`.
 
-    Arguments:
+    Args:
         boxes: `[..., (y1, x1, y2, x2)]`, normalized.
         image_area: height times width of the image in square pixels: a number, or an array that
             broadcasts against the leading axes of `boxes`.

@@ -31,7 +31,7 @@ def _any_along_columns(masks: np.ndarray) -> np.ndarray:
 def extract_bboxes(mask: np.ndarray) -> np.ndarray:
     """The smallest boxes around masks.
 
-    Arguments:
+    Args:
         mask: `[height, width, instances]`, where other than zero means object.
 
     Returns:
@@ -51,7 +51,7 @@ def extract_bboxes(mask: np.ndarray) -> np.ndarray:
 def compute_overlaps_masks(masks1: np.ndarray, masks2: np.ndarray) -> np.ndarray:
     """IoU of every mask of one stack with every mask of another.
 
-    Arguments:
+    Args:
         masks1: `[height, width, n1]`; values above 0.5 are object.
         masks2: `[height, width, n2]`.
 
@@ -99,7 +99,7 @@ def resize_mask(
 ) -> np.ndarray:
     """Give masks the size that `resize_image` gave their image.
 
-    Arguments:
+    Args:
         mask: `[height, width, instances]` of any type.
         scale: as returned by `resize_image`.
         padding: as returned by `resize_image`; not applied when there is a crop.
@@ -129,7 +129,7 @@ def _check_count(boxes: np.ndarray, masks: int) -> None:
 def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int]) -> np.ndarray:
     """Cut masks to their boxes and shrink them, to save memory; `expand_mask` reverses it.
 
-    Arguments:
+    Args:
         bbox: `[instances, (y1, x1, y2, x2)]` integers in pixels.
         mask: `[height, width, instances]`, where other than zero means object.
         mini_shape: `(height, width)` of the result.
@@ -165,7 +165,7 @@ def _shrink(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 def expand_mask(bbox: np.ndarray, mini_mask: np.ndarray, image_shape: Sequence[int]) -> np.ndarray:
     """Paste mini-masks back into full size; the inverse of `minimize_mask` up to rounding.
 
-    Arguments:
+    Args:
         bbox: `[instances, (y1, x1, y2, x2)]` integers in pixels; parts outside the image are cut.
         mini_mask: `[mini_height, mini_width, instances]` bool.
         image_shape: `(height, width)` of the result; more entries are ignored.
@@ -178,10 +178,6 @@ def expand_mask(bbox: np.ndarray, mini_mask: np.ndarray, image_shape: Sequence[i
     """
     masks = np.moveaxis(np.asarray(mini_mask).astype(bool, copy=False), -1, 0)
     return paste_masks(masks, bbox, image_shape, threshold=_OVER_HALF)
-
-
-def mold_mask(mask: np.ndarray, config: object) -> None:
-    """Does nothing: the original exports the name, and never filled it."""
 
 
 def _linear_matrix(size_in: int, size_out: int, start: int, stop: int) -> np.ndarray:
@@ -200,7 +196,7 @@ def paste_masks(
 ) -> np.ndarray:
     """Resize small soft masks to their boxes, and threshold them into full-size masks.
 
-    Arguments:
+    Args:
         masks: `[instances, h, w]` floats, 0 to 1.
         boxes: `[instances, (y1, x1, y2, x2)]` integers in pixels. What lies outside the image is
             cut; a box without area gives an empty mask.
@@ -236,6 +232,3 @@ def paste_masks(
 def unmold_mask(mask: np.ndarray, bbox: Sequence[int], image_shape: Sequence[int]) -> np.ndarray:
     """`paste_masks` for one mask `[h, w]` and one box `[(y1, x1, y2, x2)]`: `[height, width]`."""
     return paste_masks(np.asarray(mask)[np.newaxis], [bbox], image_shape)[..., 0]
-
-
-paste_mask = unmold_mask
