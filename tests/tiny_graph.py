@@ -7,7 +7,7 @@ from keras import layers
 
 from mrcnn.config import Config
 from mrcnn.constants import LOSS_NAMES
-from mrcnn.graph import build_graph
+from mrcnn.graph import build_network
 from mrcnn.layers.conv import Conv2D
 from mrcnn.layers.norm import BatchNorm, conv_norm
 from mrcnn.legacy.formulas import generate_pyramid_anchors
@@ -150,10 +150,17 @@ SMALL = ("rpn_class_raw", "rpn_bbox_pred", "mrcnn_class_logits", "mrcnn_bbox_fc"
 
 
 def tiny(mode, config_class=TinyGraphConfig, **words):
-    """A tiny graph with seeded weights, none of which is trivial."""
+    """A Config and a tiny graph with seeded weights, none of which is trivial."""
+    config, network = tiny_network(mode, config_class, **words)
+    return config, network.graph(mode)
+
+
+def tiny_network(mode, config_class=TinyGraphConfig, **words):
+    """As `tiny`, with the network instead of one of its graphs."""
     config = type("Other", (config_class,), words)()
     keras.utils.set_random_seed(1)
-    model = build_graph(config, mode)
+    network = build_network(config)
+    model = network.graph(mode)
     rng = np.random.default_rng(2)
     for layer in trainable_layers(model):
         for weight in layer.weights:
@@ -163,7 +170,7 @@ def tiny(mode, config_class=TinyGraphConfig, **words):
             elif weight.name == "kernel" and layer.name in SMALL:
                 spread = np.sqrt(1 / weight.shape[-2])
                 weight.assign(rng.normal(0, spread, weight.shape))
-    return config, model
+    return config, network
 
 
 def run(model, inputs, training=False):
