@@ -23,7 +23,7 @@ from mrcnn.weights.start import starting_weights
 class MaskRCNN:
     """Mask R-CNN: trains on a `Dataset`, detects in photos, keeps its checkpoints.
 
-    Arguments:
+    Args:
         mode: "training" or "inference".
         config: a `Config`, which is checked.
         model_dir: folder where runs keep their logs and checkpoints.
@@ -68,7 +68,7 @@ class MaskRCNN:
     def set_log_dir(self, model_path=None):
         """Set `log_dir`, `checkpoint_path` and `epoch`.
 
-        Arguments:
+        Args:
             model_path: a checkpoint. If it lies in the folder of a run and has the name of a
                 checkpoint, that run goes on; else a new one starts at epoch 0.
         """
@@ -101,7 +101,7 @@ class MaskRCNN:
         `.h5` files in the historical layout are always loaded by layer name, and a table tells what
         was loaded; other files (`.weights.h5`, `.keras`) are Keras's own.
 
-        Arguments:
+        Args:
             filepath: of the file.
             by_name: accepted for old scripts.
             exclude: names of layers to leave as they are.
@@ -122,7 +122,7 @@ class MaskRCNN:
     def start_from(self, weights):
         """Load what a word or a path stands for, as the command lines of the samples do.
 
-        Arguments:
+        Args:
             weights: "coco" for the original's weights, downloaded once to `model_dir`, without the
                 layers whose size is the number of classes; "imagenet" for a trained backbone;
                 "last" for the newest run in `model_dir`, which `train` then resumes; in inference
@@ -188,7 +188,7 @@ class MaskRCNN:
     ):
         """Train, with a checkpoint, TensorBoard logs and validation losses after every epoch.
 
-        Arguments:
+        Args:
             train_dataset, val_dataset: prepared `Dataset`s. `val_dataset` may be None.
             learning_rate: a number, to which it rises over the first `WARMUP_STEPS` and which falls
                 after `LEARNING_RATE_DECAY_EPOCHS`; a Keras schedule; or a function from an epoch,
@@ -238,7 +238,7 @@ class MaskRCNN:
     def detect(self, images, verbose=0, mask_format="full"):
         """Detect instances.
 
-        Arguments:
+        Args:
             images: a list of any length of images of any sizes: `[height, width, 3]` RGB uint8, or
                 grey, RGBA, uint16, or floats from 0 to 1.
             verbose: 1 prints the shapes of what goes in.
@@ -264,7 +264,7 @@ class MaskRCNN:
     def detect_molded(self, molded_images, image_metas, verbose=0):
         """`detect` on images that `mold_inputs` or `load_image_gt` and `mold_image` have prepared.
 
-        Arguments:
+        Args:
             molded_images: `[batch, height, width, channels]`.
             image_metas: `[batch, meta_size]`.
 
@@ -281,7 +281,7 @@ class MaskRCNN:
 
         What is trained here, it detects with. To look inside a graph, use a model of its own.
 
-        Arguments:
+        Args:
             config: a Config of the same sizes, for another DETECTION_MIN_CONFIDENCE, say.
 
         Raises:
@@ -314,7 +314,7 @@ class MaskRCNN:
     def mold_inputs(self, images):
         """Prepare images for the graph.
 
-        Arguments:
+        Args:
             images: list of images as in `detect`, whose molded shapes agree.
 
         Returns:
@@ -326,7 +326,7 @@ class MaskRCNN:
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
         """Outputs of the graph for one image as boxes and masks of the original image.
 
-        Arguments:
+        Args:
             detections: `[D, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded.
             mrcnn_mask: `[D, h, w, num_classes]`.
             original_image_shape, image_shape: `(height, width, channels)` before and after molding.
@@ -355,7 +355,7 @@ class MaskRCNN:
     def ancestor(self, tensor, name, checked=None):
         """A tensor of the graph by its historical name, for `run_graph`.
 
-        Arguments:
+        Args:
             tensor, checked: for old notebooks; Keras 3 keeps no path from tensor to tensor.
             name: "ROI/refined_anchors:0" and its like, or the name of a layer.
 
@@ -367,7 +367,7 @@ class MaskRCNN:
     def run_graph(self, images, outputs, image_metas=None):
         """Evaluate any tensors of the graph for some images.
 
-        Arguments:
+        Args:
             images: list of images as in `detect`, or, with `image_metas`, molded images.
             outputs: list of `(name, tensor)`: outputs of layers, or what `ancestor` gave.
             image_metas: `[batch, meta_size]` of molded images.

@@ -76,7 +76,7 @@ class BoxHead:
 
 
 def _are_active(logits, active_class_ids):
-    """`[B, R]`, 1 for RoIs whose predicted class exists in the data set of their image."""
+    """Return `[B, R]`, 1 for RoIs whose predicted class exists in the data set of their image."""
     predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
     return tf.gather(active_class_ids, predicted, batch_dims=1)
 

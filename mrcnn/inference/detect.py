@@ -10,7 +10,7 @@ from mrcnn.inference.molding import as_images, mold_one, unmold
 from mrcnn.ops.masks import paste_masks
 from mrcnn.ops.rle import paste_rles
 
-# How `detect` gives masks: `[height, width, n]` bool, or a list of COCO RLEs.
+# Functions that make the masks: `[height, width, n]` bool, or a list of COCO RLEs.
 MASK_FORMATS = {"full": paste_masks, "rle": paste_rles}
 
 

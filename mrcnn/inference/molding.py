@@ -1,4 +1,4 @@
-"""From photos to the arrays that the graph takes, and back to boxes and masks of the photo."""
+"""Conversion of photos to the inputs of the graph, and of its outputs to pixels of the photo."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ from mrcnn.ops.space import CELL_CENTERS
 
 
 def as_images(images, channels):
-    """Each image of a list as `as_image` makes it.
+    """Convert each image of a list with `as_image`.
 
     Raises:
-        ValueError: if it is no list but an image; or see `as_image`.
+        ValueError: if it is an image instead of a list; see also `as_image`.
     """
     if isinstance(images, np.ndarray) and images.ndim in (2, 3):
         raise ValueError(
@@ -23,7 +23,7 @@ def as_images(images, channels):
 
 
 def as_image(image, channels, index):
-    """An image as `[height, width, channels]` uint8, or a sentence why it cannot be one.
+    """Convert an image to `[height, width, channels]` uint8.
 
     Grey images (2-D, or with one channel) are repeated, the fourth channel of RGBA is dropped, and
     floats from 0 to 1 are scaled to 0 to 255. Models with other than three channels take arrays
@@ -122,7 +122,7 @@ def _check_sides(shape, what):
 
 
 def normalized_anchors(config, image_shape):
-    """Anchors of an image shape: float64 pixels and float32 normalized, both `[num_anchors, 4]`.
+    """Return the anchors of an image shape: float64 pixels and float32 normalized, `[A, 4]`.
 
     Raises:
         ValueError: if a side is not divisible by 64, which the feature pyramid needs.
@@ -136,7 +136,7 @@ def normalized_anchors(config, image_shape):
 def unmold(
     detections, masks, original_shape, molded_shape, window, paste=paste_masks, space=CELL_CENTERS
 ):
-    """Detections of a molded image as boxes and masks of the original one.
+    """Convert detections of a molded image to boxes and masks of the original one.
 
     Args:
         detections: `[n, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded at the end.
@@ -148,7 +148,7 @@ def unmold(
 
     Returns:
         boxes int32 `[k, (y1, x1, y2, x2)]` in pixels of the original, class ids int32 `[k]`, scores
-        float32 `[k]`, masks bool `[height, width, k]` or what else `paste` makes. Boxes without
+        float32 `[k]`, and masks as `paste` makes them, bool `[height, width, k]`. Boxes without
         area are left out.
     """
     count = int(np.argmin(np.append(detections[:, 4] > 0, False)))

@@ -15,7 +15,7 @@ def map_images(fn, tensors, signature):
 
 
 def pad_rows(x, count):
-    """`[n, ...]` -> `[count, ...]`: zeros below, or the first `count` rows."""
+    """Pad `[n, ...]` to `[count, ...]` with zero rows, or take its first `count` rows."""
     x = x[:count]
     paddings = [[0, count - tf.shape(x)[0]]] + [[0, 0]] * (len(x.shape) - 1)
     padded = tf.pad(x, paddings)
@@ -24,5 +24,5 @@ def pad_rows(x, count):
 
 
 def not_padding(rows):
-    """`[..., n, columns]` -> bool `[..., n]`: False where a row is all zeros."""
+    """Return bool `[..., n]`, False where a row of `[..., n, columns]` is all zeros."""
     return tf.reduce_any(tf.not_equal(rows, 0), axis=-1)

@@ -72,7 +72,7 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 
 def _scaled(kernel, scale, dtype):
-    """`kernel * scale` in `dtype`, keeping no copy of the kernel for the gradient."""
+    """Return `kernel * scale` in `dtype`, keeping no copy of the kernel for the gradient."""
 
     @tf.custom_gradient
     def multiply(kernel, scale):

@@ -8,20 +8,20 @@ from mrcnn.ops.space import CELL_CENTERS, BoxSpace
 
 
 def crop_and_resize(features, boxes, box_indices, crop_size):
-    """`tf.image.crop_and_resize` with a gradient that can be trusted.
+    """Run `tf.image.crop_and_resize`, with an exact and repeatable gradient.
 
     TensorFlow's own gradient on CPUs adds to one cell from several threads without a lock, so some
     of the sums get lost, other ones at every run. Here each cell is summed by one thread, in a
     fixed order. GPUs add atomically and keep TensorFlow's kernel.
 
-    Arguments:
+    Args:
         features: `[batch, h, w, channels]` float32.
         boxes: `[n, (y1, x1, y2, x2)]`, normalized. No gradient flows to them.
         box_indices: int32 `[n]`, the image of each box.
         crop_size: two integers.
 
     Returns:
-        `[n, *crop_size, channels]` float32, one bilinear sample a bin; 0 outside the image.
+        `[n, *crop_size, channels]` float32, one bilinear sample per bin; 0 outside the image.
     """
     boxes, crop_size = tf.stop_gradient(boxes), list(crop_size)
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
@@ -43,7 +43,7 @@ def crop_and_resize(features, boxes, box_indices, crop_size):
 
 
 def _gradient_in_order(dy, boxes, box_indices, shape):
-    """What each cell of features of a shape gets back from the bilinear samples of it.
+    """Return the gradient of features of a shape, given that of the bilinear samples of them.
 
     Every sample mixes four cells, so the crops are a sparse matrix times the cells, and the
     gradient is its transpose times `dy`.
@@ -69,7 +69,9 @@ def _gradient_in_order(dy, boxes, box_indices, shape):
 
 
 def _taps(start, end, num_samples, size):
-    """The two cells along one axis that each sample mixes, and their weights, `[n, samples]` each.
+    """Return the two cells along an axis that each sample mixes, and their weights.
+
+    Each is `[n, samples]`.
 
     Samples lie at `start + i * (end - start) / (samples - 1)`, in the middle where there is one.
     """
@@ -166,9 +168,9 @@ class PyramidROIAlign(keras.layers.Layer):
 
 
 def roi_align(features, boxes, box_indices, crop_size):
-    """RoIAlign: the mean of 2x2 bilinear samples in each bin, nothing rounded.
+    """Return the mean of 2x2 bilinear samples in each bin, nothing rounded (RoIAlign).
 
-    Arguments:
+    Args:
         features: `[batch, h, w, channels]` float32.
         boxes: `[n, (y1, x1, y2, x2)]` in cells: the first cell covers 0 to 1, its centre is 0.5.
         box_indices: int32 `[n]`.

@@ -24,7 +24,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         rois_per_image, positive_ratio, mask_shape, bbox_std_dev: scalars.
         mini_masks: whether masks cover the box of their instance or the whole image.
         positive_iou: least IoU of a positive.
-        crowd_iou: IoU with a crowd from which on a proposal is no negative.
+        crowd_iou: a proposal that shares this IoU with a crowd is no negative.
         box_shift: see `BoxSpace`.
         seed: of the random choice.
 
@@ -109,7 +109,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         }
 
     def _draw(self, positive, negative):
-        """Random positives, then random negatives: indices of proposals, and how many of each."""
+        """Draw positives, then negatives: indices of proposals, and the number of each."""
         noise = draw_noise(tf.shape(positive), self.seed_generator)
         slots, count = self.rois_per_image, tf.shape(positive)[1]
         # Candidates get random keys above all others', so the best keys are a random choice.
@@ -134,7 +134,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         return chosen, num_positive, num_negative
 
     def _masks(self, rois, boxes, matches, is_positive, gt_masks):
-        """Masks of the positives, cut out by their RoI and resized; zeros for the rest."""
+        """Return masks of the positives, cut out by their RoI and resized; zeros for the rest."""
         count = self.max_positives
         rois, boxes, matches = rois[:, :count], boxes[:, :count], matches[:, :count]
         if self.mini_masks:
@@ -180,5 +180,5 @@ class DetectionTargetLayer(keras.layers.Layer):
 
 
 def _count(flags, limit):
-    """Number of True a row, at most `limit`: int32 `[batch, 1]`."""
+    """Return the number of True per row, at most `limit`: int32 `[batch, 1]`."""
     return tf.minimum(tf.reduce_sum(tf.cast(flags, tf.int32), axis=1, keepdims=True), limit)

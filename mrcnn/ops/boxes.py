@@ -26,7 +26,7 @@ _BLOCK = 8192
 
 
 def _float(x: Array, xp: ModuleType, numpy_dtype: type = np.float32) -> Array:
-    """`x` as float32; NumPy callers may ask for another precision."""
+    """Return `x` as float32; NumPy callers may ask for another precision."""
     return np.asarray(x, numpy_dtype) if xp is np else xp.cast(x, "float32")
 
 
@@ -37,13 +37,13 @@ def _centers_and_sizes(boxes: Array) -> tuple[Array, Array]:
 
 
 def box_area(boxes: Array, xp: ModuleType = np) -> Array:
-    """Areas `[...]` of boxes `[..., (y1, x1, y2, x2)]`, in the square of their unit."""
+    """Return the areas `[...]` of boxes `[..., (y1, x1, y2, x2)]`, in the square of their unit."""
     boxes = np.asarray(boxes) if xp is np else _float(boxes, xp)
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def _iou(a: Array, b: Array, area_a: Array, area_b: Array, xp: ModuleType) -> Array:
-    """IoU of boxes whose leading axes broadcast; 0 where both are empty."""
+    """Return the IoU of boxes whose leading axes broadcast; 0 where both are empty."""
     heights = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
     widths = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])
     intersections = xp.maximum(heights, 0) * xp.maximum(widths, 0)
@@ -53,7 +53,7 @@ def _iou(a: Array, b: Array, area_a: Array, area_b: Array, xp: ModuleType) -> Ar
 def compute_iou(
     box: np.ndarray, boxes: np.ndarray, box_area: float, boxes_area: np.ndarray
 ) -> np.ndarray:
-    """IoU of one box with many.
+    """Return the IoU of one box with many.
 
     Args:
         box: `[(y1, x1, y2, x2)]`.
@@ -68,7 +68,7 @@ def compute_iou(
 
 
 def compute_overlaps(boxes1: Array, boxes2: Array, xp: ModuleType = np) -> Array:
-    """IoU of every box of one set with every box of another.
+    """Return the IoU of every box of one set with every box of another.
 
     Args:
         boxes1: `[..., n1, (y1, x1, y2, x2)]`; leading axes with `keras.ops` only.
@@ -95,7 +95,7 @@ def compute_overlaps(boxes1: Array, boxes2: Array, xp: ModuleType = np) -> Array
 
 
 def encode_boxes(boxes: Array, gt_boxes: Array, xp: ModuleType = np) -> Array:
-    """Deltas that turn `boxes` into `gt_boxes`; the inverse of `decode_boxes`.
+    """Return the deltas that turn `boxes` into `gt_boxes`; the inverse of `decode_boxes`.
 
     Args:
         boxes: `[..., (y1, x1, y2, x2)]`.
@@ -115,7 +115,7 @@ def encode_boxes(boxes: Array, gt_boxes: Array, xp: ModuleType = np) -> Array:
 def decode_boxes(
     boxes: Array, deltas: Array, xp: ModuleType = np, max_log_size: float = 80.0
 ) -> Array:
-    """Boxes moved and stretched by deltas; the inverse of `encode_boxes`.
+    """Return boxes moved and stretched by deltas; the inverse of `encode_boxes`.
 
     Args:
         boxes: `[..., (y1, x1, y2, x2)]`.
@@ -135,11 +135,11 @@ def decode_boxes(
 
 
 def clip_boxes(boxes: Array, window: Array, xp: ModuleType = np) -> Array:
-    """Boxes cut to a window.
+    """Return boxes cut to a window.
 
     Args:
         boxes: `[..., (y1, x1, y2, x2)]`.
-        window: `[(y1, x1, y2, x2)]` in the same unit, or one window a box in a shape that
+        window: `[(y1, x1, y2, x2)]` in the same unit, or one window per box in a shape that
             broadcasts against `boxes`: `[batch, 1, 4]` for boxes `[batch, n, 4]`.
 
     Returns:
@@ -152,7 +152,7 @@ def clip_boxes(boxes: Array, window: Array, xp: ModuleType = np) -> Array:
 
 
 def trim_zeros(x: np.ndarray) -> np.ndarray:
-    """The rows of `[rows, columns]` that are not all zeros: an array without its padding."""
+    """Return the rows of `[rows, columns]` that are not all zeros, without padding."""
     x = np.asarray(x)
     return x[np.any(x != 0, axis=1)]
 
@@ -167,7 +167,7 @@ def pyramid_level(
     canonical_size: float = 224.0,
     canonical_level: int = 4,
 ) -> Array:
-    """The pyramid level whose features describe a box: `4 + log2(sqrt(h * w) / 224 pixels)`.
+    """Return the pyramid level whose features describe a box: `4 + log2(sqrt(h * w) / 224 pixels)`.
 
     Args:
         boxes: `[..., (y1, x1, y2, x2)]`, normalized.

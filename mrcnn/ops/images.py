@@ -35,7 +35,7 @@ def resize(
     anti_aliasing: bool = False,
     anti_aliasing_sigma: float | Sequence[float] | None = None,
 ) -> np.ndarray:
-    """`skimage.transform.resize` with the original's defaults, for masks of bools too.
+    """Call `skimage.transform.resize` with the original's defaults, for masks of bools too.
 
     Returns:
         `output_shape` (plus the channels of the image) float64. As in scikit-image, integers are
@@ -63,7 +63,7 @@ def resize(
 def linear_taps(
     size_in: int, size_out: int, start: int = 0, stop: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The two input samples, with their weights, of each output sample of a linear resize.
+    """Return the two input samples, with weights, of each output sample of a linear resize.
 
     Args:
         size_in: samples of the input.
@@ -85,7 +85,7 @@ def linear_taps(
 
 
 def _resize_pixels(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """`resize(image, shape, preserve_range=True)` with OpenCV, over 50 times faster.
+    """Return `resize(image, shape, preserve_range=True)` by OpenCV, over 50 times faster.
 
     The result is float32 for uint8 images, else float64. Without OpenCV, or with more channels than
     it takes, scikit-image does the work.
@@ -117,7 +117,7 @@ def _resize_scale(
     min_scale: float | None,
     mode: str,
 ) -> float:
-    """The factor that `resize_image` resizes by; the integer 1 means that nothing is resampled."""
+    """Return the factor that `resize_image` resizes by; the integer 1 for no resampling."""
     scale = max(1, min_dim / min(height, width)) if min_dim else 1
     if min_scale:
         scale = max(scale, min_scale)
@@ -127,7 +127,7 @@ def _resize_scale(
 
 
 def _check_resize(image: np.ndarray, min_dim: int | None, max_dim: int | None, mode: str) -> None:
-    """One sentence for each call of `resize_image` that cannot work."""
+    """Raise ValueError for a call of `resize_image` that cannot work."""
     if mode not in _MODES:
         raise ValueError(f'Image resize mode is "{mode}"; accepted are {", ".join(_MODES)}.')
     if image.ndim not in (2, 3) or image.size == 0:

@@ -17,7 +17,7 @@ _OVER_HALF = 0.5 + 1e-9
 
 
 def _any_along_columns(masks: np.ndarray) -> np.ndarray:
-    """`masks.any(axis=1)` of `[height, width, instances]` bool.
+    """Return `masks.any(axis=1)` of `[height, width, instances]` bool.
 
     Folding one half onto the other works on long runs of memory; `any` would reduce a few
     instances at a time. The overlap of halves of an odd width does no harm.
@@ -29,7 +29,7 @@ def _any_along_columns(masks: np.ndarray) -> np.ndarray:
 
 
 def extract_bboxes(mask: np.ndarray) -> np.ndarray:
-    """The smallest boxes around masks.
+    """Return the smallest boxes around masks.
 
     Args:
         mask: `[height, width, instances]`, where other than zero means object.
@@ -49,7 +49,7 @@ def extract_bboxes(mask: np.ndarray) -> np.ndarray:
 
 
 def compute_overlaps_masks(masks1: np.ndarray, masks2: np.ndarray) -> np.ndarray:
-    """IoU of every mask of one stack with every mask of another.
+    """Return the IoU of every mask of one stack with every mask of another.
 
     Args:
         masks1: `[height, width, n1]`; values above 0.5 are object.
@@ -79,7 +79,7 @@ def compute_overlaps_masks(masks1: np.ndarray, masks2: np.ndarray) -> np.ndarray
 
 
 def _nearest(size: int, scale: float) -> np.ndarray:
-    """Input index of each output sample of `scipy.ndimage.zoom(order=0)`, -1 for none.
+    """Return the input index of each output sample of `scipy.ndimage.zoom(order=0)`, -1 for none.
 
     SciPy itself resizes the numbers 1, 2, ...: its rule has corners (rounding of halves, a last
     sample that may fall outside) that a formula would have to repeat.
@@ -123,7 +123,7 @@ def resize_mask(
 
 def _check_count(boxes: np.ndarray, masks: int) -> None:
     if len(boxes) != masks:
-        raise ValueError(f"One box a mask is needed; given: {len(boxes)} boxes, {masks} masks.")
+        raise ValueError(f"One box per mask is needed; given: {len(boxes)} boxes, {masks} masks.")
 
 
 def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int]) -> np.ndarray:
@@ -138,7 +138,7 @@ def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int])
         `[mini_height, mini_width, instances]` bool.
 
     Raises:
-        ValueError: if a box has no area within the image, or if there is not one box a mask.
+        ValueError: if a box has no area within the image, or if there is not one box per mask.
     """
     _check_count(bbox, mask.shape[-1])
     mini_masks = np.empty((*mini_shape, len(bbox)), bool)
@@ -154,7 +154,7 @@ def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int])
 
 
 def _shrink(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """`np.around(resize(mask, shape)).astype(bool)` of a bool mask; touches needed pixels only."""
+    """Return `np.around(resize(mask, shape)).astype(bool)`, touching needed pixels only."""
     (rows, row_weights), (columns, column_weights) = map(linear_taps, mask.shape, shape)
     lines = sum(mask[taps] * w[:, np.newaxis] for taps, w in zip(rows, row_weights, strict=True))
     taps = zip(columns, column_weights, strict=True)
@@ -174,14 +174,14 @@ def expand_mask(bbox: np.ndarray, mini_mask: np.ndarray, image_shape: Sequence[i
         `[height, width, instances]` bool.
 
     Raises:
-        ValueError: if there is not one box a mask.
+        ValueError: if there is not one box per mask.
     """
     masks = np.moveaxis(np.asarray(mini_mask).astype(bool, copy=False), -1, 0)
     return paste_masks(masks, bbox, image_shape, threshold=_OVER_HALF)
 
 
 def _linear_matrix(size_in: int, size_out: int, start: int, stop: int) -> np.ndarray:
-    """`[stop - start, size_in]` float64: rows of the matrix that resizes `size_in` samples."""
+    """Return rows of the matrix that resizes `size_in` samples, `[stop - start, size_in]`."""
     indices, weights = linear_taps(size_in, size_out, start, stop)
     matrix = np.zeros((stop - start, size_in))
     outputs = np.arange(stop - start)
@@ -207,7 +207,7 @@ def paste_masks(
         `[height, width, instances]` bool, a view of instances that are contiguous each.
 
     Raises:
-        ValueError: if there is not one box a mask.
+        ValueError: if there is not one box per mask.
     """
     _check_count(boxes, len(masks))
     height, width = image_shape[:2]
@@ -230,5 +230,5 @@ def paste_masks(
 
 
 def unmold_mask(mask: np.ndarray, bbox: Sequence[int], image_shape: Sequence[int]) -> np.ndarray:
-    """`paste_masks` for one mask `[h, w]` and one box `[(y1, x1, y2, x2)]`: `[height, width]`."""
+    """Return `paste_masks` of one mask `[h, w]` and one box, `[height, width]` bool."""
     return paste_masks(np.asarray(mask)[np.newaxis], [bbox], image_shape)[..., 0]

@@ -20,7 +20,7 @@ def match_anchors(
     negative_below: float = 0.3,
     positive_from: float = 0.7,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The role of every anchor in RPN training.
+    """Return the role of every anchor in RPN training.
 
     An anchor is negative where its best IoU is below `negative_below`; positive where it is at
     least `positive_from`, or where no anchor overlaps one of the ground-truth boxes more (all
@@ -65,7 +65,7 @@ def positive_limit(count: int, fraction: float) -> int:
 
 
 def subsample(indices: np.ndarray, count: int, rng: Any = np.random) -> np.ndarray:
-    """At most `count` of the indices, drawn without replacement.
+    """Return at most `count` of the indices, drawn without replacement.
 
     Args:
         indices: `[n]`.
@@ -87,7 +87,7 @@ def subsample(indices: np.ndarray, count: int, rng: Any = np.random) -> np.ndarr
 def sample_balanced(
     match: np.ndarray, count: int, positive_fraction: float = 0.5, rng: Any = np.random
 ) -> np.ndarray:
-    """Matches of which at most `count` are not neutral.
+    """Return matches of which at most `count` are not neutral.
 
     Positives take at most `positive_limit(count, positive_fraction)` places, negatives the rest.
 
@@ -110,7 +110,7 @@ def sample_balanced(
 
 
 def non_max_suppression(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Greedy non-maximum suppression.
+    """Run greedy non-maximum suppression.
 
     Args:
         boxes: `[n, (y1, x1, y2, x2)]`, at least one.
