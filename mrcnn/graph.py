@@ -72,7 +72,7 @@ def build_graph(config, mode):
     )
     inputs = list(vars(x).values())
     image, meta = x.input_image, x.input_image_meta
-    stages = build_backbone(c.BACKBONE, image, c.TRAIN_BN, c.BACKBONE_STRIDES[0])
+    stages = build_backbone(c.BACKBONE, image, c.TRAIN_BN, c.BACKBONE_STRIDES[0], c.MEAN_PIXEL)
     pyramid = fpn(stages, c.TOP_DOWN_PYRAMID_SIZE)
     roi_features = [meta, *(pyramid[level] for level in ROI_LEVELS)]
     rpn_logits, rpn_probs, rpn_deltas = rpn(pyramid)

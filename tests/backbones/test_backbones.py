@@ -64,5 +64,5 @@ def test_function_that_returns_something_else(image, result, said):
 
 
 def test_unknown_word(image):
-    with pytest.raises(ValueError, match='"resnet34"; accepted are resnet50, resnet101'):
+    with pytest.raises(ValueError, match="'resnet34'; it must be one of 'resnet50', 'resnet101'"):
         build_backbone("resnet34", image, False)
