@@ -37,7 +37,7 @@ def test_imagenet_weights_are_kept_where_keras_keeps_them(monkeypatch, tmp_path,
     path = tmp_path / "models" / name
     path.parent.mkdir()
     path.write_text("cut off by an earlier crash")
-    assert module.imagenet_weights(verbose=0) == str(path)
+    assert module.resnet50_weights("resnet101", verbose=0) == str(path)
     assert path.read_bytes() == BODY
     monkeypatch.setattr(module, "IMAGENET_URL", f"http://127.0.0.1:9/{name}")
-    assert module.imagenet_weights(verbose=0) == str(path)
+    assert module.resnet50_weights("resnet101", verbose=0) == str(path)
