@@ -29,7 +29,9 @@ def build(image, architecture, taps, train_bn):
     application = getattr(keras.applications, architecture, None)
     if application is None:
         raise ValueError(f'keras.applications has no network "{architecture}".')
-    options = {"weights": None, "include_top": False, "input_shape": (None, None, image.shape[-1])}
+    # An `input_shape` of four channels would be warned of.
+    like_image = keras.Input((None, None, image.shape[-1]))
+    options = {"weights": None, "include_top": False, "input_tensor": like_image}
     if "include_preprocessing" in inspect.signature(application).parameters:
         options["include_preprocessing"] = False
     network, outputs = application(**options), {}
@@ -45,7 +47,7 @@ def build(image, architecture, taps, train_bn):
         outputs[layer.name] = layer(*args, **kwargs)
         return outputs[layer.name]
 
-    keras.models.clone_model(network, image, clone_function=clone, call_function=call)
+    keras.models.clone_model(network, [image], clone_function=clone, call_function=call)
     for name in taps:
         if name not in outputs:
             raise ValueError(f'taps of {architecture} has "{name}", which is not a layer of it.')

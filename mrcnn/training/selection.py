@@ -30,7 +30,13 @@ def backbone_taps(keras_model):
     Raises:
         ValueError: if the graph has no feature pyramid.
     """
-    return {f"C{k}": keras_model.get_layer(f"fpn_c{k}p{k}").input for k in (2, 3, 4, 5)}
+    try:
+        return {f"C{k}": keras_model.get_layer(f"fpn_c{k}p{k}").input for k in (2, 3, 4, 5)}
+    except ValueError as error:
+        raise ValueError(
+            'layers "3+", "4+" and "5+" need a Mask R-CNN; this model has no layers "fpn_c2p2" to '
+            '"fpn_c5p5".'
+        ) from error
 
 
 def layers_from_stage(keras_model, first, taps=None):
@@ -55,9 +61,9 @@ def layers_from_stage(keras_model, first, taps=None):
     if below.issuperset(map(id, stage)):
         raise ValueError(
             f'layers is "{first}+", but stage {first} of this backbone has no layer with weights '
-            f"of its own: C2 to C{first - 1} are computed from all layers that C{first} is. A "
-            "model inside the backbone counts as one layer, so apply its layers to the image "
-            "itself, as keras.applications do with input_tensor=image."
+            f"of its own: all that C{first} needs, an earlier stage needs too. A model inside the "
+            "backbone counts as one layer; apply its layers to the image itself, as "
+            "keras.applications do with input_tensor=image."
         )
     return [layer for layer in trainable_layers(keras_model) if id(layer) not in below]
 

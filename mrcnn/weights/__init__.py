@@ -30,8 +30,8 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
         return matterport.load(model, path, exclude, skip_mismatch, verbose)
     if not path.endswith((".weights.h5", ".weights.json", ".keras")):
         raise ValueError(
-            f'"{path}" is not a weight file; accepted are ".h5" as Matterport\'s Mask R-CNN and this '
-            'package write it, and ".weights.h5" and ".keras" of Keras.'
+            f'"{path}" is not a weight file; accepted are ".h5" as Matterport\'s Mask R-CNN and '
+            'this package write it, and ".weights.h5" and ".keras" of Keras.'
         )
     if exclude:
         raise ValueError(
