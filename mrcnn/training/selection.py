@@ -1,4 +1,4 @@
-"""Which layers learn."""
+"""Selection of the layers that learn."""
 
 import re
 
@@ -14,7 +14,7 @@ ACCEPTED = "heads, 3+, 4+, 5+, all"
 
 
 def trainable_layers(keras_model):
-    """Layers with weights, those of nested models instead of the models themselves."""
+    """Return the layers with weights; of a nested model, its layers instead of the model."""
     found = []
     for layer in keras_model.layers:
         if isinstance(layer, keras.Model):
@@ -25,7 +25,7 @@ def trainable_layers(keras_model):
 
 
 def backbone_taps(keras_model):
-    """The outputs of the backbone in a graph, `{"C2": KerasTensor, ..., "C5": ...}`.
+    """Return the outputs of the backbone in a graph, `{"C2": KerasTensor, ..., "C5": ...}`.
 
     Raises:
         ValueError: if the graph has no feature pyramid.
@@ -40,7 +40,7 @@ def backbone_taps(keras_model):
 
 
 def layers_from_stage(keras_model, first, taps=None):
-    """Layers with weights of the backbone's stage `first` and of all that lies above.
+    """Return the layers with weights of the backbone's stage `first` and all above it.
 
     A layer belongs to the first stage that needs it: to stage 4 if C4 is computed from it and C2
     and C3 are not. So names do not matter, and any backbone has stages.
@@ -78,7 +78,7 @@ def set_trainable(keras_model, layer_regex, indent=0, verbose=1, taps=None):
         taps: see `layers_from_stage`.
 
     Raises:
-        ValueError: if nothing matches, or the expression is none; nothing is frozen then.
+        ValueError: if no layer matches or the expression is broken; no layer is changed then.
     """
     layers = trainable_layers(keras_model)
     if layer_regex in STAGES:
@@ -87,7 +87,7 @@ def set_trainable(keras_model, layer_regex, indent=0, verbose=1, taps=None):
         chosen = _matching(layers, layer_regex)
     for layer in keras_model.layers:
         if isinstance(layer, keras.Model):
-            # A frozen container would freeze what is inside, whatever is said there.
+            # A frozen container freezes its layers, whatever they say themselves.
             layer.trainable = True
     ids = set(map(id, chosen))
     for layer in layers:

@@ -1,4 +1,4 @@
-"""Weights: files that the world has, read into the graph and written from it."""
+"""Weight files: recognised, read into the graph and written from it."""
 
 import os
 

@@ -201,7 +201,7 @@ def test_stages_of_an_own_function():
     assert set(names_of(layers_from_stage(graph, 4))) == rest | {"gray", "pink"}
     # The trunk is under C2 too, and "side" under C2 alone.
     assert set(names_of(layers_from_stage(graph, 3))) == rest | {"gray", "pink", "inner"}
-    # The same, for who has the taps.
+    # The same, given the taps.
     taps = {k: tensor for k, tensor in backbone_taps(graph).items() if k != "C5"}
     assert layers_from_stage(graph, 4, taps) == layers_from_stage(graph, 4)
 
