@@ -50,9 +50,10 @@ class Config:
     # Batches of validation data after each epoch, 0 for no validation.
     VALIDATION_STEPS = 50
 
-    # "resnet50", "resnet101", "small", a network of a tenth of the work for training from nothing,
-    # or a function that builds the stages C1 to C5 on an image tensor (in a class body wrap it in
-    # staticmethod, or Python makes a method of it).
+    # "resnet50", "resnet101", "resnet152"; "small", a tenth of the work, for training from random
+    # weights; another name of `mrcnn.registry.BACKBONES`, such as "MobileNetV2"; or a function that
+    # builds the stages C1 to C5 on an image tensor (in a class body wrap it in staticmethod, or
+    # Python makes a method of it).
     BACKBONE = "resnet101"
 
     # Needed with a function as BACKBONE: takes the image shape, returns [(height, width), ...]

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-BACKBONES = ("resnet50", "resnet101", "small")
+from mrcnn.registry import find_backbone
+
 RESIZE_MODES = ("none", "square", "pad64", "crop")
 ROI_ALIGN_MODES = ("crop", "align")
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
@@ -89,10 +90,6 @@ RULES = {
     "BATCH_SIZE": _COUNT,
     "STEPS_PER_EPOCH": _COUNT,
     "VALIDATION_STEPS": _whole(0),
-    "BACKBONE": Rule(
-        lambda v: callable(v) or v in BACKBONES,
-        f"{' or '.join(map(repr, BACKBONES))}, or a function",
-    ),
     "BACKBONE_STRIDES": _PER_LEVEL,
     "FPN_CLASSIF_FC_LAYERS_SIZE": _COUNT,
     "TOP_DOWN_PYRAMID_SIZE": _COUNT,
@@ -171,7 +168,7 @@ def check(config, base) -> None:
         _require(rule.accepts(value), f"{name} is {value!r}; it must be {rule.words}.")
     _check_image_size(config)
     _check_computed(config, base)
-    _check_backbone(config, base)
+    _check_backbone(config)
     _check_loss_weights(config.LOSS_WEIGHTS, base.LOSS_WEIGHTS)
     means, channels = np.size(config.MEAN_PIXEL), config.IMAGE_CHANNEL_COUNT
     _require(
@@ -240,7 +237,8 @@ def _check_computed(config, base):
         )
 
 
-def _check_backbone(config, base):
+def _check_backbone(config):
+    backbone = find_backbone(config.BACKBONE)
     if callable(config.BACKBONE):
         _require(
             callable(config.COMPUTE_BACKBONE_SHAPE),
@@ -248,9 +246,7 @@ def _check_backbone(config, base):
             "BACKBONE it must be a function, too, that returns the shapes of P2 to P6.",
         )
     else:
-        strides, accepted = list(config.BACKBONE_STRIDES), [base.BACKBONE_STRIDES]
-        if config.BACKBONE == "small":
-            accepted.append([stride // 2 for stride in base.BACKBONE_STRIDES])
+        strides, accepted = list(config.BACKBONE_STRIDES), list(map(list, backbone.strides))
         _require(
             strides in accepted,
             f"BACKBONE_STRIDES is {strides}; those of {config.BACKBONE} are "

@@ -16,8 +16,7 @@ from mrcnn.runs import resume as resuming
 from mrcnn.runs import run as run_folder
 from mrcnn.training import fit, selection
 from mrcnn.training.strategy import choose_strategy
-from mrcnn.weights.download import imagenet_weights
-from mrcnn.weights.start import starting_weights
+from mrcnn.weights.start import imagenet_weights, starting_weights
 
 
 class MaskRCNN:
@@ -133,8 +132,6 @@ class MaskRCNN:
             FileNotFoundError, ValueError: as `find_last` and `load_weights`.
             mrcnn.download.DownloadError: where the internet cannot be reached.
         """
-        if weights == "random":
-            return
         self._resumes = False
         if weights == "last":
             found = None
@@ -145,16 +142,15 @@ class MaskRCNN:
                 self._resumes = True
                 return
             weights = resuming.find_last_whole(self)
-        path, exclude = starting_weights(weights, self.model_dir, self.config.NUM_CLASSES)
-        self.load_weights(path, by_name=True, exclude=exclude)
+        path, exclude = starting_weights(
+            weights, self.model_dir, self.config.NUM_CLASSES, self.config.BACKBONE
+        )
+        if path:
+            self.load_weights(path, by_name=True, exclude=exclude)
 
     def get_imagenet_weights(self):
-        """Path of ResNet-50 weights trained on ImageNet, downloaded once.
-
-        As in the original they are for ResNet-101 too, whose additional blocks stay random. They
-        were trained on BGR images; fine-tuning gets used to RGB.
-        """
-        return imagenet_weights()
+        """Path of weights for the backbone, trained on ImageNet, downloaded once."""
+        return imagenet_weights(self.config.BACKBONE)
 
     # Training
 

@@ -199,7 +199,6 @@ def test_every_word_of_the_config_is_read_by_the_package():
 
 
 def test_words_that_the_config_accepts_are_those_that_the_package_has():
-    assert config_check.BACKBONES == find("backbones", "NAMES")
     assert config_check.RESIZE_MODES == find("ops.images", "_MODES")
     assert config_check.ROI_ALIGN_MODES == find("model", "PyramidROIAlign.METHODS")
     assert tuple(Config.LOSS_WEIGHTS) == find("constants", "LOSS_NAMES")

@@ -247,7 +247,7 @@ def test_image_padding_true_warns_and_false_is_refused():
         ({"MAX_LOAD_ERRORS": -1}, "MAX_LOAD_ERRORS is -1; it must be a whole number, 0 or more"),
         (
             {"BACKBONE": "resnet34"},
-            "'resnet34'; it must be 'resnet50' or 'resnet101' or 'small', or",
+            "BACKBONE is 'resnet34'; it must be one of 'resnet50', 'resnet101', 'resnet152', 'sm",
         ),
         ({"IMAGE_RESIZE_MODE": "pad"}, "it must be 'none' or 'square' or 'pad64' or 'crop'"),
         ({"ROI_ALIGN": "pool"}, "ROI_ALIGN is 'pool'; it must be 'crop' or 'align'"),

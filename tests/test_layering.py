@@ -10,6 +10,7 @@ MODULES = sorted((ROOT / "mrcnn").rglob("*.py"))
 
 # Lowest first. A name stands for mrcnn/<name>.py or for the whole package mrcnn/<name>/.
 RANKS = [
+    {"registry"},
     {"constants", "files", "config_check"},
     {"ops", "inputs"},
     {"config", "download", "drawing"},

@@ -2,46 +2,56 @@
 
 import inspect
 
-from mrcnn.backbones.resnet import BLOCKS, resnet_graph
-from mrcnn.backbones.small import small_resnet
-
-NAMES = (*BLOCKS, "small")
+from mrcnn.registry import find_backbone
 
 
-def build_backbone(backbone, image, train_bn, first_stride=4):
+def build_backbone(backbone, image, train_bn, first_stride=4, mean_pixel=0.0):
     """Apply a backbone to an image.
 
-    Arguments:
-        backbone: a word of `NAMES`, or a function that returns `[C1, C2, C3, C4, C5]` for
-            `(image, stage5=True, train_bn=...)`, as in the original, or for the image alone. C1 is
-            not used.
+    Args:
+        backbone: a name of `mrcnn.registry.BACKBONES`, or a function that returns
+            `[C1, C2, C3, C4, C5]` for `(image, stage5=True, train_bn=...)`, as in the original, or
+            for the image alone. C1 is not used.
         image: KerasTensor `[batch, height, width, channels]`, molded.
-        train_bn: the `TRAIN_BN` rule of the built-in backbones, see `BatchNorm`.
+        train_bn: the `TRAIN_BN` rule of all named backbones, see `BatchNorm`. A function's own
+            `keras.layers.BatchNormalization` does as Keras does.
         first_stride: of C2; "small" can have 2.
+        mean_pixel: what molding has subtracted, one number or one per channel.
 
     Returns:
         `{"C2": ..., "C3": ..., "C4": ..., "C5": ...}`.
 
     Raises:
-        ValueError: if the word is unknown, or the function returns something else.
+        ValueError: if the name is unknown, or the function returns something else.
     """
-    if callable(backbone):
-        stages = backbone(image, **_accepted(backbone, stage5=True, train_bn=train_bn))
-        if not isinstance(stages, (list, tuple)) or len(stages) != 5:
-            raise ValueError(
-                f"The BACKBONE function {getattr(backbone, '__name__', backbone)} has to return a "
-                "list of five tensors, C1 to C5, at strides 2, 4, 8, 16 and 32; it returned "
-                f"{len(stages) if isinstance(stages, (list, tuple)) else type(stages).__name__}."
-            )
-    elif backbone in BLOCKS:
-        stages = resnet_graph(image, backbone, stage5=True, train_bn=train_bn)
-    elif backbone == "small":
-        stages = small_resnet(image, first_stride, stage5=True, train_bn=train_bn)
-    else:
+    entry = find_backbone(backbone)
+    build, arguments = entry.function("build"), {"stage5": True, "train_bn": train_bn}
+    if not callable(backbone):
+        arguments |= {"architecture": backbone, "taps": entry.taps, "first_stride": first_stride}
+    if entry.mean is not None:
+        image = _normalized(image, entry.mean, entry.std, mean_pixel)
+    stages = build(image, **_accepted(build, **arguments))
+    if not isinstance(stages, (list, tuple)) or len(stages) != 5:
         raise ValueError(
-            f'BACKBONE is "{backbone}"; accepted are {", ".join(NAMES)}, or a function.'
+            f"The BACKBONE function {getattr(build, '__name__', build)} has to return a "
+            "list of five tensors, C1 to C5, at strides 2, 4, 8, 16 and 32; it returned "
+            f"{len(stages) if isinstance(stages, (list, tuple)) else type(stages).__name__}."
         )
     return dict(zip(("C2", "C3", "C4", "C5"), stages[1:], strict=True))
+
+
+def _normalized(image, mean, std, mean_pixel):
+    """`(rgb - mean) / std` of a molded image, `rgb - mean_pixel`."""
+    import keras
+    import numpy as np
+
+    if image.shape[-1] != 3:
+        # Which channels are colours is not known.
+        mean, std = np.mean(mean), np.mean(std)
+    scale = 1 / np.asarray(std, float)
+    offset = (np.asarray(mean_pixel, float) - mean) * scale
+    layer = keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="normalized_image")
+    return layer(image)
 
 
 def _accepted(function, **arguments):

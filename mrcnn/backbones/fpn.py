@@ -8,7 +8,7 @@ from mrcnn.layers.conv import Conv2D
 def fpn(stages, channels=256):
     """Feature Pyramid Network (Lin et al. 2017, section 3).
 
-    Arguments:
+    Args:
         stages: `{"C2": ..., "C5": ...}`, `[batch, h, w, c]` at strides 4, 8, 16 and 32.
         channels: of every level of the pyramid (`TOP_DOWN_PYRAMID_SIZE`).
 

@@ -1,12 +1,14 @@
 """ResNets with the layer names that checkpoints know."""
 
+import string
+
 from keras import layers
 
 from mrcnn.layers.conv import Conv2D
 from mrcnn.layers.norm import BatchNorm, conv_norm
 
 # Bottlenecks in stages 2 to 5 (He et al. 2016, table 1).
-BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3)}
 
 
 def _conv_bn(
@@ -44,7 +46,7 @@ def _bottleneck(x, kernel_size, filters, stage, block, strides, project, use_bia
 def identity_block(input_tensor, kernel_size, filters, stage, block, use_bias=True, train_bn=True):
     """A bottleneck whose shortcut is the input itself.
 
-    Arguments:
+    Args:
         input_tensor: `[batch, h, w, filters[2]]`.
         kernel_size: of the middle convolution.
         filters: three numbers of channels.
@@ -72,19 +74,25 @@ def conv_block(
 ):
     """A bottleneck with a convolution in its shortcut, and its stride in the first 1x1.
 
-    Arguments as in `identity_block`; returns `[batch, h / stride, w / stride, filters[2]]`.
+    Args as in `identity_block`; returns `[batch, h / stride, w / stride, filters[2]]`.
     """
     return _bottleneck(
         input_tensor, kernel_size, filters, stage, block, strides, True, use_bias, train_bn
     )
 
 
+def block_letters(number):
+    """Name of a block within its stage: a to z for 0 to 25, then aa, ab, ..."""
+    letters = string.ascii_lowercase
+    return letters[number] if number < 26 else letters[number // 26 - 1] + letters[number % 26]
+
+
 def resnet_graph(input_image, architecture, stage5=False, train_bn=True):
     """A ResNet without its classifier (He et al. 2016).
 
-    Arguments:
+    Args:
         input_image: `[batch, height, width, channels]`, sides divisible by 64.
-        architecture: "resnet50" or "resnet101".
+        architecture: "resnet50", "resnet101" or "resnet152".
         stage5: whether to build the last stage.
         train_bn: see `BatchNorm`.
 
@@ -102,7 +110,6 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True):
         filters = [width, width, 4 * width]
         x = conv_block(x, 3, filters, stage, "a", strides=1 if stage == 2 else 2, train_bn=train_bn)
         for number in range(1, blocks):
-            letter = chr(ord("a") + number)
-            x = identity_block(x, 3, filters, stage, letter, train_bn=train_bn)
+            x = identity_block(x, 3, filters, stage, block_letters(number), train_bn=train_bn)
         stages.append(x)
     return stages if stage5 else [*stages, None]

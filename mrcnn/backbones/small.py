@@ -16,7 +16,7 @@ def small_resnet(input_image, first_stride=4, stage5=True, train_bn=True):
     It has half the channels of a ResNet-18, a stem of 3x3, and a tenth of the multiplications of a
     ResNet-50.
 
-    Arguments:
+    Args:
         input_image: `[batch, height, width, channels]`, sides divisible by 16 * first_stride.
         first_stride: of C2, 4 as other backbones, or 2 for small objects: the pyramid then has
             strides 2 to 32, and an image need not be enlarged to twice its size.

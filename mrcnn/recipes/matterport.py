@@ -73,7 +73,9 @@ def network_parts(c):
     """Return the `NetworkParts`: batch norm in all heads, class-specific boxes and masks."""
     norm = partial(BatchNorm, train_bn=c.TRAIN_BN)
     return NetworkParts(
-        backbone=lambda image: build_backbone(c.BACKBONE, image, c.TRAIN_BN, c.BACKBONE_STRIDES[0]),
+        backbone=lambda image: build_backbone(
+            c.BACKBONE, image, c.TRAIN_BN, c.BACKBONE_STRIDES[0], c.MEAN_PIXEL
+        ),
         neck=partial(fpn, channels=c.TOP_DOWN_PYRAMID_SIZE),
         rpn=RPN(
             anchors(c).per_cell,

@@ -1,23 +1,20 @@
-"""Which layers learn."""
+"""Selection of the layers that learn."""
 
 import re
 
 import keras
 
-_HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"
+# Regular expressions of layer names.
+SELECTIONS = {"heads": r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)", "all": ".*"}
 
-# From which stage of the backbone on; the heads and the pyramid always learn.
-SELECTIONS = {
-    "heads": _HEADS,
-    "3+": rf"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|{_HEADS}",
-    "4+": rf"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|{_HEADS}",
-    "5+": rf"(res5.*)|(bn5.*)|{_HEADS}",
-    "all": ".*",
-}
+# The first stage of the backbone that learns, with all that lies above it.
+STAGES = {"3+": 3, "4+": 4, "5+": 5}
+
+ACCEPTED = "heads, 3+, 4+, 5+, all"
 
 
 def trainable_layers(keras_model):
-    """Layers with weights, those of nested models instead of the models themselves."""
+    """Return the layers with weights; of a nested model, its layers instead of the model."""
     found = []
     for layer in keras_model.layers:
         if isinstance(layer, keras.Model):
@@ -27,33 +24,91 @@ def trainable_layers(keras_model):
     return found
 
 
-def set_trainable(keras_model, layer_regex, indent=0, verbose=1):
-    """Let the layers learn whose whole name matches, and freeze the others.
+def backbone_taps(keras_model):
+    """Return the outputs of the backbone in a graph, `{"C2": KerasTensor, ..., "C5": ...}`.
 
     Raises:
-        ValueError: if no layer matches, or the expression is none.
+        ValueError: if the graph has no feature pyramid.
     """
     try:
-        pattern = re.compile(layer_regex)
-    except re.error as error:
+        return {f"C{k}": keras_model.get_layer(f"fpn_c{k}p{k}").input for k in (2, 3, 4, 5)}
+    except ValueError as error:
         raise ValueError(
-            f'layers is "{layer_regex}"; accepted are {", ".join(SELECTIONS)}, or a regular '
-            f"expression of layer names ({error})."
+            'layers "3+", "4+" and "5+" need a Mask R-CNN; this model has no layers "fpn_c2p2" to '
+            '"fpn_c5p5".'
         ) from error
+
+
+def layers_from_stage(keras_model, first, taps=None):
+    """Return the layers with weights of the backbone's stage `first` and all above it.
+
+    A layer belongs to the first stage that needs it: to stage 4 if C4 is computed from it and C2
+    and C3 are not. So names do not matter, and any backbone has stages.
+
+    Args:
+        keras_model: the graph.
+        first: 3, 4 or 5.
+        taps: outputs of the backbone, as `backbone_taps` finds them.
+
+    Raises:
+        ValueError: if the stage has no layer of its own.
+    """
+    taps = taps or backbone_taps(keras_model)
+    lower = [taps[f"C{k}"] for k in range(2, first)]
+    # A model of some outputs has the layers that these are computed from.
+    below = set(map(id, trainable_layers(keras.Model(keras_model.inputs, lower))))
+    stage = trainable_layers(keras.Model(keras_model.inputs, taps[f"C{first}"]))
+    if below.issuperset(map(id, stage)):
+        raise ValueError(
+            f'layers is "{first}+", but stage {first} of this backbone has no layer with weights '
+            f"of its own: all that C{first} needs, an earlier stage needs too. A model inside the "
+            "backbone counts as one layer; apply its layers to the image itself, as "
+            "keras.applications do with input_tensor=image."
+        )
+    return [layer for layer in trainable_layers(keras_model) if id(layer) not in below]
+
+
+def set_trainable(keras_model, layer_regex, indent=0, verbose=1, taps=None):
+    """Choose the layers that learn, and freeze the others.
+
+    Args:
+        keras_model: any Keras model; for "3+" to "5+" a Mask R-CNN.
+        layer_regex: "heads", "3+", "4+", "5+", "all", or a regular expression of whole layer names.
+        indent, verbose: spaces before each printed layer; 0 prints nothing.
+        taps: see `layers_from_stage`.
+
+    Raises:
+        ValueError: if no layer matches or the expression is broken; no layer is changed then.
+    """
+    layers = trainable_layers(keras_model)
+    if layer_regex in STAGES:
+        chosen = layers_from_stage(keras_model, STAGES[layer_regex], taps)
+    else:
+        chosen = _matching(layers, layer_regex)
     for layer in keras_model.layers:
         if isinstance(layer, keras.Model):
-            # A frozen container would freeze what is inside, whatever is said there.
+            # A frozen container freezes its layers, whatever they say themselves.
             layer.trainable = True
-    layers = trainable_layers(keras_model)
-    chosen = [layer for layer in layers if pattern.fullmatch(layer.name)]
-    if not chosen:
-        raise ValueError(
-            f'layers is "{layer_regex}" and matches no layer; accepted are '
-            f"{', '.join(SELECTIONS)}, or a regular expression of whole layer names such as "
-            f'"{layers[-1].name}".'
-        )
+    ids = set(map(id, chosen))
     for layer in layers:
-        layer.trainable = layer in chosen
+        layer.trainable = id(layer) in ids
     if verbose:
         for layer in chosen:
             print(f"{' ' * indent}{layer.name:<24} ({type(layer).__name__})")
+
+
+def _matching(layers, regex):
+    try:
+        pattern = re.compile(SELECTIONS.get(regex, regex))
+    except re.error as error:
+        raise ValueError(
+            f'layers is "{regex}"; accepted are {ACCEPTED}, or a regular expression of layer '
+            f"names ({error})."
+        ) from error
+    chosen = [layer for layer in layers if pattern.fullmatch(layer.name)]
+    if not chosen:
+        raise ValueError(
+            f'layers is "{regex}" and matches no layer; accepted are {ACCEPTED}, or a regular '
+            f'expression of whole layer names such as "{layers[-1].name}".'
+        )
+    return chosen

@@ -1,1 +1,44 @@
-"""Weights: files that the world has, read into the graph and written from it."""
+"""Weight files: recognised, read into the graph and written from it."""
+
+import os
+
+from mrcnn.weights import matterport
+
+
+def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
+    """Load a weight file of any kind that is known: `.h5`, `.weights.h5` or `.keras`.
+
+    Args:
+        model: a Keras model.
+        path: of a file in the original's layout, recognised by its contents too, or of Keras's own.
+        exclude: names of layers to leave as they are; not for Keras's own files.
+        skip_mismatch: leave layers whose shapes differ as they are.
+        verbose: 1 prints what was loaded and what was not.
+        **kwargs: for `keras.Model.load_weights`.
+
+    Returns:
+        A `LoadReport`, None for Keras's own files.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: one sentence, if the file is not a whole weight file or does not fit.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'The weight file "{path}" does not exist.')
+    if matterport.recognises(path):
+        return matterport.load(model, path, exclude, skip_mismatch, verbose)
+    if not path.endswith((".weights.h5", ".weights.json", ".keras")):
+        raise ValueError(
+            f'"{path}" is not a weight file; accepted are ".h5" as Matterport\'s Mask R-CNN and '
+            'this package write it, and ".weights.h5" and ".keras" of Keras.'
+        )
+    if exclude:
+        raise ValueError(
+            f'exclude is {exclude}, and "{path}" is a file of Keras, which has no layer names; '
+            'leave it out, or save the weights as ".h5" and load that.'
+        )
+    # Not needed before, and this package can be imported without TensorFlow.
+    import keras
+
+    return keras.Model.load_weights(model, path, skip_mismatch=skip_mismatch, **kwargs)

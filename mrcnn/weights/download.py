@@ -4,13 +4,15 @@ import os
 from pathlib import Path
 
 from mrcnn.download import DownloadError, download, file_digest
+from mrcnn.weights import matterport
 
 __all__ = [
     "COCO_MODEL_URL",
     "DownloadError",
+    "application_weights",
     "download",
     "download_trained_weights",
-    "imagenet_weights",
+    "resnet50_weights",
 ]
 
 COCO_MODEL_URL = "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"
@@ -26,20 +28,53 @@ IMAGENET_MD5 = "a268eb855778b3df3c7506639542a6af"
 def download_trained_weights(coco_model_path: str | os.PathLike, verbose: int = 1) -> None:
     """Fetch the original's COCO weights, 246 MB, to the file `coco_model_path`.
 
-    Raises DownloadError; no partial file is left then.
+    Raises:
+        DownloadError: the file could not be fetched; no partial file is left then.
     """
     download(COCO_MODEL_URL, coco_model_path, size=COCO_MODEL_SIZE, verbose=verbose)
 
 
-def imagenet_weights(verbose: int = 1) -> str:
-    """Path of Keras' ImageNet weights for ResNet-50 without its top, fetched at the first call.
+def resnet50_weights(architecture, verbose=1) -> str:
+    """Return the path of Keras's ImageNet weights for ResNet-50, downloaded once.
 
-    The file lies where Keras keeps it, in the folder `models` of `KERAS_HOME` or `~/.keras`.
+    As in the original they serve all ResNets (`architecture`): blocks that a ResNet-50 lacks stay
+    random. They were trained on BGR images; fine-tuning gets used to RGB.
 
-    Raises DownloadError; no partial file is left then.
+    Raises:
+        DownloadError: the file could not be fetched; no partial file is left then.
     """
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    path = Path(home, "models", IMAGENET_URL.rsplit("/", 1)[1])
+    path = _models_folder() / IMAGENET_URL.rsplit("/", 1)[1]
     if not (path.is_file() and file_digest(path, "md5") == IMAGENET_MD5):
         download(IMAGENET_URL, path, md5=IMAGENET_MD5, verbose=verbose)
     return str(path)
+
+
+def application_weights(architecture: str) -> str:
+    """Return the path of the ImageNet weights of a network of `keras.applications`.
+
+    Keras downloads them once; the file that is kept beside them has the layout of `.h5` files.
+
+    Raises:
+        DownloadError: Keras could not fetch them.
+    """
+    path = _models_folder() / f"mrcnn_{architecture}_imagenet.h5"
+    if not path.is_file():
+        # Not needed before, and `mrcnn.utils` can be imported without TensorFlow.
+        import keras
+
+        try:
+            network = getattr(keras.applications, architecture)(
+                weights="imagenet", include_top=False
+            )
+        except Exception as error:  # The class that Keras raises.
+            raise DownloadError(
+                f"Keras could not fetch the ImageNet weights of {architecture}: {error}"
+            ) from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        matterport.save(network, path)
+    return str(path)
+
+
+def _models_folder():
+    """Where Keras keeps weights."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "models")

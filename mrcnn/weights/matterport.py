@@ -1,52 +1,95 @@
-"""Checkpoints in the historical layout: one HDF5 group a layer, found by the layer's name.
+"""Checkpoints in the original's layout: one HDF5 group per layer, found by the layer's name.
 
 The layout is the one Keras 2 wrote: the attribute `layer_names` on the root, or on the group
 `model_weights` of a saved model; in each layer's group the attribute `weight_names` and the
-datasets it names.
+datasets it names. Facts about the model are further attributes of the root, which other readers
+pass over.
 """
 
 import os
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
 
 from mrcnn.files import replacing
-from mrcnn.weights.report import LoadReport
+from mrcnn.weights.transfer import Rule, apply
 
 # TensorFlow 2 forks kept the anchors of one image size as a weight; here they are no weight.
 NOT_WEIGHTS = ("anchors",)
 
+# Before the names of metadata.
+PREFIX = "mrcnn_"
+
+
+def recognises(path):
+    """Whether a file has this layout, or a name that only this layout has.
+
+    Keras keeps `.weights.h5` for its own.
+    """
+    name = os.fspath(path)
+    if name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5"):
+        return True
+    if not h5py.is_hdf5(name):
+        return False
+    with h5py.File(name, "r") as file:
+        return "layer_names" in _root(file).attrs
+
 
 def read(path):
-    """The weights of a file: `{layer name: [(weight name, array), ...]}`, in the file's order.
+    """Return the weights of a file, `{layer name: {weight name: array}}`, in the file's order.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is empty, truncated, of another format or without weights.
     """
-    path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'The weight file "{path}" does not exist.')
-    size = os.path.getsize(path)
-    try:
-        with h5py.File(path, "r") as file:
-            root = file["model_weights"] if "model_weights" in file else file
-            if "layer_names" not in root.attrs:
-                raise ValueError(
-                    f'"{path}" is an HDF5 file without layer names; accepted are weight files '
-                    "written by Keras 2, by Matterport's Mask R-CNN or by this package."
-                )
-            names = [_text(name) for name in root.attrs["layer_names"]]
-            weights = {name: _read_group(root[name]) for name in names}
-    # A damaged file may open and then lack what it names.
-    except (OSError, KeyError, RuntimeError) as error:
-        raise ValueError(
-            f'"{path}" ({size} bytes) is not a whole HDF5 file: it is empty, cut short or of '
-            f"another format. Download or copy it again. ({error})"
-        ) from error
+    with _opened(path) as file:
+        root = _root(file)
+        if "layer_names" not in root.attrs:
+            raise ValueError(
+                f'"{path}" is an HDF5 file without layer names; accepted are weight files '
+                "written by Keras 2, by Matterport's Mask R-CNN or by this package. If Keras 3 "
+                'wrote it, rename it to end in ".weights.h5".'
+            )
+        names = [_text(name) for name in root.attrs["layer_names"]]
+        weights = {name: _read_group(root[name]) for name in names}
     if not any(weights.values()):
         raise ValueError(f'"{path}" names {len(names)} layers and holds no weights.')
     return weights
+
+
+def read_metadata(path):
+    """Return the facts that `save` wrote beside the weights, `{name: text}`; {} if there are none.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such file, or it is damaged.
+    """
+    with _opened(path) as file:
+        return {
+            name.removeprefix(PREFIX): text
+            for name, text in file.attrs.items()
+            if name.startswith(PREFIX)
+        }
+
+
+@contextmanager
+def _opened(path):
+    """An open file; errors while it is read become one sentence."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'The weight file "{path}" does not exist.')
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    # A damaged file may open and then lack what it names.
+    except (OSError, KeyError, RuntimeError) as error:
+        raise ValueError(
+            f'"{path}" ({os.path.getsize(path)} bytes) is not a whole HDF5 file: it is empty, cut '
+            f"short or of another format. Download or copy it again. ({error})"
+        ) from error
+
+
+def _root(file):
+    return file["model_weights"] if "model_weights" in file else file
 
 
 def _text(name):
@@ -55,77 +98,32 @@ def _text(name):
 
 def _read_group(group):
     names = [_text(name) for name in group.attrs.get("weight_names", ())]
-    return [(name, np.asarray(group[name])) for name in names]
+    return {name: np.asarray(group[name]) for name in names}
 
 
 def load(model, path, exclude=None, skip_mismatch=False, verbose=1):
     """Copy the weights of a file into the layers of the same names.
 
-    All shapes are checked before the first weight changes. A first convolution made for another
-    number of channels is adapted: its mean over the channels, scaled to keep the sum.
-
-    Arguments:
+    Args:
         model: a Keras model.
         path: of the `.h5` file.
         exclude: names of layers to leave as they are, to train them anew for other classes.
-        skip_mismatch: leave layers whose shapes differ as they are, too.
-        verbose: 1 prints what was loaded and what was not.
+        skip_mismatch, verbose: see `transfer.apply`.
 
     Returns:
         A `LoadReport`.
 
     Raises:
-        FileNotFoundError, ValueError: see `read`; ValueError also if shapes differ, if `exclude`
-            names no layer, or if no layer of the file is one of the model.
+        FileNotFoundError, ValueError: see `read` and `transfer.apply`.
     """
-    report = LoadReport(os.fspath(path))
     weights = read(path)
-    exclude = _checked_exclude(exclude, {*weights, *(layer.name for layer in model.layers)})
-    weights = {name: pairs for name, pairs in weights.items() if pairs}
-    layers = {layer.name: layer for layer in model.layers if layer.weights}
-    assignments = []
-    for name, layer in layers.items():
-        if name in exclude:
-            report.skipped[name] = "excluded"
-        elif name not in weights:
-            report.missing.append(name)
-        else:
-            arrays = _in_order(layer, weights[name])
-            problem = _mismatch(layer, arrays)
-            if problem and name == "conv1" and _is_kernel_of(arrays[0], layer.weights[0]):
-                arrays[0] = _adapt_channels(arrays[0], layer.weights[0].shape[2])
-                report.adapted.append(name)
-                problem = None
-            if problem:
-                report.mismatched[name] = problem
-            else:
-                report.loaded.append(name)
-                assignments.append((layer, arrays))
-    report.unused = [n for n in weights if n not in layers and n not in NOT_WEIGHTS]
-    if not assignments and not exclude:
-        raise ValueError(
-            f'No layer of "{path}" fits this model: the file has {", ".join(list(weights)[:3])}, '
-            f"...; the model has {', '.join(list(layers)[:3])}, ..."
-        )
-    if report.mismatched and not skip_mismatch:
-        raise ValueError(report.mismatch_message(_classes(weights), _classes_of(layers)))
-    for layer, arrays in assignments:
-        layer.set_weights(arrays)
-    if verbose:
-        print(report)
-    return report
-
-
-def _checked_exclude(exclude, known):
-    exclude = [exclude] if isinstance(exclude, str) else list(exclude or [])
-    unknown = [name for name in exclude if name not in known]
-    if unknown:
-        raise ValueError(
-            f'exclude names "{unknown[0]}", which is a layer neither of the model nor of the file. '
-            'Each layer is a string of its own, as in ["mrcnn_class_logits", "mrcnn_bbox_fc", '
-            '"mrcnn_mask"].'
-        )
-    return set(exclude)
+    rules = [
+        Rule(layer.name, [(layer.name, name) for name in _in_order(layer, weights[layer.name])])
+        for layer in model.layers
+        if weights.get(layer.name)
+    ]
+    path = os.fspath(path)
+    return apply(model, path, weights, rules, exclude, skip_mismatch, NOT_WEIGHTS, verbose)
 
 
 def _key(path):
@@ -133,54 +131,31 @@ def _key(path):
     return tuple(path.split(":")[0].split("/")[-2:])
 
 
-def _in_order(layer, pairs):
-    """The arrays of a group in the order of the layer's weights.
+def _in_order(layer, names):
+    """The weight names of a group in the order of the layer's weights.
 
     Matched by layer and weight name where the file has those of today; else the order in the file
     is that of the layer, as for Keras itself.
     """
-    by_key = {_key(name): array for name, array in pairs}
+    by_key = {_key(name): name for name in names}
     keys = [_key(weight.path) for weight in layer.weights]
-    if len(by_key) == len(pairs) and set(keys) == set(by_key):
+    if len(by_key) == len(names) and set(keys) == set(by_key):
         return [by_key[key] for key in keys]
-    return [array for _, array in pairs]
+    return list(names)
 
 
-def _mismatch(layer, arrays):
-    """What differs, as "shapes in the file, shapes in the model", or None."""
-    theirs = [tuple(array.shape) for array in arrays]
-    ours = [tuple(weight.shape) for weight in layer.weights]
-    return None if theirs == ours else (theirs, ours)
+def save(model, path, overwrite=True, metadata=None):
+    """Write the weights of a model in this layout; the file appears whole or not at all.
 
-
-def _is_kernel_of(array, kernel):
-    """Whether a kernel would fit but for its number of input channels."""
-    theirs, ours = tuple(array.shape), tuple(kernel.shape)
-    return len(theirs) == 4 and theirs[:2] + theirs[3:] == ours[:2] + ours[3:]
-
-
-def _adapt_channels(kernel, channels):
-    mean = kernel.mean(axis=2, keepdims=True) * kernel.shape[2] / channels
-    return np.repeat(mean, channels, axis=2)
-
-
-def _classes(weights):
-    """NUM_CLASSES of the model that a file comes from, None if it has no class logits."""
-    for _, array in weights.get("mrcnn_class_logits", ()):
-        return array.shape[-1]
-    return None
-
-
-def _classes_of(layers):
-    layer = layers.get("mrcnn_class_logits")
-    return layer.weights[0].shape[-1] if layer is not None else None
-
-
-def save(model, path, overwrite=True):
-    """Write the weights of a model in the historical layout; the file appears whole or not at all.
+    Args:
+        model: a Keras model.
+        path: of the `.h5` file.
+        overwrite: replace an old file.
+        metadata: `{name: text}`, of any length, written as attributes of the root.
 
     Raises:
         FileExistsError: if the file exists and `overwrite` is False.
+        TypeError: if a text in `metadata` is none.
     """
     path = os.fspath(path)
     if not overwrite and os.path.exists(path):
@@ -189,6 +164,9 @@ def save(model, path, overwrite=True):
         file.attrs["layer_names"] = _as_bytes(layer.name for layer in model.layers)
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = b"2.1.6"
+        for name, text in (metadata or {}).items():
+            # Strings of variable length: HDF5 keeps them outside the 64 KB of a header.
+            file.attrs.create(PREFIX + name, text, dtype=h5py.string_dtype())
         for layer in model.layers:
             group = file.create_group(layer.name)
             names = ["/".join(_key(weight.path)) + ":0" for weight in layer.weights]

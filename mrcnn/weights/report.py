@@ -1,4 +1,4 @@
-"""What became of each layer when a weight file was loaded."""
+"""The record of loading weights: what became of each layer."""
 
 from dataclasses import dataclass, field
 

@@ -1,8 +1,9 @@
-"""The weights that training starts from, by the words that command lines use."""
+"""The weights that training starts from, by the names that command lines use."""
 
 import os
 
-from mrcnn.weights.download import download_trained_weights, imagenet_weights
+from mrcnn.registry import find_backbone
+from mrcnn.weights.download import download_trained_weights
 
 # Of the weights that the original was trained to, the background counted.
 COCO_CLASSES = 81
@@ -11,22 +12,38 @@ COCO_CLASSES = 81
 CLASS_LAYERS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
 
 
-def starting_weights(weights, model_dir, num_classes):
-    """File of some weights, and the layers to leave out.
+def starting_weights(weights, model_dir, num_classes, backbone):
+    """Return the file of some weights, and the layers to leave out.
 
-    Arguments:
-        weights: "coco", downloaded once to `model_dir`; "imagenet"; else a file.
-        model_dir: a folder, which is made where it is missing.
+    Args:
+        weights: "coco", downloaded once to `model_dir`; "imagenet"; "random"; else a file.
+        model_dir: a folder, created if missing.
         num_classes: of the model, with the background.
+        backbone: `Config.BACKBONE`.
 
     Returns:
-        The path, and a list of layer names or None.
+        The path, None for random weights; and a list of layer names or None.
     """
+    if weights == "random":
+        return None, None
     if weights == "imagenet":
-        return imagenet_weights(), None
+        return imagenet_weights(backbone), None
     if weights != "coco":
         return weights, None
     path = os.path.join(model_dir, "mask_rcnn_coco.h5")
     if not os.path.exists(path):
         download_trained_weights(path)
     return path, None if num_classes == COCO_CLASSES else CLASS_LAYERS
+
+
+def imagenet_weights(backbone):
+    """Return the path of the ImageNet weights of a `Config.BACKBONE`, downloaded once.
+
+    Raises:
+        ValueError: if there are none.
+        DownloadError: if they cannot be fetched.
+    """
+    weights = find_backbone(backbone).function("imagenet")
+    if weights is None:
+        raise ValueError(f'There are no ImageNet weights for BACKBONE "{backbone}"; use "random".')
+    return weights(backbone)

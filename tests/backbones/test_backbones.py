@@ -1,10 +1,12 @@
-"""Which backbone a word or a function stands for."""
+"""Which backbone a name or a function stands for."""
 
 import keras
 import numpy as np
 import pytest
 
 from mrcnn.backbones import build_backbone
+from mrcnn.config import Config
+from mrcnn.registry import BACKBONES, Backbone
 
 
 def stages_of(image, marks):
@@ -63,6 +65,48 @@ def test_function_that_returns_something_else(image, result, said):
         build_backbone(my_backbone, image, False)
 
 
-def test_unknown_word(image):
-    with pytest.raises(ValueError, match='"resnet34"; accepted are resnet50, resnet101'):
+def test_unknown_name(image):
+    with pytest.raises(ValueError, match="'resnet34'; it must be one of 'resnet50', 'resnet101'"):
         build_backbone("resnet34", image, False)
+
+
+@pytest.fixture
+def own_row(monkeypatch):
+    """A registered backbone at strides 8 to 128, which notes what it was called with."""
+    calls = []
+
+    def build(image, architecture, taps, first_stride, train_bn):
+        calls.append((architecture, taps, first_stride, train_bn))
+        return [None, *stages_of(image, [1, 2, 3, 4])]
+
+    row = Backbone(build, ("t",), ((8, 16, 32, 64, 128),), mean=(10, 20, 30), std=(2, 4, 5))
+    monkeypatch.setitem(BACKBONES, "own", row)
+    return calls
+
+
+def test_registered_backbone_gets_what_it_asks_for_and_the_image_that_it_expects(own_row):
+    image = keras.Input((1, 1, 3))
+    stages = build_backbone("own", image, None, first_stride=8, mean_pixel=(1, 2, 3))
+    assert own_row == [("own", ("t",), 8, None)]
+    model = keras.Model(image, stages["C3"])
+    # RGB is (15, 30, 45), of which means are taken and standard deviations divided: 2.5, 2.5, 3.
+    molded = np.float32([[[[14, 28, 42]]]])
+    np.testing.assert_allclose(model(molded)[0, 0, 0], [5, 5, 6], rtol=1e-6)
+
+
+def test_image_of_other_channels_gets_their_averages(own_row):
+    image = keras.Input((1, 1, 1))
+    stages = build_backbone("own", image, False, mean_pixel=np.array([100.0]))
+    # RGB 31, less 20, divided by 11 / 3.
+    value = keras.Model(image, stages["C2"])(np.float32([[[[-69]]]]))
+    np.testing.assert_allclose(value, [[[[3]]]], rtol=1e-6)
+
+
+def test_config_knows_registered_backbones(own_row):
+    class OwnConfig(Config):
+        NAME, NUM_CLASSES, BACKBONE = "own", 2, "own"
+        BACKBONE_STRIDES = [8, 16, 32, 64, 128]
+
+    OwnConfig().validate()
+    with pytest.raises(ValueError, match=r"those of own are \[8, 16, 32, 64, 128\]\."):
+        type("Other", (OwnConfig,), {"BACKBONE_STRIDES": [4, 8, 16, 32, 64]})().validate()

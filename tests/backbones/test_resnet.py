@@ -3,12 +3,14 @@
 That whole networks compute what the original's do, `tests/test_golden.py` shows.
 """
 
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.backbones.resnet import conv_block, identity_block, resnet_graph
+from mrcnn.backbones.resnet import block_letters, conv_block, identity_block, resnet_graph
 from tests.golden_weights import golden_layout
 
 # `keras.applications.ResNet50(include_top=False).count_params()`, and that of ResNet101.
@@ -30,6 +32,38 @@ def test_weights_are_those_of_the_original(architecture):
     backbone = {name for name in layout if not name.startswith(("mrcnn_", "rpn_", "fpn_"))}
     assert found.keys() == backbone
     assert model.count_params() == PARAMETERS[architecture]
+
+
+def conv_bn_parameters(kernel_size, inputs, outputs):
+    """Kernel and bias; gamma, beta, mean and variance."""
+    return kernel_size**2 * inputs * outputs + outputs + 4 * outputs
+
+
+def test_resnet152_has_the_parameters_of_the_paper():
+    # Table 1: 3, 8, 36 and 3 bottlenecks of 64, 128, 256 and 512 channels, four times as wide at
+    # their ends; the first of each stage has a convolution in its shortcut.
+    expected, inputs = conv_bn_parameters(7, 3, 64), 64
+    for blocks, width in ((3, 64), (8, 128), (36, 256), (3, 512)):
+        expected += conv_bn_parameters(1, inputs, 4 * width)
+        for _ in range(blocks):
+            expected += conv_bn_parameters(1, inputs, width) + conv_bn_parameters(3, width, width)
+            expected += conv_bn_parameters(1, width, 4 * width)
+            inputs = 4 * width
+    image = keras.Input((None, None, 3))
+    stages = resnet_graph(image, "resnet152", stage5=True, train_bn=False)
+    model = keras.Model(image, stages[1:])
+    assert model.count_params() == expected == 58_370_944
+    other = keras.applications.ResNet152(weights=None, include_top=False)
+    assert model.count_params() == other.count_params()
+    names = [layer.name for layer in model.layers]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in names)
+    blocks = [name[4:-4] for name in names if re.fullmatch("res4.*_out", name)]
+    assert blocks == [*"abcdefghijklmnopqrstuvwxyz", *"aa ab ac ad ae af ag ah ai aj".split()]
+
+
+def test_letters_of_blocks():
+    assert [block_letters(n) for n in (0, 25, 26, 51, 52)] == ["a", "z", "aa", "az", "ba"]
 
 
 def test_strides_and_channels():

@@ -45,7 +45,13 @@ def test_settings_that_decide_on_weights_are_those_that_the_parts_read():
     parts.backbone(keras.Input((64, 64, 3)))
     # The others change what is computed, but neither names nor shapes of weights. Ratios count by
     # their number, and channels are those of the image.
-    others = {"TRAIN_BN", "LOSS_WEIGHTS", "COMPUTE_BACKBONE_SHAPE", "RPN_ANCHOR_SCALES"}
+    others = {
+        "TRAIN_BN",
+        "LOSS_WEIGHTS",
+        "MEAN_PIXEL",
+        "COMPUTE_BACKBONE_SHAPE",
+        "RPN_ANCHOR_SCALES",
+    }
     expected = {*matterport.WEIGHT_SETTINGS} - {"IMAGE_CHANNEL_COUNT"}
     assert config.read - others == expected
 

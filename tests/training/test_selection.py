@@ -1,11 +1,21 @@
 """Which layers learn."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.training.selection import SELECTIONS, set_trainable, trainable_layers
+from mrcnn.backbones import build_backbone
+from mrcnn.backbones.fpn import fpn
+from mrcnn.training.selection import (
+    SELECTIONS,
+    backbone_taps,
+    layers_from_stage,
+    set_trainable,
+    trainable_layers,
+)
 from mrcnn.training.step import Steps
 
 RPN = ["rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred"]
@@ -120,3 +130,105 @@ def test_a_step_changes_what_is_chosen_and_not_one_bit_more(
         elif kind != "bias":
             # Batch normalization with the statistics of the batch takes biases away again.
             assert not np.array_equal(weight.numpy(), before[weight.path]), weight.path
+
+
+# Stages, by their place in the graph
+
+HISTORICAL = {
+    "3+": r"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "4+": r"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "5+": r"(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+}
+
+
+def graph_on(backbone):
+    """Backbone, pyramid, an RPN that is a model inside the graph, and a layer of a head."""
+    image = keras.Input((None, None, 3), name="input_image")
+    pyramid = fpn(build_backbone(backbone, image, train_bn=False), channels=8)
+    features = keras.Input((None, None, 8))
+    shared = keras.layers.Conv2D(8, 1, name="rpn_conv_shared")(features)
+    rpn = keras.Model(features, shared, name="rpn_model")
+    head = keras.layers.Conv2D(8, 1, name="mrcnn_mask")(pyramid["P2"])
+    return keras.Model(image, [head, *(rpn(level) for level in pyramid.values())])
+
+
+def names_of(layers):
+    return [layer.name for layer in layers]
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "resnet152", "small"])
+def test_stages_of_a_resnet_are_those_of_the_historical_expressions(backbone):
+    graph = graph_on(backbone)
+    for words, regex in HISTORICAL.items():
+        set_trainable(graph, words, verbose=0)
+        chosen = {layer.name for layer in trainable_layers(graph) if layer.trainable}
+        assert chosen == {n for n in names_of(trainable_layers(graph)) if re.fullmatch(regex, n)}
+
+
+def test_stages_of_a_network_of_keras_applications():
+    graph = graph_on("MobileNetV2")
+    names = names_of(trainable_layers(graph))
+    above = [name for name in names if name.startswith(("fpn_", "rpn_", "mrcnn_"))]
+    assert len(above) == 10
+    for first, last_below in ((3, "block_3_expand"), (4, "block_6_expand"), (5, "block_13_expand")):
+        # The stage begins after the tap, the expansion of a block and its batch normalization.
+        start = names.index(f"{last_below}_BN") + 1
+        expected = [name for name in names[start:] if name not in above] + above
+        assert sorted(names_of(layers_from_stage(graph, first))) == sorted(expected)
+    assert "block_13_depthwise" in expected
+    assert "block_13_project" in expected
+    assert "Conv_1" in expected
+
+
+def conv(x, name, stride=2):
+    return keras.layers.Conv2D(4, 3, stride, padding="same", name=name)(x)
+
+
+def own_backbone(image):
+    """Layers whose names tell nothing; C2 has a layer of its own, and a block is a model."""
+    trunk = conv(conv(image, "red"), "green")
+    inside = keras.Input((None, None, 4))
+    block = keras.Model(inside, conv(inside, "inner"), name="blue")
+    c3 = block(trunk)
+    c4 = conv(c3, "pink")
+    return [None, conv(trunk, "side", 1), c3, c4, conv(c4, "gray")]
+
+
+def test_stages_of_an_own_function():
+    graph = graph_on(own_backbone)
+    rest = set(names_of(layers_from_stage(graph, 5))) - {"gray"}
+    assert rest == {"mrcnn_mask", "rpn_conv_shared", *PYRAMID}
+    assert set(names_of(layers_from_stage(graph, 4))) == rest | {"gray", "pink"}
+    # The trunk is under C2 too, and "side" under C2 alone.
+    assert set(names_of(layers_from_stage(graph, 3))) == rest | {"gray", "pink", "inner"}
+    # The same, given the taps.
+    taps = {k: tensor for k, tensor in backbone_taps(graph).items() if k != "C5"}
+    assert layers_from_stage(graph, 4, taps) == layers_from_stage(graph, 4)
+
+
+def without_a_fifth_stage(image):
+    stages = own_backbone(image)[:4]
+    return [*stages, keras.layers.MaxPooling2D()(stages[3])]
+
+
+def as_one_model(image):
+    inside = keras.Input((None, None, 3))
+    return [None, *keras.Model(inside, own_backbone(inside)[1:], name="trunk")(image)]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layers"), [(without_a_fifth_stage, "5+"), (as_one_model, "4+")]
+)
+def test_stages_that_cannot_be_told_apart(backbone, layers):
+    graph = graph_on(backbone)
+    sentence = f'layers is "{layers}", but stage {layers[0]} of this backbone has no layer'
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        set_trainable(graph, layers, verbose=0)
+    assert all(layer.trainable for layer in trainable_layers(graph))
+
+
+def test_stages_need_a_pyramid():
+    inputs = keras.Input((2,))
+    other = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    with pytest.raises(ValueError, match='"5\\+" need a Mask R-CNN; this model has no layers'):
+        set_trainable(other, "4+", verbose=0)

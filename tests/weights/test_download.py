@@ -1,10 +1,17 @@
 """The weights that can be downloaded: which file, where to, and checked."""
 
 import hashlib
+from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
+from mrcnn.backbones import build_backbone
+from mrcnn.registry import BACKBONES, Backbone
 from mrcnn.weights import download as module
+from mrcnn.weights import matterport
+from mrcnn.weights.start import imagenet_weights
 from tests.local_server import serving
 
 BODY = bytes(range(256)) * 20_000
@@ -37,7 +44,56 @@ def test_imagenet_weights_are_kept_where_keras_keeps_them(monkeypatch, tmp_path,
     path = tmp_path / "models" / name
     path.parent.mkdir()
     path.write_text("cut off by an earlier crash")
-    assert module.imagenet_weights(verbose=0) == str(path)
+    assert module.resnet50_weights("resnet101", verbose=0) == str(path)
     assert path.read_bytes() == BODY
     monkeypatch.setattr(module, "IMAGENET_URL", f"http://127.0.0.1:9/{name}")
-    assert module.imagenet_weights(verbose=0) == str(path)
+    assert module.resnet50_weights("resnet101", verbose=0) == str(path)
+
+
+def test_keras_application_weights_load_by_layer_name(monkeypatch, tmp_path):
+    def network(weights, include_top):
+        assert (weights, include_top) == ("imagenet", False)
+        keras.utils.set_random_seed(3)
+        return whole(weights=None, include_top=False)
+
+    whole = keras.applications.MobileNetV2
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(keras.applications, "MobileNetV2", network)
+    path = imagenet_weights("MobileNetV2")
+    monkeypatch.setattr(keras.applications, "MobileNetV2", None)
+    assert imagenet_weights("MobileNetV2") == path
+    assert [entry.name for entry in (tmp_path / "models").iterdir()] == [Path(path).name]
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", whole)
+    # Four channels: the first convolution adapts, whatever its name.
+    image = keras.Input((None, None, 4))
+    model = keras.Model(image, list(build_backbone("MobileNetV2", image, False).values()))
+    report = matterport.load(model, path, verbose=0)
+    assert (report.missing, report.unused, report.adapted) == ([], [], ["Conv1"])
+    theirs = network("imagenet", False)
+    for name in ("Conv1", "block_5_expand", "Conv_1_bn"):
+        ours, expected = (m.get_layer(name).get_weights()[0] for m in (model, theirs))
+        if name == "Conv1":
+            ours, expected = ours.sum(axis=2), expected.sum(axis=2)
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_keras_cannot_fetch(monkeypatch, tmp_path):
+    def network(weights, include_top):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(keras.applications, "ResNet50V2", network)
+    with pytest.raises(module.DownloadError, match="weights of ResNet50V2: URL fetch failure"):
+        imagenet_weights("ResNet50V2")
+
+
+def test_imagenet_weights_come_from_the_row_of_the_backbone(monkeypatch):
+    monkeypatch.setattr(module, "resnet50_weights", lambda architecture: f"of {architecture}")
+    assert imagenet_weights("resnet152") == "of resnet152"
+    # Old functions build ResNets; the file is always that of ResNet-50.
+    assert imagenet_weights(print) == f"of {print}"
+    monkeypatch.setitem(BACKBONES, "own", Backbone(print, imagenet=lambda name: f"my {name}"))
+    assert imagenet_weights("own") == "my own"
+    with pytest.raises(ValueError, match='no ImageNet weights for BACKBONE "small"; use "random"'):
+        imagenet_weights("small")

@@ -1,11 +1,14 @@
 """Which files of the model are in the historical layout, and which are Keras's own."""
 
+import json
+
 import h5py
 import keras
 import numpy as np
 import pytest
 
 from mrcnn.graph import build_graph
+from mrcnn.weights import matterport
 from mrcnn.weights.keras_model import CheckpointModel
 from tests.mini import MiniConfig
 
@@ -85,3 +88,48 @@ def test_training_and_inference_model_share_their_files(tmp_path, capsys):
             np.testing.assert_array_equal(ours, expected)
     assert len(report.loaded) == len([layer for layer in inference.layers if layer.weights])
     assert "not in the" not in capsys.readouterr().out
+
+
+def test_metadata_of_any_length_travels_with_the_weights(tmp_path):
+    # A Config of 2,000 classes: more than the 64 KB that an HDF5 header can take.
+    names = json.dumps({"CLASS_NAMES": [f"class number {n}, Ångström" * 3 for n in range(2000)]})
+    assert len(names) > 100_000
+    model, other = small_model(0), small_model(1)
+    assert model.metadata == {}
+    model.metadata = {"config": names, "version": "0.1", "empty": ""}
+    model.save_weights(tmp_path / "x.h5")
+    assert matterport.read_metadata(tmp_path / "x.h5") == model.metadata
+    # Who looks for weights alone finds what was always there.
+    report = other.load_weights(tmp_path / "x.h5")
+    assert (report.loaded, report.unused) == (["hidden", "output"], [])
+    assert_equal_weights(model, other)
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert set(file) == {layer.name for layer in model.layers}
+        assert {"layer_names", "backend", "keras_version"} < set(file.attrs)
+
+
+def test_file_without_metadata(tmp_path):
+    small_model(0).save_weights(tmp_path / "x.h5")
+    assert matterport.read_metadata(tmp_path / "x.h5") == {}
+    (tmp_path / "x.h5").write_text("cut")
+    with pytest.raises(ValueError, match="is not a whole HDF5 file"):
+        matterport.read_metadata(tmp_path / "x.h5")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        matterport.read_metadata(tmp_path / "y.h5")
+
+
+def test_metadata_that_is_no_text_leaves_no_file(tmp_path):
+    model = small_model(0)
+    model.metadata = {"epoch": 3}
+    with pytest.raises(TypeError):
+        model.save_weights(tmp_path / "x.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_model_with_metadata_is_saved_whole_by_keras(tmp_path):
+    model = small_model(0)
+    model.metadata = {"config": "{}"}
+    model.save(tmp_path / "x.keras")
+    other = keras.saving.load_model(tmp_path / "x.keras")
+    assert isinstance(other, CheckpointModel)
+    assert_equal_weights(model, other)

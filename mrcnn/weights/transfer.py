@@ -1,0 +1,133 @@
+"""Weights from elsewhere: rules say where each goes, and every tensor is accounted for."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mrcnn.weights.report import LoadReport
+
+# Its last axis is the number of classes.
+_CLASS_LOGITS = "mrcnn_class_logits"
+
+
+class Rule(NamedTuple):
+    """One layer of the model and the tensors that fill it.
+
+    Attributes:
+        ours: name of a layer of the model, nested models included.
+        theirs: `(layer, tensor)` names in the source, in the order of the layer's weights.
+        transform: makes the list of our arrays from theirs.
+    """
+
+    ours: str
+    theirs: Sequence[tuple[str, str]]
+    transform: Callable[[list[np.ndarray]], list[np.ndarray]] = list
+
+
+def apply(model, path, source, rules, exclude=None, skip_mismatch=False, ignored=(), verbose=1):
+    """Fill the layers of a model by rules, after all names and shapes have been checked.
+
+    A first convolution made for another number of image channels is adapted: its mean over the
+    channels, scaled to keep the sum.
+
+    Args:
+        model: a Keras model.
+        path: of the source, for the report.
+        source: `{their layer: {tensor name: array}}`.
+        rules: a `Rule` for each layer that can be filled.
+        exclude: names of layers, ours or theirs, to leave as they are.
+        skip_mismatch: leave layers whose shapes differ as they are, too.
+        ignored: their layers that are no weights of ours and need no mention.
+        verbose: 1 prints the report.
+
+    Returns:
+        A `LoadReport`.
+
+    Raises:
+        ValueError: if shapes differ, if `exclude` names no layer, or if no rule fits.
+    """
+    report = LoadReport(path)
+    exclude = _checked_exclude(exclude, {*source, *(layer.name for layer in model.layers)})
+    layers = {layer.name: layer for layer in model.layers if layer.weights}
+    rules = {rule.ours: rule for rule in rules if rule.ours in layers}
+    found = {name: _arrays(rule, source) for name, rule in rules.items()}
+    _compare(report, layers, found, exclude)
+    used = {tensor for rule in rules.values() for tensor in rule.theirs}
+    report.unused = [
+        layer
+        for layer, tensors in source.items()
+        if layer not in ignored and any((layer, name) not in used for name in tensors)
+    ]
+    _refuse(report, source, layers, found, exclude, skip_mismatch)
+    for name in report.loaded:
+        layers[name].set_weights(found[name])
+    if verbose:
+        print(report)
+    return report
+
+
+def _compare(report, layers, found, exclude):
+    """Tell in the report what becomes of each layer, and adapt the first convolution."""
+    first = next((name for name, layer in layers.items() if layer.weights[0].ndim == 4), None)
+    for name, layer in layers.items():
+        ours = [tuple(weight.shape) for weight in layer.weights]
+        arrays = found.get(name)
+        if name in exclude:
+            report.skipped[name] = "excluded"
+        elif not arrays:
+            report.missing.append(name)
+        else:
+            if name == first and _differs_in_channels(arrays[0].shape, ours[0]):
+                arrays[0] = _adapt_channels(arrays[0], ours[0][2])
+                report.adapted.append(name)
+            theirs = [tuple(array.shape) for array in arrays]
+            if theirs == ours:
+                report.loaded.append(name)
+            else:
+                report.mismatched[name] = (theirs, ours)
+
+
+def _arrays(rule, source):
+    """What a rule makes of its tensors; of those that are there, if some are not."""
+    arrays = [source[layer][name] for layer, name in rule.theirs if name in source.get(layer, ())]
+    return rule.transform(arrays) if len(arrays) == len(rule.theirs) else arrays
+
+
+def _refuse(report, source, layers, found, exclude, skip_mismatch):
+    """Raise ValueError where nothing fits, or not all that should."""
+    if not report.loaded and not exclude:
+        theirs = [name for name, tensors in source.items() if tensors]
+        raise ValueError(
+            f'No layer of "{report.path}" fits this model: the file has {", ".join(theirs[:3])}, '
+            f"...; the model has {', '.join(list(layers)[:3])}, ..."
+        )
+    if report.mismatched and not skip_mismatch:
+        theirs, ours = found.get(_CLASS_LOGITS), layers.get(_CLASS_LOGITS)
+        raise ValueError(
+            report.mismatch_message(
+                theirs[0].shape[-1] if theirs else None, ours.weights[0].shape[-1] if ours else None
+            )
+        )
+
+
+def _checked_exclude(exclude, known):
+    exclude = [exclude] if isinstance(exclude, str) else list(exclude or [])
+    unknown = [name for name in exclude if name not in known]
+    if unknown:
+        raise ValueError(
+            f'exclude names "{unknown[0]}", which is a layer neither of the model nor of the file. '
+            'Each layer is a string of its own, as in ["mrcnn_class_logits", "mrcnn_bbox_fc", '
+            '"mrcnn_mask"].'
+        )
+    return set(exclude)
+
+
+def _differs_in_channels(theirs, ours):
+    """Whether a kernel fits but for its number of input channels."""
+    return len(theirs) == 4 and theirs[:2] + theirs[3:] == ours[:2] + ours[3:] and theirs != ours
+
+
+def _adapt_channels(kernel, channels):
+    mean = kernel.mean(axis=2, keepdims=True) * kernel.shape[2] / channels
+    return np.repeat(mean, channels, axis=2)
