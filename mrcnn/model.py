@@ -1,9 +1,8 @@
 """The face of the model: `MaskRCNN`, and the names that old scripts import from here."""
 
 from mrcnn.backbones.resnet import conv_block, identity_block, resnet_graph
-from mrcnn.data.debug_targets import build_detection_targets, generate_random_rois
+from mrcnn.data.random_rois import generate_random_rois
 from mrcnn.data.rpn_targets import build_rpn_targets
-from mrcnn.data.sample import load_image_gt
 from mrcnn.heads.box import (
     fpn_classifier_graph,
     mrcnn_bbox_loss_graph,
@@ -24,6 +23,7 @@ from mrcnn.layers.norm import BatchNorm
 from mrcnn.layers.proposals import ProposalLayer
 from mrcnn.layers.roi_align import PyramidROIAlign, log2_graph
 from mrcnn.layers.targets import DetectionTargetLayer, detection_targets_graph
+from mrcnn.legacy.detection_targets import build_detection_targets
 from mrcnn.legacy.generator import DataGenerator, data_generator
 from mrcnn.legacy.graph_names import (
     apply_box_deltas_graph,
@@ -33,6 +33,7 @@ from mrcnn.legacy.graph_names import (
     overlaps_graph,
     parse_image_meta_graph,
 )
+from mrcnn.legacy.image_gt import load_image_gt
 from mrcnn.mask_rcnn import MaskRCNN
 from mrcnn.ops.anchors import compute_backbone_shapes
 from mrcnn.ops.images import compose_image_meta, mold_image, parse_image_meta, unmold_image

@@ -1,25 +1,66 @@
 """Batches as Python objects: the original's `data_generator`, and a `keras.utils.PyDataset`.
 
-Training itself uses `mrcnn.data.pipeline`. These serve notebooks, and scripts with loops of their
-own.
+Training itself uses `mrcnn.data.pipeline`. These serve notebooks, and scripts with their own loops.
 """
 
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 
 from mrcnn.data.loader import SampleLoader
+from mrcnn.data.sample import load_sample
 from mrcnn.inputs import model_inputs
-from mrcnn.ops.images import mold_image
+from mrcnn.legacy.detection_targets import build_detection_targets
+from mrcnn.ops.images import subtract_mean
 
-# What a batch consists of: (inputs, outputs).
+# (inputs, outputs)
 Batch = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+class LegacyLoader(SampleLoader):
+    """A `SampleLoader` with two options that only the original's generators have.
+
+    Args:
+        augment: deprecated, use `augmentation`. Flips half of the images left to right.
+        detection_targets: with `random_rois`, make the targets of the heads too: the samples get
+            `rois`, `target_class_ids`, `target_bbox` and `target_mask`, see
+            `build_detection_targets`.
+        args, kwargs: see `SampleLoader`.
+    """
+
+    def __init__(
+        self, *args: Any, augment: bool = False, detection_targets: bool = False, **kwargs: Any
+    ):
+        super().__init__(*args, **kwargs)
+        self.augment, self.detection_targets = augment, detection_targets
+        if augment:
+            warnings.warn("augment is deprecated; use augmentation.", FutureWarning, stacklevel=3)
+
+    def _load_sample(self, image_id, augmentation, rng):
+        return load_sample(
+            self.dataset,
+            self.config,
+            image_id,
+            augmentation=augmentation,
+            flip_half=self.augment,
+            use_mini_mask=self.config.USE_MINI_MASK,
+            rng=rng,
+        )
+
+    def _roi_arrays(self, sample, rng):
+        arrays = super()._roi_arrays(sample, rng)
+        if self.detection_targets:
+            names = "rois", "target_class_ids", "target_bbox", "target_mask"
+            truth = sample.class_ids, sample.boxes, sample.masks
+            targets = build_detection_targets(arrays["input_roi"], *truth, self.config, rng)
+            arrays |= zip(names, targets, strict=True)
+        return arrays
 
 
 def data_generator(
@@ -35,9 +76,11 @@ def data_generator(
     *,
     seed: int | None = None,
 ) -> Iterator[Batch]:
-    """Endless batches of training samples. Each image comes once an epoch, in a new order.
+    """Make endless batches of training samples. Each image comes once per epoch, in a new order.
 
-    Arguments: see `SampleLoader`.
+    Args:
+        dataset, config, shuffle, augment, augmentation, random_rois, batch_size,
+            detection_targets, no_augmentation_sources, seed: see `LegacyLoader`.
 
     Yields:
         inputs: a list of
@@ -54,9 +97,9 @@ def data_generator(
             bboxes and masks of `build_detection_targets`.
 
     Raises:
-        At once what `SampleLoader` raises; from `next()` what its `load` raises.
+        ValueError, TypeError: at the call, see `SampleLoader`. `next()` raises as its `load`.
     """
-    loader = SampleLoader(
+    loader = LegacyLoader(
         dataset,
         config,
         shuffle=shuffle,
@@ -85,7 +128,10 @@ class DataGenerator(keras.utils.PyDataset):
     visits each image once; the last batch may be smaller. Images that cannot be used are missing
     from their batch. A batch without any usable image takes the next one that is.
 
-    Arguments: see `SampleLoader`; `kwargs` (workers, max_queue_size) go to `PyDataset`.
+    Args:
+        dataset, config, shuffle, augmentation, random_rois, detection_targets,
+            no_augmentation_sources, seed: see `LegacyLoader`.
+        kwargs: workers and max_queue_size of `PyDataset`.
     """
 
     def __init__(
@@ -102,7 +148,7 @@ class DataGenerator(keras.utils.PyDataset):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.loader = SampleLoader(
+        self.loader = LegacyLoader(
             dataset,
             config,
             shuffle=shuffle,
@@ -136,7 +182,7 @@ class DataGenerator(keras.utils.PyDataset):
         return _collate(samples, loader.config)
 
     def on_epoch_end(self) -> None:
-        """Go on to the next epoch, with a new order of the images."""
+        """Begin the next epoch, with a new order of the images."""
         self.epoch += 1
 
 
@@ -145,8 +191,7 @@ def _collate(samples, config):
     names = [spec.name for spec in model_inputs(config, "training")[:7]]
     arrays = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
     # In float32 at once: a float64 image of 1024x1024 takes longer than all the rest.
-    mean = SimpleNamespace(MEAN_PIXEL=np.float32(config.MEAN_PIXEL))
-    arrays["input_image"] = mold_image(arrays["input_image"], mean)
+    arrays["input_image"] = subtract_mean(arrays["input_image"], np.float32(config.MEAN_PIXEL))
     inputs = [arrays[name] for name in [*names, "input_roi", "rois"] if name in arrays]
     outputs = []
     if "rois" in arrays:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -195,9 +196,8 @@ def resize_image(
     return canvas, (top, left, top + height, left + width), scale, padding, None
 
 
-def _mean_pixel(channels: int, config: Any) -> np.ndarray:
-    """`config.MEAN_PIXEL`, checked against the channels of an image."""
-    mean = np.atleast_1d(config.MEAN_PIXEL)
+def _checked_mean(channels, mean_pixel):
+    mean = np.atleast_1d(mean_pixel)
     if mean.shape not in ((1,), (channels,)):
         raise ValueError(
             f"MEAN_PIXEL has {mean.size} values, but the image has {channels} channels; "
@@ -219,13 +219,33 @@ def mold_image(images: np.ndarray, config: Any) -> np.ndarray:
     Raises:
         ValueError: if `MEAN_PIXEL` does not fit the channels.
     """
-    return np.asarray(images, np.float32) - _mean_pixel(np.shape(images)[-1], config)
+    return subtract_mean(images, config.MEAN_PIXEL)
+
+
+def subtract_mean(images: Any, mean_pixel: Any, xp: ModuleType = np) -> Any:
+    """Subtract the mean colour, which the network expects of its input.
+
+    Args:
+        images: `[..., height, width, channels]` of any number type, RGB.
+        mean_pixel: one value, or one per channel, on the scale of the images.
+        xp: `numpy`, or `keras.ops` for tensors.
+
+    Returns:
+        The same shape, float32; from NumPy float64 with a float64 `mean_pixel`.
+
+    Raises:
+        ValueError: if `mean_pixel` does not fit the channels.
+    """
+    mean = _checked_mean(images.shape[-1], mean_pixel)
+    if xp is np:
+        return np.asarray(images, np.float32) - mean
+    return xp.cast(images, "float32") - mean.astype(np.float32)
 
 
 def unmold_image(normalized_images: np.ndarray, config: Any) -> np.ndarray:
     """Add the mean colour again: `[..., height, width, channels]` floats to uint8 (truncated)."""
     channels = np.shape(normalized_images)[-1]
-    return (normalized_images + _mean_pixel(channels, config)).astype(np.uint8)
+    return (normalized_images + _checked_mean(channels, config.MEAN_PIXEL)).astype(np.uint8)
 
 
 # Name of an entry -> its columns in the meta vector; the class flags are the rest.

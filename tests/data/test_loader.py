@@ -6,7 +6,8 @@ import pytest
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.loader import SampleLoader
 from mrcnn.data.rpn_targets import build_rpn_targets, pyramid_anchors
-from mrcnn.data.sample import load_image_gt
+from mrcnn.data.sample import load_sample
+from mrcnn.legacy.generator import LegacyLoader
 
 
 def ids_of_epoch(loader, epoch):
@@ -45,7 +46,7 @@ def test_sample_of_one_image(array_dataset, rectangles, tiny_config):
     dataset = array_dataset([rectangles(boxes, class_ids, value=9)])
     loader = SampleLoader(dataset, tiny_config, seed=0)
     sample = loader.load(0)
-    image, meta, _, _, masks = load_image_gt(dataset, tiny_config, 0, use_mini_mask=True)
+    image, meta, _, _, masks, _ = load_sample(dataset, tiny_config, 0, use_mini_mask=True)
     np.testing.assert_array_equal(sample["input_image"], image)
     np.testing.assert_array_equal(sample["input_image_meta"], meta)
     assert sample["input_gt_class_ids"].tolist() == [2, -1, 0, 0, 0, 0, 0, 0]
@@ -220,9 +221,9 @@ def test_sources_without_augmentation(rectangles, tiny_config):
 
 
 def test_deprecated_augment_is_passed_on(numbered_dataset, tiny_config):
-    loader = SampleLoader(numbered_dataset(1), tiny_config, augment=True, seed=0)
     with pytest.warns(FutureWarning, match="use augmentation"):
-        lefts = {loader.load(number)["input_gt_boxes"][0, 1] for number in range(20)}
+        loader = LegacyLoader(numbered_dataset(1), tiny_config, augment=True, seed=0)
+    lefts = {loader.load(number)["input_gt_boxes"][0, 1] for number in range(20)}
     assert lefts == {8, 64 - 48}
 
 
@@ -256,12 +257,15 @@ def test_sides_that_the_pyramid_cannot_halve(array_dataset, rectangles, tiny_con
     samples = [rectangles([(4, 4, 20, 20)], [1], size=size) for size in (96, 64)]
     loader = SampleLoader(array_dataset(samples), tiny_config, shuffle=False)
     assert loader.load(0) is None and loader.load(1) is not None
-    message = "image 0 (0.png): the input has 96x96 pixels, but its sides must be multiples of 64"
+    message = (
+        "image 0 (0.png) has 96x96 pixels at the input of the network; both sides must be "
+        "multiples of 64"
+    )
     assert loader.errors.messages[0].startswith(message)
 
 
 def test_random_rois_and_their_targets(numbered_dataset, tiny_config):
-    loader = SampleLoader(
+    loader = LegacyLoader(
         numbered_dataset(1), tiny_config, random_rois=50, detection_targets=True, seed=0
     )
     sample = loader.load(0)

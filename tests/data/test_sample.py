@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.sample import load_image_gt
+from mrcnn.legacy.image_gt import load_image_gt
 from mrcnn.ops.images import parse_image_meta
 
 
@@ -143,7 +143,9 @@ def test_mistakes_name_the_image(array_dataset, tiny_config, image, masks, class
 
 def test_number_of_classes_must_agree(array_dataset, tiny_config):
     dataset = one_image(array_dataset, IMAGE, MASKS, [1, 2], classes=5)
-    message = "NUM_CLASSES is 4, but the dataset has 6 classes, the background counted: BG, class 1"
+    message = (
+        "NUM_CLASSES is 4, but the dataset has 6 classes, the background included: BG, class 1"
+    )
     with pytest.raises(ValueError, match=message):
         load_image_gt(dataset, tiny_config, 0)
 

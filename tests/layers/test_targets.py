@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from mrcnn import utils
 from mrcnn.config import Config
-from mrcnn.data.debug_targets import build_detection_targets
 from mrcnn.layers.targets import DetectionTargetLayer, detection_targets_graph
+from mrcnn.legacy.detection_targets import build_detection_targets
 from tests.layer_contract import run_layer_test
 
 NAMES = ("rois", "class_ids", "deltas", "masks")

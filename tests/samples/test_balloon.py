@@ -11,7 +11,7 @@ import pytest
 from skimage.io import imread, imsave
 
 from mrcnn import model as modellib
-from mrcnn.data.sample import load_image_gt
+from mrcnn.model import load_image_gt
 from tests.samples.balloon_sample import RED, scene
 
 
