@@ -65,6 +65,21 @@ def test_sample_of_one_image(array_dataset, rectangles, tiny_config):
     np.testing.assert_array_equal(full["input_rpn_bbox"], deltas)
 
 
+def test_boxes_of_the_annotation_are_trained_on(array_dataset, rectangles, tiny_config):
+    tiny_config.USE_MINI_MASK = False
+    dataset = array_dataset([rectangles([(4, 8, 24, 40)], [2])])
+    dataset.load_boxes = lambda image_id: [[3.5, 8, 24, 40.25]]
+    sample = SampleLoader(dataset, tiny_config, seed=0).load(0)
+    assert sample["input_gt_boxes"][:2].tolist() == [[3.5, 8, 24, 40.25], [0, 0, 0, 0]]
+    anchors = pyramid_anchors(tiny_config, (64, 64, 3))
+    positive = np.flatnonzero(sample["input_rpn_match"] == 1)
+    # Deltas in units of their standard deviation lead from the anchor to the centre of the box.
+    y1, x1, y2, x2 = anchors[positive[0]]
+    dy, dx = sample["input_rpn_bbox"][0, :2] * tiny_config.RPN_BBOX_STD_DEV[:2]
+    centre = (y1 + y2) / 2 + dy * (y2 - y1), (x1 + x2) / 2 + dx * (x2 - x1)
+    assert centre == pytest.approx((13.75, 24.125), abs=1e-4)
+
+
 def test_samples_do_not_depend_on_what_was_loaded_before(numbered_dataset, tiny_config):
     from mrcnn.data.imgaug_shim import iaa
 
