@@ -16,7 +16,7 @@ from mrcnn.data.augment import draw_seed, find_adapter
 from mrcnn.data.checks import check_prepared, describe_image
 from mrcnn.data.random_rois import generate_random_rois
 from mrcnn.data.rpn_targets import build_rpn_targets, pyramid_anchors
-from mrcnn.data.sample import Sample, load_sample
+from mrcnn.data.sample import load_sample
 from mrcnn.ops.pixels import check_sides
 
 _log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class SampleLoader:
         dataset: a prepared `Dataset`.
         config: a `Config`.
         shuffle: draw a new order of the images for every epoch; else keep that of the dataset.
-        augmentation: see `load_sample`.
+        augmentation, flip_half: see `load_sample`.
         no_augmentation_sources: names of sources whose images `augmentation` leaves alone.
         random_rois: number of RoIs per sample, for training the heads without the RPN.
         batch_size: number of samples that will be stacked, and so must have one size.
@@ -105,6 +105,7 @@ class SampleLoader:
         *,
         shuffle: bool = True,
         augmentation: Any = None,
+        flip_half: bool = False,
         no_augmentation_sources: list[str] | None = None,
         random_rois: int = 0,
         batch_size: int = 1,
@@ -121,7 +122,8 @@ class SampleLoader:
         if augmentation:
             find_adapter(augmentation)
         self.dataset, self.config, self.batch_size = dataset, config, batch_size
-        self.augmentation, self.shuffle, self.random_rois = augmentation, shuffle, random_rois
+        self.augmentation, self.flip_half = augmentation, flip_half
+        self.shuffle, self.random_rois = shuffle, random_rois
         self.no_augmentation_sources = no_augmentation_sources or ()
         self.seed = draw_seed() if seed is None else seed
         self.errors = LoadErrors(dataset, config.MAX_LOAD_ERRORS)
@@ -181,7 +183,15 @@ class SampleLoader:
         config = self.config
         source = self.dataset.image_info[image_id]["source"]
         augmentation = None if source in self.no_augmentation_sources else self.augmentation
-        sample = self._load_sample(image_id, augmentation, rng)
+        sample = load_sample(
+            self.dataset,
+            config,
+            image_id,
+            augmentation=augmentation,
+            flip_half=self.flip_half,
+            use_mini_mask=config.USE_MINI_MASK,
+            rng=rng,
+        )
         if not (config.TRAIN_WITH_EMPTY_IMAGES or (sample.class_ids > 0).any()):
             return None
         shape, name = sample.image.shape, describe_image(self.dataset, image_id)
@@ -208,16 +218,6 @@ class SampleLoader:
         arrays["input_gt_masks"] = np.pad(sample.masks, [(0, 0), (0, 0), (0, missing)])
         return arrays
 
-    def _load_sample(self, image_id, augmentation, rng) -> Sample:
-        return load_sample(
-            self.dataset,
-            self.config,
-            image_id,
-            augmentation=augmentation,
-            use_mini_mask=self.config.USE_MINI_MASK,
-            rng=rng,
-        )
-
     def _roi_arrays(self, sample, rng):
         """Random RoIs, as the additional arrays of a sample."""
         shape, class_ids, boxes = sample.image.shape, sample.class_ids, sample.boxes
@@ -228,15 +228,14 @@ class SampleLoader:
         # One operation on a dict is atomic: the first of all threads decides.
         common, first_id = self._first_size.setdefault("size", (size, image_id))
         if size != common and self.batch_size > 1:
-            self.errors.stop(
-                ValueError(
-                    f"{describe_image(self.dataset, image_id)} became {size[0]}x{size[1]} pixels "
-                    f"and {describe_image(self.dataset, first_id)} {common[0]}x{common[1]}, which "
-                    f"do not fit into a batch of {self.batch_size}; with IMAGE_RESIZE_MODE "
-                    f"{self.config.IMAGE_RESIZE_MODE!r} set the batch size to 1 "
-                    "(IMAGES_PER_GPU), or use 'square'."
-                )
+            this, first = (describe_image(self.dataset, each) for each in (image_id, first_id))
+            message = (
+                f"{this} became {size[0]}x{size[1]} pixels and {first} {common[0]}x{common[1]}, "
+                f"which do not fit into a batch of {self.batch_size}; with IMAGE_RESIZE_MODE "
+                f"{self.config.IMAGE_RESIZE_MODE!r} set the batch size to 1 (IMAGES_PER_GPU), or "
+                "use 'square'."
             )
+            self.errors.stop(ValueError(message))
 
     def _count_first_pass(self, image_id, usable):
         """After the first epoch, log the skipped images; stop if all images are unusable."""

@@ -33,7 +33,7 @@ def read_image(path: str | os.PathLike, size: tuple[int, int] | None = None) -> 
         ValueError: where it holds no image of this kind.
         All name the path.
     """
-    stored, turned = _reading(path, _decode_photo)
+    stored, turned = _decode(path)
     is_as_stored = size is not None and stored.shape[:2] == tuple(size) != turned.shape[:2]
     return as_image(stored if is_as_stored else turned, str(path), channels=None)
 
@@ -50,7 +50,7 @@ def read_stored(path: str | os.PathLike) -> np.ndarray:
     Raises:
         FileNotFoundError, OSError, ValueError: see `read_image`.
     """
-    pixels = _reading(path, _decode_numbers)
+    pixels, _ = _decode(path, keep_numbers=True)
     if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
         pixels = pixels[..., 0]
     elif pixels.ndim == 3 and pixels.shape[2] in (3, 4):
@@ -78,49 +78,28 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     return (width, height) if transposed else (height, width)
 
 
-def _reading(path, decode):
-    """What `decode(path)` returns; its exceptions become one sentence with the path."""
+def _decode(path, keep_numbers=False):
+    """Pixels as they are stored, and turned as the EXIF orientation says."""
+    from PIL import Image, ImageOps
+
     try:
-        return decode(path)
+        # scikit-image reads scientific formats and web addresses.
+        if not str(path).lower().endswith(_PILLOW_SUFFIXES) or "://" in str(path):
+            import skimage.io
+
+            stored = np.asarray(skimage.io.imread(path))
+            return stored, stored
+        with Image.open(path) as picture:
+            plain = keep_numbers or picture.mode in _PLAIN_MODES
+            plain = picture if plain else picture.convert("RGBA")
+            stored = np.array(plain)
+            if "exif" not in picture.info:
+                return stored, stored
+            return stored, np.array(ImageOps.exif_transpose(plain))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path}.") from None
     except Exception as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
-
-
-def _decode_photo(path):
-    """Pixels as they are stored, and turned as the EXIF orientation says."""
-    from PIL import Image, ImageOps
-
-    if not _for_pillow(path):
-        return (_imread(path),) * 2
-    with Image.open(path) as picture:
-        plain = picture if picture.mode in _PLAIN_MODES else picture.convert("RGBA")
-        stored = np.array(plain)
-        if "exif" not in picture.info:
-            return stored, stored
-        return stored, np.array(ImageOps.exif_transpose(plain))
-
-
-def _decode_numbers(path):
-    """Pixels as they are stored, indices for palette images."""
-    from PIL import Image
-
-    if not _for_pillow(path):
-        return _imread(path)
-    with Image.open(path) as picture:
-        return np.array(picture)
-
-
-def _for_pillow(path):
-    """Whether it is a photo on disk. scikit-image reads scientific formats and web addresses."""
-    return str(path).lower().endswith(_PILLOW_SUFFIXES) and "://" not in str(path)
-
-
-def _imread(path):
-    import skimage.io
-
-    return np.asarray(skimage.io.imread(path))
 
 
 def _orientation(picture):

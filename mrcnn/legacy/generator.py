@@ -14,7 +14,6 @@ import keras
 import numpy as np
 
 from mrcnn.data.loader import SampleLoader
-from mrcnn.data.sample import load_sample
 from mrcnn.inputs import model_inputs
 from mrcnn.legacy.detection_targets import build_detection_targets
 from mrcnn.ops.images import subtract_mean
@@ -24,34 +23,17 @@ Batch = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 class LegacyLoader(SampleLoader):
-    """A `SampleLoader` with two options that only the original's generators have.
+    """A `SampleLoader` that makes the targets of the heads, too.
 
     Args:
-        augment: deprecated, use `augmentation`. Flips half of the images left to right.
-        detection_targets: with `random_rois`, make the targets of the heads too: the samples get
-            `rois`, `target_class_ids`, `target_bbox` and `target_mask`, see
-            `build_detection_targets`.
+        detection_targets: with `random_rois`, add `rois`, `target_class_ids`, `target_bbox` and
+            `target_mask` to the samples, see `build_detection_targets`.
         args, kwargs: see `SampleLoader`.
     """
 
-    def __init__(
-        self, *args: Any, augment: bool = False, detection_targets: bool = False, **kwargs: Any
-    ):
+    def __init__(self, *args: Any, detection_targets: bool = False, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.augment, self.detection_targets = augment, detection_targets
-        if augment:
-            warnings.warn("augment is deprecated; use augmentation.", FutureWarning, stacklevel=3)
-
-    def _load_sample(self, image_id, augmentation, rng):
-        return load_sample(
-            self.dataset,
-            self.config,
-            image_id,
-            augmentation=augmentation,
-            flip_half=self.augment,
-            use_mini_mask=self.config.USE_MINI_MASK,
-            rng=rng,
-        )
+        self.detection_targets = detection_targets
 
     def _roi_arrays(self, sample, rng):
         arrays = super()._roi_arrays(sample, rng)
@@ -79,8 +61,9 @@ def data_generator(
     """Make endless batches of training samples. Each image comes once per epoch, in a new order.
 
     Args:
-        dataset, config, shuffle, augment, augmentation, random_rois, batch_size,
-            detection_targets, no_augmentation_sources, seed: see `LegacyLoader`.
+        augment: deprecated, use `augmentation`. Flips half of the images left to right.
+        dataset, config, shuffle, augmentation, random_rois, batch_size, detection_targets,
+            no_augmentation_sources, seed: see `LegacyLoader`.
 
     Yields:
         inputs: a list of
@@ -99,11 +82,13 @@ def data_generator(
     Raises:
         ValueError, TypeError: at the call, see `SampleLoader`. `next()` raises as its `load`.
     """
+    if augment:
+        warnings.warn("augment is deprecated; use augmentation.", FutureWarning, stacklevel=2)
     loader = LegacyLoader(
         dataset,
         config,
         shuffle=shuffle,
-        augment=augment,
+        flip_half=augment,
         augmentation=augmentation,
         no_augmentation_sources=no_augmentation_sources,
         random_rois=random_rois,

@@ -18,28 +18,12 @@ def load_image_gt(
     *,
     rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Load an image and its ground truth, resized as the configuration says.
+    """Return image, image_meta, class_ids, bbox and mask of `load_sample`, which has the details.
 
-    Args:
-        augment: deprecated, use `augmentation`. Flips half of the images left to right.
-        dataset, config, image_id, augmentation, use_mini_mask, rng: see `load_sample`. Pass
-            `config.USE_MINI_MASK` for the masks that training takes.
-
-    Returns:
-        The first five entries of `Sample`: image, image_meta, class_ids, bbox and mask.
-
-    Raises:
-        ValueError: see `load_sample`.
+    `augment` is deprecated, use `augmentation`; it flips half of the images left to right. Pass
+    `config.USE_MINI_MASK` as `use_mini_mask` for the masks that training takes.
     """
     if augment:
         warnings.warn("augment is deprecated; use augmentation.", FutureWarning, stacklevel=2)
-    sample = load_sample(
-        dataset,
-        config,
-        image_id,
-        augmentation=augmentation,
-        flip_half=augment,
-        use_mini_mask=use_mini_mask,
-        rng=rng,
-    )
-    return sample[:5]
+    options = {"augmentation": augmentation, "flip_half": augment, "use_mini_mask": use_mini_mask}
+    return load_sample(dataset, config, image_id, rng=rng, **options)[:5]

@@ -74,10 +74,7 @@ class AnnotatedDataset(Dataset):
         Args:
             before: number of notes before the reading.
             origin: the file or folder.
-            found: whether it has an image that can be used.
-
-        Raises:
-            FileNotFoundError: if there are notes and no image.
+            found: False if it has no image that can be used, which is a FileNotFoundError.
         """
         notes, parts = self.notes[before:], []
         if notes and not found:
@@ -114,17 +111,10 @@ class AnnotatedDataset(Dataset):
         size: Sequence[Any] = (None, None),
         where: str | None = None,
     ) -> dict[str, Any] | None:
-        """Find an image by the name in its annotation file, as `find_image` does.
+        """Return `path`, `height` and `width` of an image for `add_image`, see `find_image`.
 
-        Args:
-            folder: of the images.
-            name: of the image.
-            size: `(height, width)` of the annotation file, if it has them.
-            where: text of the note, `name` by default.
-
-        Returns:
-            `path`, `height` and `width` for `add_image`; None, and a note, if it is missing or
-            cannot be read.
+        `size` is `(height, width)` from the annotation file, if it has them. The result is None,
+        and there is a note about `where` or `name`, if the image is missing or cannot be read.
         """
         path = find_image(folder, name) if name else None
         if path is None:
@@ -172,12 +162,9 @@ class AnnotatedDataset(Dataset):
     def keep_visible(
         self, masks: np.ndarray, class_ids: Sequence[int], names: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what `load_mask` returns, without masks of no pixel, which are noted.
+        """Return masks `[height, width, instances]` and class ids, as `load_mask` does.
 
-        Args:
-            masks: `[height, width, instances]` bool.
-            class_ids: our class id of each.
-            names: how notes call each.
+        Masks of no pixel are left out, with a note that has their name of `names`.
         """
         class_ids = np.array(class_ids, np.int32)
         covered = masks.any(axis=(0, 1))

@@ -235,9 +235,8 @@ def test_sources_without_augmentation(rectangles, tiny_config):
     assert boxes == [[4, 4, 20, 20], [4, 44, 20, 60], [4, 4, 20, 20]]
 
 
-def test_deprecated_augment_is_passed_on(numbered_dataset, tiny_config):
-    with pytest.warns(FutureWarning, match="use augmentation"):
-        loader = LegacyLoader(numbered_dataset(1), tiny_config, augment=True, seed=0)
+def test_half_of_the_images_are_flipped(numbered_dataset, tiny_config):
+    loader = SampleLoader(numbered_dataset(1), tiny_config, flip_half=True, seed=0)
     lefts = {loader.load(number)["input_gt_boxes"][0, 1] for number in range(20)}
     assert lefts == {8, 64 - 48}
 
