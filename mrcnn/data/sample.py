@@ -125,7 +125,7 @@ def load_sample(
 
 
 def _load_rows(dataset, method, image_id, shape):
-    """What `load_boxes` or `load_keypoints` gives, as float32; None in `shape` takes any number."""
+    """The result of `load_boxes` or `load_keypoints` as float32, checked against `shape`."""
     rows = getattr(dataset, method)(image_id)
     if rows is None:
         return None

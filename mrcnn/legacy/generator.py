@@ -109,7 +109,7 @@ def _endless_batches(loader):
 class DataGenerator(keras.utils.PyDataset):
     """Batches of BATCH_SIZE training samples by index, for loops over Keras' `PyDataset`.
 
-    Batch `index` holds the images from `index * BATCH_SIZE` on of this epoch's order, so an epoch
+    Batch `index` begins with image `index * BATCH_SIZE` of this epoch's order, so an epoch
     visits each image once; the last batch may be smaller. Images that cannot be used are missing
     from their batch. A batch without any usable image takes the next one that is.
 
