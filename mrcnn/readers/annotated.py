@@ -68,7 +68,7 @@ class AnnotatedDataset(Dataset):
             )
         return image
 
-    def finish(self, before: int, origin: str | os.PathLike, found: bool) -> None:
+    def _finish(self, before: int, origin: str | os.PathLike, found: bool) -> None:
         """End the reading of a file or folder with one warning about its notes, if there are any.
 
         Args:
@@ -87,7 +87,7 @@ class AnnotatedDataset(Dataset):
         if parts:
             warnings.warn(f"{origin}: {' '.join(parts)} validate() lists all.", stacklevel=3)
 
-    def add_named_classes(self, source: str, names: Sequence[str]) -> dict[str, int]:
+    def _add_named_classes(self, source: str, names: Sequence[str]) -> dict[str, int]:
         """Add the classes that a source does not have yet, and return the ids there by name.
 
         Raises:
@@ -104,7 +104,7 @@ class AnnotatedDataset(Dataset):
                 self.add_class(source, ids[name], name)
         return {name: ids[name] for name in names}
 
-    def locate(
+    def _locate(
         self,
         folder: str | os.PathLike,
         name: str,
@@ -122,12 +122,12 @@ class AnnotatedDataset(Dataset):
             return None
         if all(isinstance(side, int) and side > 0 for side in size):
             return {"path": str(path), "height": size[0], "width": size[1]}
-        return self.measure(path, name)
+        return self._measure(path, name)
 
-    def measure(
+    def _measure(
         self, path: str | os.PathLike, name: str, picture: str | os.PathLike | None = None
     ) -> dict[str, Any] | None:
-        """As `locate`, for the image `path`; its size is that of the file `picture`, if given."""
+        """As `_locate`, for the image `path`; its size is that of the file `picture`, if given."""
         try:
             height, width = image_size(picture or path)
         except (OSError, ValueError):
@@ -135,7 +135,7 @@ class AnnotatedDataset(Dataset):
             return None
         return {"path": str(path), "height": height, "width": width}
 
-    def check_outline(self, outline: Outline, height: int, width: int, where: str) -> bool:
+    def _check_outline(self, outline: Outline, height: int, width: int, where: str) -> bool:
         """Return whether an outline gives a mask; its faults are noted."""
         fault = outline_fault(outline, height, width)
         if fault:
@@ -144,22 +144,11 @@ class AnnotatedDataset(Dataset):
             self.note("cut at the border of the image", where, left_out=False)
         return not fault
 
-    def own_class_id(self, info: dict, class_id: Any) -> int:
+    def _own_class_id(self, info: dict, class_id: Any) -> int:
         """Return our id of a class, by its id in the source of an image."""
         return self.map_source_class_id(f"{info['source']}.{class_id}")
 
-    def decode(
-        self, info: dict, objects: list[tuple[dict, int, str]]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what `load_mask` returns, from `(COCO RLE, our class id, name)` per object."""
-        from pycocotools import mask as coco_mask
-
-        if not objects:
-            return np.zeros((info["height"], info["width"], 0), bool), np.zeros(0, np.int32)
-        runs, class_ids, names = zip(*objects, strict=True)
-        return self.keep_visible(coco_mask.decode(list(runs)).view(bool), class_ids, names)
-
-    def keep_visible(
+    def _keep_visible(
         self, masks: np.ndarray, class_ids: Sequence[int], names: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return masks `[height, width, instances]` and class ids, as `load_mask` does.
@@ -180,16 +169,17 @@ class OutlineDataset(AnnotatedDataset):
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Dataset.load_mask`. Polygons have the pixels that pycocotools gives them."""
-        from pycocotools import mask as coco_mask
-
         info = self.image_info[image_id]
         if "objects" not in info:
             return super().load_mask(image_id)
-        objects = []
-        for class_id, name, outlines in info["objects"]:
-            runs = [outline.encode(info["height"], info["width"]) for outline in outlines]
-            objects.append((coco_mask.merge(runs), self.own_class_id(info, class_id), name))
-        return self.decode(info, objects)
+        masks = np.zeros((len(info["objects"]), info["height"], info["width"]), bool)
+        class_ids, names = [], []
+        for mask, (class_id, name, outlines) in zip(masks, info["objects"], strict=True):
+            for outline in outlines:
+                outline.draw(mask)
+            class_ids.append(self._own_class_id(info, class_id))
+            names.append(name)
+        return self._keep_visible(masks.transpose(1, 2, 0), class_ids, names)
 
 
 def summarize(notes: list[Note]) -> str:

@@ -53,20 +53,25 @@ class CocoJsonDataset(AnnotatedDataset):
         for image_id, file in files.items():
             if class_ids is None or image_id in annotations:
                 self.add_image(source, image_id, annotations=annotations.get(image_id, []), **file)
-        self.finish(before, annotation_file, found=bool(files))
+        self._finish(before, annotation_file, found=bool(files))
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Dataset.load_mask`: pixel for pixel the masks of pycocotools' `annToMask`."""
         info = self.image_info[image_id]
         if "annotations" not in info:
             return super().load_mask(image_id)
-        objects = []
-        for each in info["annotations"]:
-            runs = segmentation_to_rle(each["segmentation"], info["height"], info["width"])
-            class_id = self.own_class_id(info, each["category_id"])
-            name = f"annotation {each.get('id')} of image {info['id']}"
-            objects.append((runs, -class_id if each.get("iscrowd") else class_id, name))
-        return self.decode(info, objects)
+        from pycocotools import mask as coco_mask
+
+        size, annotations = (info["height"], info["width"]), info["annotations"]
+        if not annotations:
+            return np.zeros((*size, 0), bool), np.zeros(0, np.int32)
+        runs, class_ids, names = [], [], []
+        for each in annotations:
+            runs.append(segmentation_to_rle(each["segmentation"], *size))
+            class_id = self._own_class_id(info, each["category_id"])
+            class_ids.append(-class_id if each.get("iscrowd") else class_id)
+            names.append(f"annotation {each.get('id')} of image {info['id']}")
+        return self._keep_visible(coco_mask.decode(runs).view(bool), class_ids, names)
 
     def _add_classes(self, categories, source, origin):
         """Add categories `{id: name}`, unless another file gave an id to another name."""
@@ -80,7 +85,7 @@ class CocoJsonDataset(AnnotatedDataset):
             self.add_class(source, category_id, name)
 
     def _images(self, records, origin, folder):
-        """By id, the names of all images, and the files of those that can be used, see `locate`."""
+        """By id, the names of all images, and the usable files, see `_locate`."""
         names, files = {}, {}
         for number, record in enumerate(records):
             if not isinstance(record, dict) or not {"id", "file_name"} <= set(record):
@@ -93,7 +98,7 @@ class CocoJsonDataset(AnnotatedDataset):
                     "so that their annotations cannot be told apart."
                 )
             names[image_id] = name
-            file = self.locate(folder, name, (record.get("height"), record.get("width")))
+            file = self._locate(folder, name, (record.get("height"), record.get("width")))
             if file:
                 files[image_id] = file
         return names, files
@@ -142,7 +147,7 @@ class CocoJsonDataset(AnnotatedDataset):
             return None
         sound = []
         for part in segmentation:
-            if self.check_outline(Polygon(part[1::2], part[::2]), height, width, where):
+            if self._check_outline(Polygon(part[1::2], part[::2]), height, width, where):
                 sound.append(part)
         if len(sound) == len(segmentation):
             return annotation

@@ -46,17 +46,17 @@ class LabelMeDataset(OutlineDataset):
         if class_names is None:
             shapes = [shape for _, data in files for shape in _shapes(data)]
             class_names = sorted({str(shape["label"]) for shape in shapes if shape.get("label")})
-        ids = self.add_named_classes(source, class_names)
+        ids = self._add_named_classes(source, class_names)
         found = False
         for path, data in files:
             name = data.get("imagePath") or ""
             size = data.get("imageHeight"), data.get("imageWidth")
-            file = self.locate(folder, name, size, where=f"{name} of {path.name}")
+            file = self._locate(folder, name, size, where=f"{name} of {path.name}")
             if file:
                 found = True
                 objects = self._objects(path.name, data, ids, (file["height"], file["width"]))
                 self.add_image(source, path.stem, objects=objects, **file)
-        self.finish(before, folder, found)
+        self._finish(before, folder, found)
 
     def _read(self, folder):
         """Path and content of each LabelMe file in a folder; others are noted."""
@@ -97,7 +97,7 @@ class LabelMeDataset(OutlineDataset):
             if outline is None:
                 kind = shape.get("shape_type")
                 self.note(f"a shape_type {kind!r}, of which no mask is made", where)
-            elif self.check_outline(outline, *size, where):
+            elif self._check_outline(outline, *size, where):
                 group = shape.get("group_id")
                 key = number if group is None else (label, group)
                 parts = objects.setdefault(key, (ids[label], where, []))

@@ -47,7 +47,7 @@ class MaskFolderDataset(AnnotatedDataset):
         Photos that are missing or cannot be read are left out, with a warning.
         """
         folder, before = Path(folder), len(self.notes)
-        class_id = self.add_named_classes(source, [class_name])[class_name]
+        class_id = self._add_named_classes(source, [class_name])[class_name]
         if image_ids is None:
             image_ids = [path.name for path in _listing(folder) if path.is_dir()]
         names = list(image_ids)
@@ -55,25 +55,23 @@ class MaskFolderDataset(AnnotatedDataset):
             raise FileNotFoundError(
                 f"{folder} has no folders; expected are {folder / '<id>' / image_dir}."
             )
-        found, without_masks = False, []
+        found, with_masks, without_masks = False, [], []
         for name in names:
             photo = _only_photo(folder / name / image_dir, name)
             if photo is None:
                 self.note(f"not one photo in the folder {image_dir!r}", name)
                 continue
             masks = _pictures(folder / name / mask_dir, _MASK_SUFFIXES)
-            if not masks:
-                without_masks.append(name)
+            (with_masks if masks else without_masks).append(name)
             # Masks and photo have one size as they are stored, whatever the EXIF says.
-            file = self.measure(photo, name, picture=masks[0] if masks else None)
+            file = self._measure(photo, name, picture=masks[0] if masks else None)
             if file:
                 found, paths = True, [str(path) for path in masks]
                 self.add_image(source, name, mask_paths=paths, class_id=class_id, **file)
         # Where no photo has masks, these are photos to detect objects in.
-        if any(info.get("mask_paths") for info in self.image_info[-len(names) :]):
-            for name in without_masks:
-                self.note(f"no mask in the folder {mask_dir!r}", name, left_out=False)
-        self.finish(before, folder, found)
+        for name in without_masks if with_masks else ():
+            self.note(f"no mask in the folder {mask_dir!r}", name, left_out=False)
+        self._finish(before, folder, found)
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Dataset.load_mask`. ValueError for a mask of another size than the first one."""
@@ -84,9 +82,9 @@ class MaskFolderDataset(AnnotatedDataset):
         masks = np.zeros((len(paths), *size), bool)
         for mask, path in zip(masks, paths, strict=True):
             mask[:] = _require_size(read_stored(path), size, path).any(axis=2)
-        class_ids = [self.own_class_id(info, info["class_id"])] * len(paths)
+        class_ids = [self._own_class_id(info, info["class_id"])] * len(paths)
         names = [f"{os.path.basename(path)} of {info['id']}" for path in paths]
-        return self.keep_visible(masks.transpose(1, 2, 0), class_ids, names)
+        return self._keep_visible(masks.transpose(1, 2, 0), class_ids, names)
 
 
 class LabelImageDataset(AnnotatedDataset):
@@ -116,7 +114,7 @@ class LabelImageDataset(AnnotatedDataset):
         Photos without label image, and label images without photo, are left out, with a warning.
         """
         before = len(self.notes)
-        class_id = self.add_named_classes(source, [class_name])[class_name]
+        class_id = self._add_named_classes(source, [class_name])[class_name]
         photos = _pictures(image_dir, _PHOTO_SUFFIXES)
         labels = {path.stem: path for path in _pictures(label_dir, _MASK_SUFFIXES)}
         found = False
@@ -124,14 +122,14 @@ class LabelImageDataset(AnnotatedDataset):
             label = labels.pop(photo.stem, None)
             if label is None:
                 self.note(f"no PNG, TIFF or BMP of this name in {label_dir}", photo.name)
-            elif file := self.measure(photo, label.name, picture=label):
+            elif file := self._measure(photo, label.name, picture=label):
                 found, path = True, str(label)
                 self.add_image(source, photo.stem, label_path=path, class_id=class_id, **file)
         for label in labels.values():
             self.note(f"no photo of this name in {image_dir}", label.name)
         if not photos:
             raise FileNotFoundError(f"{image_dir} has no photos.")
-        self.finish(before, label_dir, found)
+        self._finish(before, label_dir, found)
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Dataset.load_mask`. ValueError where a label image has colours, not numbers."""
@@ -149,7 +147,7 @@ class LabelImageDataset(AnnotatedDataset):
         masks = np.zeros((len(values), *size), bool)
         np.put_along_axis(masks, number.reshape(1, *size), True, axis=0)
         masks = masks[values != 0]
-        class_ids = np.full(len(masks), self.own_class_id(info, info["class_id"]), np.int32)
+        class_ids = np.full(len(masks), self._own_class_id(info, info["class_id"]), np.int32)
         return masks.transpose(1, 2, 0), class_ids
 
 

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mrcnn.ops.rle import encode_mask
-
 # Annotation tools round to whole pixels; only what reaches further out deserves a note.
 _MARGIN = 1
 # Rasterisers walk along every edge, and their integers overflow.
@@ -28,12 +26,16 @@ class Polygon(NamedTuple):
         """Return `(y1, x1, y2, x2)` around it."""
         return min(self.ys), min(self.xs), max(self.ys), max(self.xs)
 
-    def encode(self, height, width):
-        """Return its pixels as a COCO RLE, by the rule of pycocotools."""
+    def draw(self, mask):
+        """Set its pixels in a mask `[height, width]` bool, by the rule of pycocotools."""
         from pycocotools import mask as coco_mask
 
         corners = [float(value) for point in zip(self.xs, self.ys, strict=True) for value in point]
-        return coco_mask.frPyObjects([corners], height, width)[0]
+        rows, columns = _part(mask, self.extent())
+        # Nothing beyond the polygon, which would take longer than all the rest. A part that begins
+        # elsewhere than at (0, 0) would round some corners to other pixels.
+        runs = coco_mask.frPyObjects([corners], rows.stop, columns.stop)[0]
+        mask[rows, columns] |= coco_mask.decode(runs).view(bool)[rows, columns]
 
 
 def box(y1: float, x1: float, y2: float, x2: float) -> Polygon:
@@ -59,22 +61,25 @@ class Ellipse(NamedTuple):
         dy, dx = math.hypot(self.ry * cos, self.rx * sin), math.hypot(self.rx * cos, self.ry * sin)
         return self.cy - dy, self.cx - dx, self.cy + dy, self.cx + dx
 
-    def encode(self, height, width):
-        """Return the pixels (y, x) that lie within, as a COCO RLE."""
-        y1, x1, y2, x2 = self.extent()
-        mask = np.zeros((height, width), bool)
-        rows = slice(max(0, math.floor(y1)), max(0, math.ceil(y2) + 1))
-        columns = slice(max(0, math.floor(x1)), max(0, math.ceil(x2) + 1))
-        part = mask[rows, columns]
-        dy = rows.start + np.arange(part.shape[0])[:, np.newaxis] - self.cy
-        dx = columns.start + np.arange(part.shape[1]) - self.cx
+    def draw(self, mask):
+        """Set the pixels (y, x) that lie within, in a mask `[height, width]` bool."""
+        rows, columns = _part(mask, self.extent())
+        dy = np.arange(rows.start, rows.stop)[:, np.newaxis] - self.cy
+        dx = np.arange(columns.start, columns.stop) - self.cx
         sin, cos = math.sin(self.angle), math.cos(self.angle)
         along, across = (dx * cos + dy * sin) / self.rx, (dy * cos - dx * sin) / self.ry
-        part[:] = along**2 + across**2 < 1
-        return encode_mask(mask)
+        mask[rows, columns] |= along**2 + across**2 < 1
 
 
 Outline = Polygon | Ellipse
+
+
+def _part(mask, extent):
+    """The slices of rows and columns of a mask that an outline can reach."""
+    (height, width), (y1, x1, y2, x2) = mask.shape, extent
+    top, left = max(0, math.floor(y1)), max(0, math.floor(x1))
+    bottom, right = min(height, math.ceil(y2) + 1), min(width, math.ceil(x2) + 1)
+    return slice(top, max(top, bottom)), slice(left, max(left, right))
 
 
 def outline_fault(outline: Outline, height: int, width: int) -> str | None:

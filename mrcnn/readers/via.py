@@ -54,7 +54,7 @@ class ViaDataset(OutlineDataset):
             names = self._only_class(entries, class_names, annotation_file)
         else:
             names = class_names or _declared_names(data, entries, class_attribute, annotation_file)
-        ids = self.add_named_classes(source, names)
+        ids = self._add_named_classes(source, names)
         listed, found = set(), False
         for number, entry in enumerate(entries):
             name = entry.get("filename") if isinstance(entry, dict) else None
@@ -62,13 +62,13 @@ class ViaDataset(OutlineDataset):
                 self.note("an entry without filename", f"entry {number}")
             elif name in listed:
                 self.note("a second entry for one image", name)
-            elif file := self.locate(image_dir, name):
+            elif file := self._locate(image_dir, name):
                 found = True
                 size = file["height"], file["width"]
                 objects = self._objects(entry, class_attribute, ids, size)
                 self.add_image(source, name, objects=objects, **file)
             listed.add(name)
-        self.finish(before, annotation_file, found)
+        self._finish(before, annotation_file, found)
 
     def _objects(self, entry, class_attribute, ids, size):
         """The sound regions of an image of a size as `(class id, name, outlines)`."""
@@ -93,7 +93,7 @@ class ViaDataset(OutlineDataset):
             outline = _outline(shape)
             if outline is None:
                 self.note(f"a shape {shape.get('name')!r}, which has no area", where)
-            elif self.check_outline(outline, *size, where):
+            elif self._check_outline(outline, *size, where):
                 objects.append((ids[name], where, [outline]))
         return objects
 

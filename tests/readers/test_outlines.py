@@ -3,13 +3,15 @@ import math
 import numpy as np
 import pytest
 import skimage.draw
+from pycocotools import mask as coco_mask
 
-from mrcnn.ops.rle import decode_mask
 from mrcnn.readers.outlines import Ellipse, Polygon, box, outline_fault, reaches_out
 
 
 def drawn(outline, height, width):
-    return decode_mask(outline.encode(height, width))
+    mask = np.zeros((height, width), bool)
+    outline.draw(mask)
+    return mask
 
 
 def test_polygon_by_hand():
@@ -23,6 +25,23 @@ def test_polygon_by_hand():
         [0, 0, 0, 0, 0],
         [0, 0, 0, 0, 0],
     ]
+
+
+@pytest.mark.parametrize("step", [1, 0.5, 0.01])
+def test_polygons_are_those_of_pycocotools_on_the_whole_picture(rng, step):
+    for _ in range(500):
+        height, width = rng.integers(1, 40, 2).tolist()
+        points = (rng.uniform(-15, 55, (rng.integers(3, 9), 2)) / step).round() * step
+        flat = points[:, ::-1].ravel().tolist()
+        expected = coco_mask.decode(coco_mask.frPyObjects([flat], height, width))[..., 0]
+        np.testing.assert_array_equal(drawn(Polygon(*points.T.tolist()), height, width), expected)
+
+
+def test_outlines_of_one_object_share_a_mask():
+    mask = np.zeros((4, 6), bool)
+    box(0, 0, 2, 2).draw(mask)
+    box(1, 1, 3, 4).draw(mask)
+    assert mask.sum() == 4 + 6 - 1
 
 
 def test_polygons_have_the_pixels_whose_centre_lies_within(rng):
