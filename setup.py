@@ -40,6 +40,7 @@ setup(
         "scikit-image",
         "tensorboard",
         "tensorflow>=2.18",
+        "tqdm",
     ],
     extras_require={
         "and-cuda": ["tensorflow[and-cuda]"],

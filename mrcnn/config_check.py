@@ -23,9 +23,6 @@ SIDES = {
     "crop": ("IMAGE_MIN_DIM",),
 }
 
-# P6 is the image halved six times, which must leave no remainder.
-SIDE_MULTIPLE = 64
-
 # A word this much like a legal one (difflib ratio) is a slip of the pen. A lower ratio would refuse
 # constants that users add for themselves, such as VALIDATION_SPLIT or IMAGE_SIZE.
 TYPO_RATIO = 0.9
@@ -210,13 +207,17 @@ def _check_image_padding(config):
 
 
 def _check_image_size(config):
-    mode = config.IMAGE_RESIZE_MODE
+    """The sides of the input must be multiples of the largest stride, see `ops.pixels`."""
+    mode, multiple = config.IMAGE_RESIZE_MODE, int(max(config.BACKBONE_STRIDES))
+    if mode == "pad64":
+        # This mode pads to multiples of 64, whatever the strides.
+        multiple = max(multiple, 64)
     for name in SIDES[mode]:
         side = getattr(config, name)
         _require(
-            side is not None and side % SIDE_MULTIPLE == 0,
+            side is not None and side % multiple == 0,
             f"{name} is {side}; with IMAGE_RESIZE_MODE {mode!r} it must be a multiple of "
-            f"{SIDE_MULTIPLE}, such as 512, 768 or 1024.",
+            f"{multiple}, such as 512, 768 or 1024.",
         )
 
 

@@ -1,11 +1,13 @@
-"""Files from the internet: whole and checked, or not there under their name at all."""
+"""Download and unpack files: each appears whole and checked, or not at all.
+
+`pooch` and `keras.utils.get_file` begin a broken download again, which with the 19 GB of COCO may
+never end.
+"""
 
 import hashlib
 import os
 import re
-import sys
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,13 +17,15 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from tqdm import tqdm
+
 from mrcnn.files import replacing
 
 BLOCK = 1 << 20
 
 
 class DownloadError(ConnectionError):
-    """A file could not be fetched, or came damaged. The message says how to get it by hand."""
+    """A file cannot be fetched, or arrived damaged. The message says how to get it by hand."""
 
 
 def download(
@@ -37,20 +41,20 @@ def download(
 ) -> None:
     """Fetch `url` to the file `path`, which appears only when it is complete and checked.
 
-    When the connection breaks, the rest is asked for, as long as every try brings some of it.
+    When the connection breaks, the rest is requested, as long as every try brings some of it.
 
     Args:
-        url: what to fetch.
-        path: where to; its folder is made if it is missing, an old file is replaced.
+        url: address of the file.
+        path: file to write; its folder is made if it is missing, an old file is replaced.
         sha256, md5: hexadecimal digests to compare with.
         size: length in bytes; without it, the length that the server announces.
         timeout: seconds to wait for the server each time.
-        verbose: 0 for no progress bar on the standard error output.
-        resume: keep what has arrived, in a file beside `path` with `.part` after its name, when
-            the download fails or is interrupted, and go on from there the next time.
+        verbose: 0 for no progress bar, which otherwise appears where standard error is a terminal.
+        resume: when the download fails or is interrupted, keep the part that has arrived in a file
+            beside `path` with `.part` after its name, and resume from there the next time.
 
     Raises:
-        DownloadError: nobody answers, the server refuses, or the file is not the one expected.
+        DownloadError: the server does not answer or refuses, or the file is not the expected one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,39 +70,34 @@ def download(
                     raise
         for name, expected in (("sha256", sha256), ("md5", md5)):
             if expected and (digest := file_digest(temporary, name)) != expected.lower():
-                temporary.unlink()  # no try to come could mend it
+                temporary.unlink()  # resuming would not repair it
                 raise _error(url, path, f"its {name} is {digest}, not {expected}")
 
 
 @contextmanager
 def _kept_part(path: Path) -> Iterator[Path]:
-    """As `replacing`, but the temporary file has a name to find it by and outlives errors."""
+    """As `replacing`, but the temporary file has a fixed name and stays after errors."""
     temporary = path.with_name(f"{path.name}.part")
     yield temporary
     os.replace(temporary, path)
 
 
 def _receive(url, path, temporary, size, timeout, verbose):
-    """Ask once for what `temporary` lacks, and write what comes. `size` is None if unknown."""
+    """Request once the part that `temporary` lacks, and write it. `size` is None if unknown."""
     with _explained(url, path):
         response, start, announced = _request(url, _length(temporary), timeout)
     with response, open(temporary, "ab" if start else "wb") as file:
         if size and announced and size != announced:
             raise _error(url, path, f"it has {announced} bytes there, not {size}")
         size = size or announced
-        progress = Progress(path.name, size, start) if verbose else None
-        try:
+        with _progress(path.name, size, verbose, start) as progress:
             while True:
                 with _explained(url, path):
                     block = response.read(BLOCK)
                 if not block:
                     break
                 file.write(block)
-                if progress:
-                    progress.show(file.tell())
-        finally:
-            if progress:
-                progress.close(file.tell())
+                progress.update(len(block))
         received = file.tell()
     if size and received != size:
         if received > size:
@@ -109,7 +108,7 @@ def _receive(url, path, temporary, size, timeout, verbose):
 def _request(url, start, timeout):
     """The server's answer, the byte that it begins with, and the length of the file or None.
 
-    It begins with byte `start`, or with 0 where the server does not go by that.
+    It begins with byte `start`, or with 0 where the server ignores that.
     """
     if start:
         try:
@@ -117,7 +116,7 @@ def _request(url, start, timeout):
         except HTTPError as error:
             if error.code != 416:
                 raise
-            # There is nothing from `start` on, so what has arrived is no part of this file.
+            # The file ends before `start`, so the kept part is not a part of it.
             error.close()
         else:
             if response.status != 206:
@@ -146,7 +145,7 @@ def _error(url, path, reason):
 
 @contextmanager
 def _explained(url: str, path: Path) -> Iterator[None]:
-    """Turn what the network raises into a DownloadError. Errors of the disk stay as they are."""
+    """Turn exceptions of the network into a DownloadError. Errors of the disk stay as they are."""
     try:
         yield
     except (OSError, HTTPException) as error:
@@ -156,12 +155,24 @@ def _explained(url: str, path: Path) -> Iterator[None]:
 
 
 def file_digest(path: str | os.PathLike, name: str) -> str:
-    """Hexadecimal digest of a file; `name` as `hashlib.new` takes it, such as "sha256"."""
+    """Return the hexadecimal digest of a file; `name` is one of `hashlib`, such as "sha256"."""
+    digest = hashlib.new(name)
     with open(path, "rb") as file:
-        digest = hashlib.new(name)
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _progress(name: str, size: int | None, verbose: int, start: int = 0) -> tqdm:
+    """A progress bar of bytes, on a terminal only: a log file would get a line per redraw."""
+    return tqdm(
+        desc=name,
+        total=size,
+        initial=start,
+        unit="B",
+        unit_scale=True,
+        disable=None if verbose else True,
+    )
 
 
 def unpack(
@@ -171,12 +182,12 @@ def unpack(
 
     Args:
         archive: the zip file.
-        folder: where to; made if it is missing. Entries that it has already stay as they are.
-        inside: the folder of the archive whose entries are meant; "" for its top.
-        verbose: 0 for no progress bar on the standard error output.
+        folder: target, made if it is missing. Entries that it has already stay as they are.
+        inside: folder of the archive whose entries are unpacked; "" for its top.
+        verbose: see `download`.
 
     Raises:
-        ValueError: the file is no zip file, is damaged, or has no folder `inside`.
+        ValueError: the file is not a zip file, is damaged, or has no folder `inside`.
     """
     archive, folder = Path(archive), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -199,55 +210,7 @@ def _extract(archive, folder, verbose):
     with zipfile.ZipFile(archive) as source:
         members = source.infolist()
         size = sum(member.file_size for member in members)
-        progress = Progress(f"Unpacking {archive.name}", size) if verbose else None
-        done = 0
-        for member in members:
-            source.extract(member, folder)
-            done += member.file_size
-            if progress:
-                progress.show(done)
-        if progress:
-            progress.close(done)
-
-
-class Progress:
-    """One line on the standard error output: percent, megabytes, speed, time to go.
-
-    Args:
-        name: text in front.
-        size: bytes in all; None or 0 if unknown.
-        start: bytes that were there before.
-    """
-
-    # Seconds between redraws, so that a fast line does not spend its time on the screen.
-    INTERVAL = 0.2
-
-    def __init__(self, name: str, size: int | None, start: int = 0):
-        self.name, self.size, self.start = name, size, start
-        self.began = time.monotonic()
-        self.drawn = self.began - self.INTERVAL
-
-    def show(self, done: int) -> None:
-        """Redraw for `done` bytes, on a terminal only: a log file would get a line each time."""
-        now = time.monotonic()
-        if now - self.drawn >= self.INTERVAL and sys.stderr.isatty():
-            self.drawn = now
-            sys.stderr.write(f"\r{self.line(done, now - self.began):79}")
-            sys.stderr.flush()
-
-    def close(self, done: int) -> None:
-        """Draw the last state and end the line."""
-        start = "\r" if sys.stderr.isatty() else ""
-        sys.stderr.write(f"{start}{self.line(done, time.monotonic() - self.began):79}\n")
-
-    def line(self, done: int, seconds: float) -> str:
-        """The text for `done` bytes after `seconds`."""
-        speed = (done - self.start) / max(seconds, 1e-6)
-        text = f"{self.name} {done / 1e6:.1f}"
-        if self.size:
-            minutes, rest = divmod(round(max(0, self.size - done) / max(speed, 1)), 60)
-            hours, minutes = divmod(minutes, 60)
-            to_go = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-            text += f" of {self.size / 1e6:.1f} MB ({done / self.size:.0%})"
-            return f"{text}, {speed / 1e6:.1f} MB/s, {to_go} to go"
-        return f"{text} MB, {speed / 1e6:.1f} MB/s"
+        with _progress(f"Unpacking {archive.name}", size, verbose) as progress:
+            for member in members:
+                source.extract(member, folder)
+                progress.update(member.file_size)

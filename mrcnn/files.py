@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files whole: under a temporary name first, then renamed."""
 
 import os
 import uuid
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary name beside `path`, which takes the place of `path` when the block ends.
+    """Yield a temporary name beside `path`; that file replaces `path` when the block ends.
 
     If the block raises, KeyboardInterrupt included, the temporary file is removed and `path` stays
     as it was. The temporary name keeps the suffix, by which some writers choose their format, and

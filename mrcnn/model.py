@@ -1,14 +1,14 @@
 """The face of the model: `MaskRCNN`, and the names that old scripts import from here."""
 
 from mrcnn.backbones.resnet import conv_block, identity_block, resnet_graph
-from mrcnn.data.debug_targets import build_detection_targets, generate_random_rois
-from mrcnn.data.sample import load_image_gt
+from mrcnn.data.random_rois import generate_random_rois
 from mrcnn.heads.box import mrcnn_bbox_loss_graph, mrcnn_class_loss_graph
 from mrcnn.heads.mask import mrcnn_mask_loss_graph
 from mrcnn.heads.rpn import rpn_class_loss_graph
 from mrcnn.inference.trace import log
 from mrcnn.layers.losses import smooth_l1_loss
 from mrcnn.layers.norm import BatchNorm
+from mrcnn.legacy.detection_targets import build_detection_targets
 from mrcnn.legacy.formulas import (
     build_rpn_targets,
     compute_backbone_shapes,
@@ -34,6 +34,7 @@ from mrcnn.legacy.graph_names import (
     rpn_graph,
     trim_zeros_graph,
 )
+from mrcnn.legacy.image_gt import load_image_gt
 from mrcnn.legacy.layers import (
     DetectionLayer,
     DetectionTargetLayer,

@@ -1,10 +1,10 @@
 """Random changes to training images: imgaug augmenters and Keras preprocessing layers.
 
-Whatever moves pixels moves the masks alike; whatever only recolours leaves them bit by bit as they
-are. The augmenter itself knows which of the two it does: imgaug through its segmentation maps,
-Keras layers through `transform_segmentation_masks`.
+Augmenters that move pixels move the masks alike; those that change colours leave masks unchanged.
+The augmenter knows which it does: imgaug by its segmentation maps, Keras layers by
+`transform_segmentation_masks`.
 
-Shorthand: H, W height and width, N instances, K = ceil(N / 8) bytes of a pixel.
+Shorthand: H, W height and width, N instances, K = ceil(N / 8) bytes per pixel.
 """
 
 import sys
@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-# Keras layers keep the state of their random numbers in themselves, so that setting it and using it
-# must not be divided between two threads.
+# Keras layers hold the state of their random numbers, so one thread at a time may set and use it.
 _KERAS_STATE = threading.Lock()
 
 # These blend the image with another one, or with copies of itself: a blended object has no mask.
@@ -35,25 +34,25 @@ def augment_sample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Apply an augmentation to an image and the masks of its instances.
 
-    Arguments:
+    Args:
         image: `[H, W, channels]`; pixel values on the 0..255 scale.
         mask: `[H, W, N]` bool; instances may overlap.
         augmentation: an imgaug augmenter, a Keras preprocessing layer, or a keras.Sequential or
             keras.layers.Pipeline of such layers.
-        rng: decides on all random numbers. Without it imgaug draws from its own generator, as in
+        rng: source of all random numbers. Without it imgaug draws from its own generator, as in
             the original, and Keras layers are seeded from `np.random`.
 
     Returns:
-        image: `[H', W', channels]`, in the type that it had.
-        mask: `[H', W', N]` bool. The size differs where the augmentation changes it.
+        image: `[H', W', channels]` of the same type; some augmentations change the size.
+        mask: `[H', W', N]` bool.
 
     Raises:
         TypeError: if `augmentation` is something else.
         ValueError: if it cannot transform masks, or changes the number of channels.
     """
     apply = find_adapter(augmentation)
-    # One channel a byte instead of one an instance. Augmenters pick mask pixels or fill in zeros;
-    # they never mix them, so the bits of a byte stay together.
+    # Eight instances share a byte: augmenters pick mask pixels or fill in zeros and never mix them,
+    # so the bits of a byte stay together.
     labels = _pack(mask)
     new_image, labels = apply(augmentation, image, labels, rng)
     new_image = _restore_dtype(np.asarray(new_image), image.dtype)
@@ -67,16 +66,19 @@ def augment_sample(
 
 
 def draw_seed() -> int:
-    """A seed from `np.random`, so that `np.random.seed` in a script makes its run repeatable."""
+    """Draw a seed from `np.random`, so that `np.random.seed` makes a script repeatable."""
     return int(np.random.randint(2**31))  # noqa: NPY002
 
 
 def find_adapter(augmentation: Any) -> Callable:
-    """The function that applies this kind of augmentation; TypeError if there is none.
+    """Return the function that applies this kind of augmentation.
 
     Call it to check an augmentation before the first image is loaded.
+
+    Raises:
+        TypeError, ValueError: see `augment_sample`.
     """
-    # Whoever made the object has imported its package; nobody else needs it.
+    # A script that made the object has imported its package; others do without it.
     iaa = sys.modules.get("imgaug.augmenters")
     if iaa is not None and isinstance(augmentation, iaa.Augmenter):
         return _apply_imgaug
@@ -89,7 +91,7 @@ def find_adapter(augmentation: Any) -> Callable:
 
 
 def _apply_imgaug(augmenter, image, labels, rng):
-    # Whoever imported imgaug without the shim gets its repairs now.
+    # A script that imported imgaug without the shim gets its repairs now.
     from mrcnn.data.imgaug_shim import imgaug
 
     # A copy of its own for each image, since worker threads share the augmenter.
@@ -107,7 +109,7 @@ def _apply_keras(augmentation, image, labels, rng):
     batches = [np.asarray(array, np.float32)[np.newaxis] for array in (image, labels)]
     if rng is None:
         rng = np.random.default_rng(draw_seed())
-    # Images of one size and instances of varying number come one by one: a GPU gains nothing.
+    # One image at a time, since the number of instances varies: a GPU gains nothing.
     with _KERAS_STATE, keras.device("cpu:0"):
         for layer in _leaves(augmentation):
             seed = int(rng.integers(2**31))
@@ -136,7 +138,7 @@ def _leaves(layer) -> Iterator[Any]:
 
 
 def _check_layer(layer):
-    """ValueError if a Keras layer does not transform masks, or none that mean something."""
+    """ValueError if a Keras layer does not transform masks, or blends images."""
     name = type(layer).__name__
     if name in _BLENDING_LAYERS:
         raise ValueError(
@@ -162,11 +164,11 @@ def _seed_layer(layer, seed):
 
 
 def _pack(mask):
-    """Bits of the instances, `[H, W, max(1, K)]` uint8, from masks `[H, W, N]` bool."""
+    """Pack masks `[H, W, N]` bool into bits, `[H, W, max(1, K)]` uint8."""
     height, width, count = mask.shape
     padded = np.zeros((height, width, max(1, -(-count // 8)) * 8), bool)
     padded[..., :count] = mask
-    # Flat, as packbits() takes many short rows far slower than one long one.
+    # Flat, because packbits() is far slower on many short rows than on one long row.
     return np.packbits(padded.reshape(-1)).reshape(height, width, -1)
 
 
@@ -177,7 +179,7 @@ def _unpack(labels, count):
 
 
 def _restore_dtype(image, dtype):
-    """Float results on a type of whole numbers: rounded and cut to its range."""
+    """Round float results to an integer type, cut to its range."""
     if image.dtype == dtype:
         return image
     if np.issubdtype(dtype, np.integer):
@@ -187,6 +189,6 @@ def _restore_dtype(image, dtype):
 
 
 def _name(augmentation):
-    """The class, as messages call an augmentation."""
+    """The class of an augmentation, for messages."""
     kind = type(augmentation)
     return f"a {kind.__module__}.{kind.__qualname__}"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mrcnn.data.photos import read_image
-
-if TYPE_CHECKING:
-    from mrcnn.data.report import DatasetReport
+from mrcnn.data.report import DatasetReport, inspect
 
 
 class Dataset:
@@ -19,13 +17,16 @@ class Dataset:
 
     Subclass it: call `add_class` and `add_image` from a method of your own, override `load_mask`
     (and `load_image`, where images are not files), and call `prepare` once all is added.
+    `load_boxes` and `load_keypoints` are optional.
 
-    Attributes, the last eight set by `prepare`:
-        image_info: list of a dict an image: `id`, `source`, `path` and what `add_image` was given.
-        class_info: list of a dict a class: `id`, `source` and `name`. The background is the first.
+    Attributes:
+        image_info: list of one dict per image: `id`, `source`, `path` and the `kwargs` of
+            `add_image`.
+        class_info: list of one dict per class: `id`, `source` and `name`, the background first.
         image_ids: int array, the indices into `image_info`. All methods take these, not the ids
             that the source has given.
-        num_images, num_classes: counts, with the background.
+        num_images, num_classes: counts, the background included. `prepare` sets these and the
+            following ones.
         class_ids: int array, the indices into `class_info`: what masks and detections carry.
         class_names: list of str, in the order of `class_ids`.
         class_from_source_map, image_from_source_map: dict from `"source.id"` to our id.
@@ -45,9 +46,10 @@ class Dataset:
         return self._image_ids
 
     def add_class(self, source: str, class_id: Any, class_name: str) -> None:
-        """Add a class under the id that its source gives it; one that exists stays as it is.
+        """Add a class under the id that its source gives it, unless it has that id already.
 
-        Raises ValueError for a `source` with a dot, which divides source and id in the maps.
+        Raises:
+            ValueError: for a `source` with a dot, which separates source and id in the maps.
         """
         if "." in source:
             raise ValueError(f"source is {source!r}; the name of a source must not contain a dot.")
@@ -64,7 +66,10 @@ class Dataset:
         self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
 
     def image_reference(self, image_id: int) -> str:
-        """A link or a note by which people recognise the image; override it. Errors quote it."""
+        """Return a link or a note by which people recognise the image; messages quote it.
+
+        Override it; the default is "".
+        """
         return ""
 
     def prepare(self, class_map=None) -> None:
@@ -92,7 +97,11 @@ class Dataset:
         }
 
     def map_source_class_id(self, source_class_id: str) -> int:
-        """Our id of a class named as `"source.id"`, for example `"coco.12"`."""
+        """Return our id of a class given as `"source.id"`, for example `"coco.12"`.
+
+        Raises:
+            KeyError: if there is no such class.
+        """
         try:
             return self.class_from_source_map[source_class_id]
         except KeyError:
@@ -102,7 +111,11 @@ class Dataset:
             ) from None
 
     def get_source_class_id(self, class_id: int, source: str) -> Any:
-        """The id that `source` gives to our class; ValueError if the class is not from there."""
+        """Return the id that `source` gives to our class.
+
+        Raises:
+            ValueError: if the class is from another source.
+        """
         info = self.class_info[class_id]
         if info["source"] != source:
             raise ValueError(
@@ -112,7 +125,7 @@ class Dataset:
         return info["id"]
 
     def source_image_link(self, image_id: int) -> str:
-        """Path of the image; override it to return a web address."""
+        """Return the path of the image; override it to return a web address."""
         return self.image_info[image_id]["path"]
 
     def load_image(self, image_id: int) -> np.ndarray:
@@ -136,15 +149,13 @@ class Dataset:
             )
         try:
             return read_image(info["path"], (info.get("height"), info.get("width")))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"image {image_id}: {error}") from None
-        except OSError as error:
-            raise OSError(f"image {image_id}: {error}") from error
-        except ValueError as error:
-            raise ValueError(f"image {image_id}: {error}") from None
+        except (OSError, ValueError) as error:
+            kinds = FileNotFoundError, OSError, ValueError
+            kind = next(kind for kind in kinds if isinstance(error, kind))
+            raise kind(f"image {image_id}: {error}") from error
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """The objects of an image. Override it: this one warns, and finds none.
+        """Load the objects of an image. Override it: this one warns, and finds none.
 
         Returns:
             masks: `[height, width, instances]` bool, of the image's height and width.
@@ -157,46 +168,49 @@ class Dataset:
         )
         return np.empty([0, 0, 0]), np.empty([0], np.int32)
 
+    def load_boxes(self, image_id: int) -> np.ndarray | None:
+        """Load the boxes of an image from its annotation. Optional: by default masks give them.
+
+        Training with an augmentation takes the boxes of the transformed masks all the same.
+
+        Returns:
+            `[instances, (y1, x1, y2, x2)]` in pixels of the photo, y2 and x2 exclusive, fractions
+            allowed, in the order of `load_mask`; or None.
+        """
+        return None
+
+    def load_keypoints(self, image_id: int) -> np.ndarray | None:
+        """Load the keypoints of an image. Optional: by default there are none.
+
+        Returns:
+            `[instances, keypoints, (y, x, visibility)]` in the order of `load_mask`; or None. y and
+            x are in pixels of the photo, whose upper left corner is (0, 0); the visibility is 0
+            for points that are not labelled, 1 for hidden and 2 for visible ones.
+        """
+        return None
+
     def validate(
         self, image_ids: Iterable[int] | None = None, *, tiny: int = 16, verbose: int = 1
     ) -> DatasetReport:
-        """Load every image and its masks, and print what there is and what is wrong.
+        """Load every image and its masks, and print their statistics and what is wrong.
 
-        Do this once before training: it finds what otherwise shows in the middle of an epoch.
+        Do this once before training: it finds what otherwise fails in the middle of an epoch.
 
-        Arguments:
+        Args:
             image_ids: those of the images to look at; None for all.
             tiny: instances of fewer pixels than this are listed.
             verbose: 0 to print nothing.
 
         Returns:
-            `DatasetReport`, the numbers and full lists of what is printed.
+            `DatasetReport`: the numbers, and the full lists of which the beginning is printed.
 
         Raises:
             ValueError: before `prepare`.
         """
-        from mrcnn.data.report import inspect
-
         return inspect(self, image_ids, tiny, verbose)
 
 
-def describe_image(dataset: Dataset, image_id: int) -> str:
-    """How messages call an image: `image 7 (its reference, path or source id)`."""
-    try:
-        info = dataset.image_info[image_id]
-        name = (
-            dataset.image_reference(image_id)
-            or info.get("path")
-            or f"{info['source']}.{info['id']}"
-        )
-    # A message about one mistake must not die of another, in somebody's image_reference().
-    except Exception:
-        name = "unknown to the dataset"
-    return f"image {image_id} ({name})"
-
-
 def _by_source(infos, ids):
-    """Ids by `"source.id"`."""
-    return {
-        f"{info['source']}.{info['id']}": our_id for info, our_id in zip(infos, ids, strict=True)
-    }
+    """Our ids by `"source.id"`."""
+    names = (f"{info['source']}.{info['id']}" for info in infos)
+    return dict(zip(names, ids, strict=True))

@@ -1,4 +1,4 @@
-"""The Python end of a tf.data pipeline: what its threads call for sample after sample."""
+"""The Python end of a tf.data pipeline: its threads call it for one sample after another."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from mrcnn.data.loader import SampleLoader
 from mrcnn.inputs import Input
 
-# Seconds: how long no thread may have asked for a sample before Python ends, and how long to wait
-# for that at most.
+# Seconds: before Python ends, no thread may have asked for a sample for this long; and the longest
+# wait for that.
 _EXIT_CALM, _EXIT_WAIT = 0.2, 10
 
 _open_feeds = weakref.WeakSet()
@@ -23,10 +23,10 @@ _open_feeds = weakref.WeakSet()
 class SampleFeed:
     """A function from sample number to `(usable, *arrays)`, for `tf.numpy_function`.
 
-    Arguments:
+    Args:
         loader: makes the samples.
-        specs: names, shapes and types of the arrays, in order. Images keep the type uint8, a
-            quarter of the bytes to copy, where the dataset gives it to the first of them.
+        specs: names, shapes and types of the arrays, in order. Images stay uint8, a quarter of the
+            bytes to copy, where the first image of the dataset is.
 
     Attributes:
         dtypes: NumPy types of the arrays.
@@ -46,11 +46,11 @@ class SampleFeed:
         _register_close_all()
 
     def __call__(self, number: int) -> tuple:
-        """A sample, or False and blanks for an image that gives none."""
+        """Make a sample, or return False and blanks for an image that gives none."""
         thread = threading.get_ident()
         self._busy.add(thread)
         try:
-            # A closed feed pretends, so that the queues behind it run full and ask no more.
+            # A closed feed returns blanks, so that the queues behind it fill up and stop asking.
             return (True, *self._blank) if self._closed else self._load(int(number))
         finally:
             self._last_call = time.monotonic()
@@ -82,7 +82,7 @@ class SampleFeed:
 
     @property
     def is_calm(self) -> bool:
-        """Whether no thread is at work here, and none has been for a while."""
+        """True if no thread is at work here, and none has been for a while."""
         return not self._busy and time.monotonic() > self._last_call + _EXIT_CALM
 
 
@@ -91,7 +91,7 @@ def _image_dtype(loader):
     for image_id in loader.dataset.image_ids[: loader.config.MAX_LOAD_ERRORS + 1]:
         try:
             dtype = np.asarray(loader.dataset.load_image(image_id)).dtype
-        # The account of unreadable images is kept where samples are made.
+        # Unreadable images are recorded where samples are made.
         except Exception:
             continue
         return np.uint8 if dtype == np.uint8 else np.float32
@@ -100,10 +100,10 @@ def _image_dtype(loader):
 
 @functools.cache
 def _register_close_all():
-    """Have all feeds closed before Python ends.
+    """Register the closing of all feeds at the end of Python.
 
-    A thread of TensorFlow that wants to enter Python after its end hangs, TensorFlow waits for the
-    thread, and the process never ends.
+    A thread of TensorFlow that enters Python after its end hangs; TensorFlow waits for the thread,
+    and the process never ends.
     """
     atexit.register(_close_all)
 

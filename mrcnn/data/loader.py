@@ -1,8 +1,8 @@
-"""Training samples by number: what generators and the tf.data pipeline have in common.
+"""Training samples by number, for the tf.data pipeline and for generators.
 
-Sample number n is image n % N of epoch n // N of a dataset of N images. Everything random about it
-follows from the seed, the epoch and the image alone, so the samples are the same in whatever order
-and on however many threads they are made.
+Sample number n is image n % N of epoch n // N of a dataset of N images. All its random
+numbers depend on the seed, the epoch and the image alone, so the samples are the same in any order
+and on any number of threads.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from mrcnn.data.augment import draw_seed, find_adapter
-from mrcnn.data.dataset import describe_image
-from mrcnn.data.debug_targets import build_detection_targets, generate_random_rois
-from mrcnn.data.sample import check_classes, load_image_gt
+from mrcnn.data.checks import check_prepared, describe_image
+from mrcnn.data.random_rois import generate_random_rois
+from mrcnn.data.sample import load_sample
+from mrcnn.ops.pixels import check_sides
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class LoadErrors:
     """The images of a run that could not be loaded; it stops the run when they become too many.
 
     Attributes:
-        messages: dict from image id to a sentence that names the image and says what is wrong.
+        messages: dict from image id to a sentence that names the image and the problem.
         fatal: the exception that stopped the run, or None.
     """
 
@@ -34,7 +35,11 @@ class LoadErrors:
         self._dataset, self._limit = dataset, limit
 
     def add(self, image_id: int, error: Exception) -> None:
-        """Log one failure of an image; RuntimeError, with their list, at too many images."""
+        """Log one failure of an image.
+
+        Raises:
+            RuntimeError: with the list of images, once there are more than the limit.
+        """
         if image_id not in self.messages:
             message = str(error) or type(error).__name__
             name = describe_image(self._dataset, image_id)
@@ -60,9 +65,9 @@ class LoadErrors:
         raise self.fatal
 
     def reraise(self) -> None:
-        """Raise what has stopped the run, if anything did.
+        """Raise the exception that stopped the run, if there is one.
 
-        For consumers of a tf.data.Dataset, to whom TensorFlow gives an error of its own instead.
+        Consumers of a tf.data.Dataset call it, because they get TensorFlow's own error instead.
         """
         if self.fatal is not None:
             raise self.fatal
@@ -71,23 +76,22 @@ class LoadErrors:
 class SampleLoader:
     """Makes training samples of the images of a dataset.
 
-    Arguments:
+    Args:
         dataset: a prepared `Dataset`.
         config: a `Config`.
         shuffle: draw a new order of the images for every epoch; else keep that of the dataset.
-        augment, augmentation: see `load_image_gt`.
+        augmentation, flip_half: see `load_sample`.
         no_augmentation_sources: names of sources whose images `augmentation` leaves alone.
-        random_rois: make this many RoIs a sample, for training the heads without the RPN.
-        detection_targets: with `random_rois`, make the targets of the heads too.
-        batch_size: samples that will be stacked, and so must have one size.
+        random_rois: number of RoIs per sample, for training the heads without the RPN.
+        batch_size: number of samples that will be stacked, and so must have one size.
         seed: of all random numbers; None draws one from `np.random`.
 
     Attributes:
-        num_images: images in an epoch.
+        num_images: images per epoch.
         errors: `LoadErrors` so far.
         skipped: set of the ids of images without instances so far.
         unused: set of the numbers of the samples that were None so far.
-        first_pass: samples of the first epoch that this loader is asked for; all by default.
+        first_pass: number of samples of the first epoch that this loader makes; all by default.
 
     Raises:
         ValueError, TypeError: if there are no images, or if classes or augmentation do not fit.
@@ -99,11 +103,10 @@ class SampleLoader:
         config: Any,
         *,
         shuffle: bool = True,
-        augment: bool = False,
         augmentation: Any = None,
+        flip_half: bool = False,
         no_augmentation_sources: list[str] | None = None,
         random_rois: int = 0,
-        detection_targets: bool = False,
         batch_size: int = 1,
         seed: int | None = None,
     ):
@@ -114,24 +117,24 @@ class SampleLoader:
                 if len(dataset.image_info)
                 else "the dataset has no images; add some with add_image(), then call prepare()."
             )
-        check_classes(dataset, config)
+        check_prepared(dataset, config.NUM_CLASSES)
         if augmentation:
             find_adapter(augmentation)
         self.dataset, self.config, self.batch_size = dataset, config, batch_size
         self._rpn_targets = config.recipe().rpn_targets(config)
-        self.augment, self.augmentation, self.shuffle = augment, augmentation, shuffle
+        self.augmentation, self.flip_half = augmentation, flip_half
+        self.shuffle, self.random_rois = shuffle, random_rois
         self.no_augmentation_sources = no_augmentation_sources or ()
-        self.random_rois, self.detection_targets = random_rois, detection_targets
         self.seed = draw_seed() if seed is None else seed
         self.errors = LoadErrors(dataset, config.MAX_LOAD_ERRORS)
         self.skipped, self.unused = set(), set()
         self.first_pass = self.num_images
         # Threads share these. One operation on a set or dict is atomic, so they need no lock.
         self._seen, self._used, self._first_pass_ended = set(), set(), False
-        self._orders, self._common = {}, {}
+        self._orders, self._first_size = {}, {}
 
     def image_id(self, number: int) -> int:
-        """The image of a sample: each one once an epoch."""
+        """Return the id of the image of a sample; each image comes once per epoch."""
         epoch, position = divmod(number, self.num_images)
         if not self.shuffle:
             return int(self.dataset.image_ids[position])
@@ -148,12 +151,11 @@ class SampleLoader:
         Returns:
             A dict of arrays by the names of `mrcnn.inputs`, padded with zeros, except that
             `input_image` is `[height, width, channels]` as loaded, not molded. With `random_rois`
-            also `input_roi`; with `detection_targets` also `rois`, `target_class_ids`,
-            `target_bbox` and `target_mask`, see `build_detection_targets`.
+            also `input_roi`.
 
         Raises:
-            RuntimeError: at more than MAX_LOAD_ERRORS unreadable images, or when not one image of
-                an epoch was usable.
+            RuntimeError: at more than MAX_LOAD_ERRORS unreadable images, or when no image of an
+                epoch was usable.
             ValueError: if image sizes differ within batches.
         """
         self.errors.reraise()
@@ -169,7 +171,7 @@ class SampleLoader:
             if sample is None:
                 self.skipped.add(image_id)
             else:
-                self._require_common("size", sample["input_image"].shape[:2], image_id)
+                self._require_common_size(sample["input_image"].shape[:2], image_id)
         if sample is None:
             self.unused.add(number)
         if number < self.num_images:
@@ -180,77 +182,60 @@ class SampleLoader:
         """The sample of an image, or None if it has no instances to train on."""
         config = self.config
         source = self.dataset.image_info[image_id]["source"]
-        image, meta, class_ids, boxes, masks = load_image_gt(
+        augmentation = None if source in self.no_augmentation_sources else self.augmentation
+        sample = load_sample(
             self.dataset,
             config,
             image_id,
-            augment=self.augment,
-            augmentation=None if source in self.no_augmentation_sources else self.augmentation,
+            augmentation=augmentation,
+            flip_half=self.flip_half,
             use_mini_mask=config.USE_MINI_MASK,
             rng=rng,
         )
-        if not (config.TRAIN_WITH_EMPTY_IMAGES or (class_ids > 0).any()):
+        if not (config.TRAIN_WITH_EMPTY_IMAGES or (sample.class_ids > 0).any()):
             return None
-        self._check_sides(image, image_id)
-        match, deltas = self._rpn_targets(image.shape, class_ids, boxes, rng)
-        sample = {
-            "input_image": image,
-            "input_image_meta": meta,
+        shape, name = sample.image.shape, describe_image(self.dataset, image_id)
+        check_sides(shape, config.BACKBONE_STRIDES, name)
+        match, deltas = self._rpn_targets(shape, sample.class_ids, sample.boxes, rng)
+        arrays = {
+            "input_image": sample.image,
+            "input_image_meta": sample.meta,
             "input_rpn_match": match[:, np.newaxis],
             "input_rpn_bbox": deltas,
         }
         if self.random_rois:
-            sample |= self._roi_targets(image.shape, class_ids, boxes, masks, rng)
+            arrays |= self._roi_arrays(sample, rng)
 
         count = config.MAX_GT_INSTANCES
-        if len(class_ids) > count:
-            kept = rng.choice(len(class_ids), count, replace=False)
-            class_ids, boxes, masks = class_ids[kept], boxes[kept], masks[..., kept]
-        sample["input_gt_class_ids"] = np.zeros(count, np.int32)
-        sample["input_gt_boxes"] = np.zeros((count, 4), np.int32)
-        sample["input_gt_masks"] = np.zeros((*masks.shape[:2], count), bool)
-        sample["input_gt_class_ids"][: len(class_ids)] = class_ids
-        sample["input_gt_boxes"][: len(boxes)] = boxes
-        sample["input_gt_masks"][..., : masks.shape[-1]] = masks
-        return sample
+        if len(sample.class_ids) > count:
+            sample = sample.select(rng.choice(len(sample.class_ids), count, replace=False))
+        missing = count - len(sample.class_ids)
+        arrays["input_gt_class_ids"] = np.pad(sample.class_ids, (0, missing))
+        arrays["input_gt_boxes"] = np.pad(sample.boxes, [(0, missing), (0, 0)])
+        arrays["input_gt_masks"] = np.pad(sample.masks, [(0, 0), (0, 0), (0, missing)])
+        return arrays
 
-    def _roi_targets(self, image_shape, class_ids, boxes, masks, rng):
-        """Random RoIs and, if asked for, what the heads should make of them."""
-        rois = generate_random_rois(image_shape, self.random_rois, class_ids, boxes, rng)
-        if not self.detection_targets:
-            return {"input_roi": rois}
-        names = "rois", "target_class_ids", "target_bbox", "target_mask"
-        targets = build_detection_targets(rois, class_ids, boxes, masks, self.config, rng)
-        return {"input_roi": rois, **dict(zip(names, targets, strict=True))}
+    def _roi_arrays(self, sample, rng):
+        """Random RoIs, as the additional arrays of a sample."""
+        shape, class_ids, boxes = sample.image.shape, sample.class_ids, sample.boxes
+        return {"input_roi": generate_random_rois(shape, self.random_rois, class_ids, boxes, rng)}
 
-    def _check_sides(self, image, image_id):
-        """ValueError for an image that the pyramid cannot halve to its last level and double."""
-        multiple = max(self.config.BACKBONE_STRIDES)
-        if image.shape[0] % multiple or image.shape[1] % multiple:
-            raise ValueError(
-                f"{describe_image(self.dataset, image_id)}: the input has "
-                f"{image.shape[0]}x{image.shape[1]} pixels, but its sides must be multiples of "
-                f"{multiple}; IMAGE_RESIZE_MODE is {self.config.IMAGE_RESIZE_MODE!r}, "
-                "'square' and 'pad64' pad to such sizes."
+    def _require_common_size(self, size, image_id):
+        """Stop the run when a batch would stack images of different sizes."""
+        # One operation on a dict is atomic: the first of all threads decides.
+        common, first_id = self._first_size.setdefault("size", (size, image_id))
+        if size != common and self.batch_size > 1:
+            this, first = (describe_image(self.dataset, each) for each in (image_id, first_id))
+            message = (
+                f"{this} became {size[0]}x{size[1]} pixels and {first} {common[0]}x{common[1]}, "
+                f"which do not fit into a batch of {self.batch_size}; with IMAGE_RESIZE_MODE "
+                f"{self.config.IMAGE_RESIZE_MODE!r} set the batch size to 1 (IMAGES_PER_GPU), or "
+                "use 'square'."
             )
-
-    def _require_common(self, what, value, image_id):
-        """Stop the run when a batch would stack images that differ."""
-        common, first_id = self._common.setdefault(what, (value, image_id))
-        if value != common and self.batch_size > 1:
-            height, width = value
-            self.errors.stop(
-                ValueError(
-                    f"{describe_image(self.dataset, image_id)} became {height}x{width} pixels and "
-                    f"{describe_image(self.dataset, first_id)} {common[0]}x{common[1]}, which do "
-                    f"not fit into a batch of {self.batch_size}; with IMAGE_RESIZE_MODE "
-                    f"{self.config.IMAGE_RESIZE_MODE!r} set the batch size to 1 "
-                    "(IMAGES_PER_GPU), or use 'square'."
-                )
-            )
+            self.errors.stop(ValueError(message))
 
     def _count_first_pass(self, image_id, usable):
-        """At the end of the first epoch: log the skipped images, stop if there is nothing else."""
+        """After the first epoch, log the skipped images; stop if all images are unusable."""
         if usable:
             self._used.add(image_id)
         self._seen.add(image_id)

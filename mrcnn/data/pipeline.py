@@ -20,14 +20,14 @@ _PREFETCH = 2
 
 
 class _Shard(NamedTuple):
-    """Which samples a process makes: the `index`-th run of `images` of every so many runs."""
+    """The samples that one process makes: of each `processes` runs of `images`, the `index`-th."""
 
     index: int
     processes: int
     images: int
 
     def number(self, place):
-        """Number of the sample in the order of all processes, by its place among our own."""
+        """Return the number of a sample in the order of all processes, by its place in ours."""
         runs, rest = place // self.images, place % self.images
         return (runs * self.processes + self.index) * self.images + rest
 
@@ -36,21 +36,21 @@ class _Shard(NamedTuple):
         return number // (self.images * self.processes) * self.images + number % self.images
 
     def count(self, total: int) -> int:
-        """How many of the first `total` samples are ours."""
+        """Count our samples among the first `total`."""
         runs, rest = divmod(total, self.images * self.processes)
         return runs * self.images + min(max(rest - self.index * self.images, 0), self.images)
 
 
 class TrainingData:
-    """An input pipeline with an account of what it could not use.
+    """An input pipeline with a record of the images that it could not use.
 
-    Iterate over it for batches; errors in loading then arrive as the Python exceptions that they
-    are. `dataset` is there for `tf.distribute` and other consumers that need a tf.data.Dataset;
-    when such a consumer gets an error from TensorFlow, call `errors.reraise()` first.
+    Iterate over it for batches; errors in loading are then raised as Python exceptions. `dataset`
+    serves `tf.distribute` and other consumers that need a tf.data.Dataset; when such a consumer
+    gets an error from TensorFlow, call `errors.reraise()` first.
 
     Attributes:
         dataset: tf.data.Dataset of batches, see `make_dataset`.
-        steps_per_epoch: batches in which every image comes once.
+        steps_per_epoch: number of batches in which every image comes once.
     """
 
     def __init__(self, dataset: tf.data.Dataset, loader: SampleLoader, shard: _Shard, start: int):
@@ -60,7 +60,7 @@ class TrainingData:
 
     @property
     def errors(self) -> LoadErrors:
-        """The images that could not be loaded so far, and what has stopped the run."""
+        """The images that could not be loaded so far, and the exception that stopped the run."""
         return self._loader.errors
 
     @property
@@ -69,7 +69,7 @@ class TrainingData:
         return sorted(self._loader.skipped)
 
     def position(self, batches: int) -> int:
-        """Where the next batch begins when so many were drawn: `start` for a dataset that goes on.
+        """Return where the next batch begins after `batches`, the `start` that resumes the order.
 
         Batches that were made ahead do not count.
         """
@@ -103,18 +103,18 @@ def make_dataset(
 ) -> TrainingData:
     """Batches of training samples, as a dict from the names of the model's inputs.
 
-    Arguments:
+    Args:
         dataset: a prepared `Dataset`. Several threads call its `load_image` and `load_mask`; where
-            these cannot bear it, set LOADER_WORKERS to 1.
+            these are not thread-safe, set LOADER_WORKERS to 1.
         config: a `Config`.
         shuffle, augmentation, no_augmentation_sources: see `SampleLoader`.
         seed: of all random numbers. With one seed the batches are the same on any number of
             threads; None draws one from `np.random`.
-        repeat: go on with further epochs, each in a new order. Batches run across their borders, so
-            that every image comes once an epoch. Without it the dataset ends after one epoch, with
-            a smaller batch if images are left over.
+        repeat: continue with further epochs, each in a new order. Batches run across their borders,
+            so that every image comes once per epoch. Without it the dataset ends after one epoch,
+            with a smaller batch if images are left over.
         batch_size: BATCH_SIZE by default.
-        num_parallel_calls: threads; LOADER_WORKERS, or one a core, by default.
+        num_parallel_calls: number of threads; LOADER_WORKERS, or one per core, by default.
         start: number of the first sample, see `TrainingData.position`.
         shard: (index, count, images) for one of `count` processes that train together: of every
             `count * images` samples it takes the `index`-th run of `images`.
@@ -124,7 +124,7 @@ def make_dataset(
         shapes are static, but for the image size in the resize modes "none" and "pad64".
 
     Raises:
-        What `SampleLoader` raises. Its `load` raises while the batches are drawn.
+        ValueError, TypeError: see `SampleLoader`. Its `load` raises while batches are drawn.
     """
     loader = SampleLoader(
         dataset,
@@ -164,7 +164,7 @@ def make_dataset(
 
 
 def _cores():
-    """The cores that this process may use: fewer than the machine has, in a container."""
+    """The number of cores that this process may use: in a container, fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
@@ -193,6 +193,6 @@ def _with_shapes(specs, sample):
 
 
 def _mold(batch, config):
-    """Subtract the mean: the image becomes four times larger here, after all copies."""
-    image = subtract_mean(batch["input_image"], config.MEAN_PIXEL, xp=keras.ops)
-    return batch | {"input_image": image}
+    """Subtract the mean colour: images become four times larger here, after all copies."""
+    images = subtract_mean(batch["input_image"], config.MEAN_PIXEL, keras.ops)
+    return batch | {"input_image": images}

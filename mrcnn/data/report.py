@@ -1,25 +1,28 @@
-"""What is in a dataset, and what is wrong with it: `Dataset.validate`."""
+"""Statistics of a dataset, and what is wrong with it: `Dataset.validate`."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from mrcnn.data.dataset import describe_image
-from mrcnn.data.sample import check_sample
+from mrcnn.data.checks import (
+    Note,
+    check_prepared,
+    describe_image,
+    load_image,
+    load_instances,
+    shorten,
+)
 from mrcnn.ops.masks import extract_bboxes
-from mrcnn.readers.annotated import Note, shorten
 
 _SHOWN = 5
 _PERCENTILES = (0, 5, 50, 95, 100)
-# Shorter waits need no progress line.
+# Seconds; shorter waits need no progress bar.
 _PATIENCE = 2.0
 
 
@@ -40,7 +43,7 @@ class DatasetReport:
         duplicates: names of instances that have the mask of an earlier one of the image.
         same_box: names of those that have only the box of an earlier one.
         unreadable: messages of images that cannot be loaded, or whose masks do not fit.
-        notes: what the ready datasets noticed in their files, a list of `Note`.
+        notes: list of `Note`, the problems that the ready datasets found in their files.
     """
 
     class_names: list
@@ -141,20 +144,16 @@ class DatasetReport:
 def inspect(
     dataset: Any, image_ids: Iterable[int] | None, tiny: int, verbose: int
 ) -> DatasetReport:
-    """`Dataset.validate`."""
-    if not hasattr(dataset, "num_classes"):
-        raise ValueError("the dataset is not ready: call its prepare() after adding images.")
+    """Do the work of `Dataset.validate`, which documents it."""
+    check_prepared(dataset)
     report = DatasetReport(class_names=list(dataset.class_names), tiny_below=tiny)
-    ids = list(dataset.image_ids if image_ids is None else image_ids)
-    for image_id in _with_progress(ids) if verbose else ids:
+    ids = dataset.image_ids if image_ids is None else image_ids
+    quiet = None if verbose else True
+    for image_id in tqdm(ids, unit="image", delay=_PATIENCE, leave=False, disable=quiet):
         name = describe_image(dataset, image_id)
         try:
-            image = dataset.load_image(image_id)
-            expected = SimpleNamespace(
-                NUM_CLASSES=dataset.num_classes, IMAGE_CHANNEL_COUNT=image.shape[-1]
-            )
-            sample = dataset.load_mask(image_id)
-            masks, class_ids = check_sample(dataset, expected, image_id, image, *sample)
+            image = load_image(dataset, image_id)
+            masks, class_ids = load_instances(dataset, image_id, image.shape)
         # Whatever a user's loading code raises, it is that image which cannot be used.
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
@@ -165,17 +164,3 @@ def inspect(
     if verbose:
         print(report)
     return report
-
-
-def _with_progress(ids: list) -> Iterator:
-    """The ids, with a line on stderr that says how far it is, if it takes long."""
-    start = shown = time.monotonic()
-    for done, image_id in enumerate(ids, start=1):
-        yield image_id
-        now = time.monotonic()
-        if now - start > _PATIENCE and now - shown > 0.5:
-            shown, left = now, (now - start) / done * (len(ids) - done)
-            sys.stderr.write(f"\rimage {done} of {len(ids)}, {left:.0f} s left ")
-            sys.stderr.flush()
-    if shown > start:
-        sys.stderr.write("\r" + " " * 40 + "\r")

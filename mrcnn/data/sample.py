@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import threading
-import warnings
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mrcnn.data.augment import augment_sample
-from mrcnn.data.dataset import describe_image
+from mrcnn.data.checks import check_prepared, describe_image, load_image, load_instances
 from mrcnn.ops.images import resize_image
 from mrcnn.ops.masks import extract_bboxes, minimize_mask, resize_mask
 from mrcnn.ops.meta import compose_image_meta
@@ -20,75 +19,140 @@ from mrcnn.ops.meta import compose_image_meta
 _PYTHON_RANDOM = threading.Lock()
 
 
-def load_image_gt(
+class Sample(NamedTuple):
+    """One image and its instances, as training takes them.
+
+    Attributes:
+        image: `[height, width, channels]`, in the type that `load_image` gave, usually uint8.
+        meta: `[12 + NUM_CLASSES]` float64, see `compose_image_meta`.
+        class_ids: `[instances]` int32, negative for crowds.
+        boxes: `[instances, (y1, x1, y2, x2)]` in pixels: int32 boxes of the masks, or float32
+            boxes of `Dataset.load_boxes`, cut at the border of the photo.
+        masks: `[height, width, instances]` bool, or `[mini_height, mini_width, instances]`.
+        keypoints: `[instances, keypoints, (y, x, visibility)]` float32 in pixels, zeros for points
+            that are not labelled or not in the image; None without `Dataset.load_keypoints`.
+    """
+
+    image: np.ndarray
+    meta: np.ndarray
+    class_ids: np.ndarray
+    boxes: np.ndarray
+    masks: np.ndarray
+    keypoints: np.ndarray | None = None
+
+    def select(self, kept: np.ndarray) -> Sample:
+        """Keep some of the instances, by their indices or as `[instances]` bool."""
+        return self._replace(
+            class_ids=self.class_ids[kept],
+            boxes=self.boxes[kept],
+            masks=self.masks[..., kept],
+            keypoints=None if self.keypoints is None else self.keypoints[kept],
+        )
+
+
+def load_sample(
     dataset: Any,
     config: Any,
     image_id: int,
-    augment: bool = False,
-    augmentation: Any = None,
-    use_mini_mask: bool = False,
     *,
+    augmentation: Any = None,
+    flip_half: bool = False,
+    use_mini_mask: bool = False,
     rng: np.random.Generator | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> Sample:
     """Load an image and its ground truth, resized as the configuration says.
 
-    Arguments:
+    Instances without a pixel left in the image, or without an area left of their box, are dropped.
+
+    Args:
         dataset: a prepared `Dataset`.
-        config: read are the IMAGE_ words, NUM_CLASSES and MINI_MASK_SHAPE.
+        config: read are the IMAGE_ settings, NUM_CLASSES and MINI_MASK_SHAPE.
         image_id: one of `dataset.image_ids`.
-        augment: deprecated, use `augmentation`. Flips half of the images left to right.
         augmentation: an imgaug augmenter, Keras preprocessing layers, or None; see
             `augment_sample`. It works on the resized image; where it changes the size, the result
-            is resized again.
-        use_mini_mask: return masks cut to their boxes, resized to MINI_MASK_SHAPE. Pass
-            `config.USE_MINI_MASK` for what training takes.
-        rng: decides on all random numbers; by default they come from Python's `random` (`augment`
+            is resized again. Boxes are those of the transformed masks then.
+        flip_half: flip half of the images left to right, as the original's `augment`.
+        use_mini_mask: return masks cut to their boxes, resized to MINI_MASK_SHAPE. Boxes of
+            `load_boxes` are rounded to whole pixels then.
+        rng: source of all random numbers; by default they come from Python's `random` (`flip_half`
             and resize mode "crop") and from the augmentation.
 
-    Returns:
-        image: `[height, width, channels]`, in the type that `load_image` gave, usually uint8.
-        image_meta: `[12 + NUM_CLASSES]` float64, see `compose_image_meta`.
-        class_ids: `[instances]` int32, negative for crowds.
-        bbox: `[instances, (y1, x1, y2, x2)]` int32 in pixels, the boxes of the masks.
-        mask: `[height, width, instances]` bool, or `[mini_height, mini_width, instances]`.
-        Instances without a pixel left in the image are not among them.
-
     Raises:
-        ValueError: if the image and its masks do not fit together, or not the configuration; the
-            message names the image.
+        ValueError: if the image and its masks do not fit together, or not the configuration, or
+            if keypoints would need augmentation; the message names the image.
     """
-    image = dataset.load_image(image_id)
-    mask, class_ids = dataset.load_mask(image_id)
-    mask, class_ids = check_sample(dataset, config, image_id, image, mask, class_ids)
+    check_prepared(dataset, config.NUM_CLASSES)
+    image = load_image(dataset, image_id, config.IMAGE_CHANNEL_COUNT)
+    masks, class_ids = load_instances(dataset, image_id, image.shape)
+    boxes = _load_rows(dataset, "load_boxes", image_id, (len(class_ids), 4))
+    keypoints = _load_rows(dataset, "load_keypoints", image_id, (len(class_ids), None, 3))
+    moved = bool(augmentation or flip_half)
+    if moved and keypoints is not None:
+        raise ValueError(
+            f"{describe_image(dataset, image_id)}: load_keypoints() gave keypoints, which an "
+            "augmentation cannot move; train without augmentation."
+        )
     original_shape = image.shape
-    image, mask, window, scale = _resize(image, mask, config, rng)
+    image, masks, window, scale, offset = _resize(image, masks, config, rng)
 
-    if augment:
-        warnings.warn("augment is deprecated; use augmentation.", FutureWarning, stacklevel=2)
-        if random.randint(0, 1) if rng is None else rng.integers(2):
-            image, mask = image[:, ::-1], mask[:, ::-1]
+    if flip_half and (random.randint(0, 1) if rng is None else rng.integers(2)):
+        image, masks = image[:, ::-1], masks[:, ::-1]
     if augmentation:
         shape = image.shape
-        image, mask = augment_sample(image, mask, augmentation, rng)
+        image, masks = augment_sample(image, masks, augmentation, rng)
         if image.shape != shape:
-            image, mask, window, rescale = _resize(image, mask, config, rng)
+            image, masks, window, rescale, _ = _resize(image, masks, config, rng)
             scale = scale * rescale
 
-    bbox = extract_bboxes(mask)
-    visible = bbox[:, 2] > 0
-    if not visible.all():
-        mask, class_ids, bbox = mask[..., visible], class_ids[visible], bbox[visible]
-    if use_mini_mask:
-        mask = minimize_mask(bbox, mask, tuple(config.MINI_MASK_SHAPE))
+    found = extract_bboxes(masks)
+    visible = found[:, 2] > 0
+    if boxes is None or moved:
+        boxes = found
+    else:
+        boxes = _move_boxes(boxes, scale, offset, window)
+        boxes = np.rint(boxes).astype(np.int32) if use_mini_mask else boxes
+        visible &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    if keypoints is not None:
+        keypoints = _move_keypoints(keypoints, scale, offset, window)
     active = active_class_ids(dataset, image_id)
     meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
-    return image, meta, class_ids, bbox, mask
+    sample = Sample(image, meta, class_ids, boxes, masks, keypoints)
+    if not visible.all():
+        sample = sample.select(visible)
+    if use_mini_mask:
+        mini_shape = tuple(config.MINI_MASK_SHAPE)
+        sample = sample._replace(masks=minimize_mask(sample.boxes, sample.masks, mini_shape))
+    return sample
+
+
+def _load_rows(dataset, method, image_id, shape):
+    """The result of `load_boxes` or `load_keypoints` as float32, checked against `shape`."""
+    rows = getattr(dataset, method)(image_id)
+    if rows is None:
+        return None
+    rows = np.asarray(rows, np.float32)
+    if shape[0] == 0 and rows.size == 0:
+        return rows.reshape([size or 0 for size in shape])
+    ends = rows.ndim == len(shape) and (rows.shape[0], rows.shape[-1]) == (shape[0], shape[-1])
+    if not (ends and np.isfinite(rows).all()):
+        columns = "(y1, x1, y2, x2)" if shape[-1] == 4 else "keypoints, (y, x, visibility)"
+        raise ValueError(
+            f"{describe_image(dataset, image_id)}: {method}() gave an array of shape {rows.shape}; "
+            f"expected are finite numbers [instances, {columns}] for {shape[0]} instances."
+        )
+    return rows
 
 
 def active_class_ids(dataset: Any, image_id: int) -> np.ndarray:
-    """`[num_classes]` int32: 1 for the background and the classes that the image's source has.
+    """Flag the background and the classes that the source of an image has.
 
     Datasets may mix sources; an image says nothing about classes that its source does not label.
+
+    Returns:
+        `[num_classes]` int32, 1 or 0.
+
+    Raises:
+        ValueError: if the source has no classes; names the image.
     """
     source = dataset.image_info[image_id]["source"]
     if source not in dataset.source_class_ids:
@@ -101,8 +165,8 @@ def active_class_ids(dataset: Any, image_id: int) -> np.ndarray:
     return active
 
 
-def _resize(image, mask, config, rng):
-    """Image, masks, window and scale after the resizing that the configuration asks for."""
+def _resize(image, masks, config, rng):
+    """Image, masks, window, scale and `(y, x)` offset after the resizing of the configuration."""
     mode = config.IMAGE_RESIZE_MODE
     with _python_random(rng if mode == "crop" else None):
         image, window, scale, padding, crop = resize_image(
@@ -114,8 +178,25 @@ def _resize(image, mask, config, rng):
         )
     # An image of the right size leaves nothing to do, not even a copy.
     if scale != 1 or crop is not None or np.any(padding):
-        mask = resize_mask(mask, scale, padding, crop)
-    return image, mask, window, scale
+        masks = resize_mask(masks, scale, padding, crop)
+    offset = window[:2] if crop is None else (-crop[0], -crop[1])
+    return image, masks, window, scale, offset
+
+
+def _move_boxes(boxes, scale, offset, window):
+    """Boxes of the photo in the resized image, cut at the border of the photo in it."""
+    y1, x1, y2, x2 = window
+    boxes = boxes * np.float32(scale) + np.tile(np.float32(offset), 2)
+    return boxes.clip([y1, x1, y1, x1], [y2, x2, y2, x2], dtype=np.float32)
+
+
+def _move_keypoints(keypoints, scale, offset, window):
+    """Keypoints of the photo in the resized image; zeros for those that are not in it."""
+    points = keypoints[..., :2] * np.float32(scale) + np.float32(offset)
+    inside = ((points >= window[:2]) & (points <= window[2:])).all(axis=-1)
+    labelled = inside & (keypoints[..., 2] > 0)
+    moved = np.concatenate([points, keypoints[..., 2:]], axis=-1)
+    return moved * labelled[..., np.newaxis]
 
 
 @contextmanager
@@ -131,53 +212,3 @@ def _python_random(rng):
             yield
         finally:
             random.setstate(state)
-
-
-def check_classes(dataset: Any, config: Any) -> None:
-    """ValueError unless dataset and configuration have the same number of classes."""
-    if not hasattr(dataset, "num_classes"):
-        raise ValueError("the dataset is not ready: call its prepare() after adding images.")
-    if dataset.num_classes != config.NUM_CLASSES:
-        raise ValueError(
-            f"config.NUM_CLASSES is {config.NUM_CLASSES}, but the dataset has "
-            f"{dataset.num_classes} classes, the background counted: "
-            f"{', '.join(dataset.class_names)}."
-        )
-
-
-def check_sample(dataset, config, image_id, image, mask, class_ids):
-    """Masks as bool and class ids as int32, after one sentence on anything that does not fit."""
-    check_classes(dataset, config)
-
-    def refuse(problem):
-        raise ValueError(f"{describe_image(dataset, image_id)}: {problem}")
-
-    channels = config.IMAGE_CHANNEL_COUNT
-    if image.ndim != 3 or image.shape[2] != channels:
-        refuse(
-            f"load_image() gave the shape {image.shape}; expected is [height, width, {channels}], "
-            "with config.IMAGE_CHANNEL_COUNT channels."
-        )
-    mask, class_ids = np.asarray(mask), np.asarray(class_ids)
-    if class_ids.ndim != 1 or mask.ndim != 3:
-        refuse(
-            f"load_mask() gave masks of shape {mask.shape} and class ids of shape "
-            f"{class_ids.shape}; expected are [height, width, instances] and [instances]."
-        )
-    if mask.shape[2] != len(class_ids):
-        refuse(f"load_mask() gave {mask.shape[2]} masks and {len(class_ids)} class ids.")
-    if len(class_ids) == 0:
-        # The default load_mask() does not know the size of the image.
-        return np.zeros((*image.shape[:2], 0), bool), class_ids.astype(np.int32)
-    if mask.shape[:2] != image.shape[:2]:
-        refuse(
-            f"the masks have {mask.shape[0]}x{mask.shape[1]} pixels (height x width), "
-            f"the image has {image.shape[0]}x{image.shape[1]}."
-        )
-    known = (np.abs(class_ids) < config.NUM_CLASSES) & (class_ids != 0)
-    if not known.all():
-        refuse(
-            f"class id {class_ids[~known][0]} is not one of 1..{config.NUM_CLASSES - 1} (0 is the "
-            "background; negative ids mark crowds)."
-        )
-    return mask.astype(bool, copy=False), class_ids.astype(np.int32)

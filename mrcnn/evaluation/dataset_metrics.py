@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.data.dataset import Dataset, describe_image
+from mrcnn.data.checks import describe_image
+from mrcnn.data.dataset import Dataset
 from mrcnn.evaluation.coco import run_coco_eval
 from mrcnn.evaluation.coco_stats import CocoStats
 from mrcnn.evaluation.confusion import confusion_matrix

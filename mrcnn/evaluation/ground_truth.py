@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.data.dataset import Dataset, describe_image
+from mrcnn.data.checks import load_instances
+from mrcnn.data.dataset import Dataset
 from mrcnn.ops.masks import extract_bboxes
 from mrcnn.ops.rle import encode_mask
 
@@ -38,8 +39,7 @@ def coco_ground_truth(dataset: Dataset, image_ids: Iterable[int] | None = None) 
     images, annotations = [], []
     for image_id in dataset.image_ids if image_ids is None else image_ids:
         image_id = int(image_id)
-        masks, class_ids = map(np.asarray, dataset.load_mask(image_id))
-        _check(dataset, image_id, masks, class_ids)
+        masks, class_ids = load_instances(dataset, image_id)
         shape = masks.shape if len(class_ids) else dataset.load_image(image_id).shape
         images.append({"id": image_id, "height": int(shape[0]), "width": int(shape[1])})
         for annotation in _annotations(masks, class_ids):
@@ -53,22 +53,7 @@ def coco_ground_truth(dataset: Dataset, image_ids: Iterable[int] | None = None) 
     return coco
 
 
-def _check(dataset, image_id, masks, class_ids):
-    if masks.ndim != 3 or masks.shape[-1] != len(class_ids):
-        raise ValueError(
-            f"{describe_image(dataset, image_id)}: load_mask() gives masks of shape {masks.shape} "
-            f"and {len(class_ids)} class ids; masks have to be [height, width, instances]."
-        )
-    strangers = set(np.abs(class_ids).tolist()) - set(dataset.class_ids[1:].tolist())
-    if strangers:
-        raise ValueError(
-            f"{describe_image(dataset, image_id)}: load_mask() gives class id {min(strangers)}; "
-            f"the data set has the classes 1 to {dataset.num_classes - 1}."
-        )
-
-
 def _annotations(masks, class_ids):
-    masks = masks != 0
     for i, (y1, x1, y2, x2) in enumerate(extract_bboxes(masks).tolist()):
         if y1 == y2:
             continue

@@ -5,69 +5,22 @@ import numpy as np
 from mrcnn.ops.images import resize_image, subtract_mean
 from mrcnn.ops.masks import paste_masks
 from mrcnn.ops.meta import compose_image_meta
+from mrcnn.ops.pixels import as_image, check_sides
 from mrcnn.ops.space import CELL_CENTERS
 
 
 def as_images(images, channels):
-    """Convert each image of a list with `as_image`.
+    """Convert each image of a list, see `mrcnn.ops.pixels.as_image`.
 
     Raises:
-        ValueError: if it is an image instead of a list; see also `as_image`.
+        ValueError: if it is an image instead of a list; or see `as_image`.
     """
     if isinstance(images, np.ndarray) and images.ndim in (2, 3):
         raise ValueError(
             f"images is one array of shape {images.shape}; it has to be a list of images, so for "
             "one image [image]."
         )
-    return [as_image(image, channels, index) for index, image in enumerate(images)]
-
-
-def as_image(image, channels, index):
-    """Convert an image to `[height, width, channels]` uint8.
-
-    Grey images (2-D, or with one channel) are repeated, the fourth channel of RGBA is dropped, and
-    floats from 0 to 1 are scaled to 0 to 255. Models with other than three channels take arrays
-    with exactly theirs, of any number type.
-
-    Raises:
-        ValueError: names the image by its place in the list.
-    """
-    image = np.asarray(image)
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.ndim != 3 or 0 in image.shape:
-        raise ValueError(
-            f"Image {index} has shape {image.shape}; accepted are [height, width], "
-            "[height, width, 1], [height, width, 3] and [height, width, 4]."
-        )
-    if channels == 3 and image.shape[2] == 1:
-        image = np.repeat(image, 3, axis=2)
-    if channels == 3 and image.shape[2] == 4:
-        image = image[..., :3]
-    if image.shape[2] != channels:
-        raise ValueError(
-            f"Image {index} has {image.shape[2]} channels; this model takes {channels} "
-            "(IMAGE_CHANNEL_COUNT)."
-        )
-    if channels != 3 or image.dtype == np.uint8:
-        return image
-    return _to_uint8(image, index)
-
-
-def _to_uint8(image, index):
-    if image.dtype == bool:
-        return image.astype(np.uint8) * 255
-    if image.dtype == np.uint16:
-        return np.round(image / 257).astype(np.uint8)
-    low, high = float(image.min()), float(image.max())
-    if not np.isfinite([low, high]).all() or low < 0 or high > 255:
-        raise ValueError(
-            f"Image {index} is {image.dtype} with values from {low:g} to {high:g}; accepted are "
-            "uint8, uint16, floats from 0 to 1, and numbers from 0 to 255."
-        )
-    if image.dtype.kind == "f" and high <= 1.0:
-        image = image * 255.0
-    return np.round(image).astype(np.uint8)
+    return [as_image(image, f"Image {index}", channels) for index, image in enumerate(images)]
 
 
 def mold_one(image, config, index=0):
@@ -93,7 +46,7 @@ def mold_one(image, config, index=0):
         min_scale=config.IMAGE_MIN_SCALE,
         mode=config.IMAGE_RESIZE_MODE,
     )
-    _check_sides(molded.shape, f"Image {index} became")
+    check_sides(molded.shape, config.BACKBONE_STRIDES, f"Image {index}")
     meta = compose_image_meta(
         0, image.shape, molded.shape, window, scale, np.zeros(config.NUM_CLASSES, np.int32)
     )
@@ -113,21 +66,13 @@ def mold_inputs(images, config):
     return tuple(np.stack(column) for column in zip(*molded, strict=True))
 
 
-def _check_sides(shape, what):
-    if shape[0] % 64 or shape[1] % 64:
-        raise ValueError(
-            f"{what} {shape[0]} x {shape[1]} pixels; both sides have to be divisible by 64. Set "
-            'IMAGE_MIN_DIM and IMAGE_MAX_DIM so, or use IMAGE_RESIZE_MODE = "pad64".'
-        )
-
-
 def normalized_anchors(config, image_shape):
     """Return the anchors of an image shape: float64 pixels and float32 normalized, `[A, 4]`.
 
     Raises:
-        ValueError: if a side is not divisible by 64, which the feature pyramid needs.
+        ValueError: see `check_sides`.
     """
-    _check_sides(image_shape, "The molded image is")
+    check_sides(image_shape, config.BACKBONE_STRIDES, "The molded image")
     recipe = config.recipe()
     anchors = recipe.anchors(config).of_image(image_shape)
     return anchors, recipe.SPACE.normalize(anchors, image_shape)

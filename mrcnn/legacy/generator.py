@@ -1,12 +1,12 @@
 """Batches as Python objects: the original's `data_generator`, and a `keras.utils.PyDataset`.
 
-Training itself uses `mrcnn.data.pipeline`. These serve notebooks, and scripts with loops of their
-own.
+Training itself uses `mrcnn.data.pipeline`. These serve notebooks, and scripts with their own loops.
 """
 
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +15,34 @@ import numpy as np
 
 from mrcnn.data.loader import SampleLoader
 from mrcnn.inputs import model_inputs
+from mrcnn.legacy.detection_targets import build_detection_targets
 from mrcnn.ops.images import subtract_mean
 
-# What a batch consists of: (inputs, outputs).
+# (inputs, outputs)
 Batch = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+class LegacyLoader(SampleLoader):
+    """A `SampleLoader` that makes the targets of the heads, too.
+
+    Args:
+        detection_targets: with `random_rois`, add `rois`, `target_class_ids`, `target_bbox` and
+            `target_mask` to the samples, see `build_detection_targets`.
+        args, kwargs: see `SampleLoader`.
+    """
+
+    def __init__(self, *args: Any, detection_targets: bool = False, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.detection_targets = detection_targets
+
+    def _roi_arrays(self, sample, rng):
+        arrays = super()._roi_arrays(sample, rng)
+        if self.detection_targets:
+            names = "rois", "target_class_ids", "target_bbox", "target_mask"
+            truth = sample.class_ids, sample.boxes, sample.masks
+            targets = build_detection_targets(arrays["input_roi"], *truth, self.config, rng)
+            arrays |= zip(names, targets, strict=True)
+        return arrays
 
 
 def data_generator(
@@ -34,9 +58,12 @@ def data_generator(
     *,
     seed: int | None = None,
 ) -> Iterator[Batch]:
-    """Endless batches of training samples. Each image comes once an epoch, in a new order.
+    """Make endless batches of training samples. Each image comes once per epoch, in a new order.
 
-    Arguments: see `SampleLoader`.
+    Args:
+        augment: deprecated, use `augmentation`. Flips half of the images left to right.
+        dataset, config, shuffle, augmentation, random_rois, batch_size, detection_targets,
+            no_augmentation_sources, seed: see `LegacyLoader`.
 
     Yields:
         inputs: a list of
@@ -53,13 +80,15 @@ def data_generator(
             bboxes and masks of `build_detection_targets`.
 
     Raises:
-        At once what `SampleLoader` raises; from `next()` what its `load` raises.
+        ValueError, TypeError: at the call, see `SampleLoader`. `next()` raises as its `load`.
     """
-    loader = SampleLoader(
+    if augment:
+        warnings.warn("augment is deprecated; use augmentation.", FutureWarning, stacklevel=2)
+    loader = LegacyLoader(
         dataset,
         config,
         shuffle=shuffle,
-        augment=augment,
+        flip_half=augment,
         augmentation=augmentation,
         no_augmentation_sources=no_augmentation_sources,
         random_rois=random_rois,
@@ -80,11 +109,14 @@ def _endless_batches(loader):
 class DataGenerator(keras.utils.PyDataset):
     """Batches of BATCH_SIZE training samples by index, for loops over Keras' `PyDataset`.
 
-    Batch `index` holds the images from `index * BATCH_SIZE` on of this epoch's order, so an epoch
+    Batch `index` begins with image `index * BATCH_SIZE` of this epoch's order, so an epoch
     visits each image once; the last batch may be smaller. Images that cannot be used are missing
     from their batch. A batch without any usable image takes the next one that is.
 
-    Arguments: see `SampleLoader`; `kwargs` (workers, max_queue_size) go to `PyDataset`.
+    Args:
+        dataset, config, shuffle, augmentation, random_rois, detection_targets,
+            no_augmentation_sources, seed: see `LegacyLoader`.
+        kwargs: workers and max_queue_size of `PyDataset`.
     """
 
     def __init__(
@@ -101,7 +133,7 @@ class DataGenerator(keras.utils.PyDataset):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.loader = SampleLoader(
+        self.loader = LegacyLoader(
             dataset,
             config,
             shuffle=shuffle,
@@ -135,7 +167,7 @@ class DataGenerator(keras.utils.PyDataset):
         return _collate(samples, loader.config)
 
     def on_epoch_end(self) -> None:
-        """Go on to the next epoch, with a new order of the images."""
+        """Begin the next epoch, with a new order of the images."""
         self.epoch += 1
 
 

@@ -1,14 +1,13 @@
-"""What the ready datasets share: reading annotation files, and an account of what is wrong there.
+"""The base of the ready datasets: annotation files are read, and what is wrong there is counted.
 
-The files of a project hold thousands of annotations, and a few of them are broken. Three rules say
-what happens to these:
+The files of a project hold thousands of annotations, and a few of them are broken. Three rules:
 
-* A file that as a whole cannot be what it should be (no JSON, another layout, two classes of one
-  name, not one image on disk) is an error.
+* A file that as a whole cannot be used (no JSON, another layout, two classes of one name, not one
+  image that can be read) is an error.
 * A broken annotation, or an image that is missing, is left out. All of them are counted in one
   warning when the file has been read, and `Dataset.validate` lists them.
-* What shows only when a picture is opened (it is damaged, or has another size) is an error of
-  `load_image` or `load_mask`. Training skips such images, see `Config.MAX_LOAD_ERRORS`.
+* A fault that shows only when a picture is opened (it is damaged, or has another size) is an error
+  of `load_image` or `load_mask`. Training skips such images, see `Config.MAX_LOAD_ERRORS`.
 """
 
 from __future__ import annotations
@@ -17,35 +16,24 @@ import json
 import os
 import unicodedata
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from mrcnn.data.dataset import Dataset, describe_image
+from mrcnn.data.checks import Note, describe_image, shorten
+from mrcnn.data.dataset import Dataset
 from mrcnn.data.photos import image_size
-from mrcnn.readers.outlines import Outline, draw_outlines, outline_fault, reaches_out
+from mrcnn.readers.outlines import Outline, outline_fault, reaches_out
 
-# Who reads which layout.
+# By layout, the method that reads it.
 _READERS = {
     "COCO JSON": "CocoJsonDataset.load_coco_json()",
     "VIA JSON": "ViaDataset.load_via()",
     "LabelMe JSON": "LabelMeDataset.load_labelme()",
 }
 _SHOWN = 3
-
-
-class Note(NamedTuple):
-    """Something odd about an annotation or an image.
-
-    `reason` is the same for all of a kind, `where` names the entry, and what is `left_out` is not
-    in the dataset.
-    """
-
-    reason: str
-    where: str
-    left_out: bool = True
 
 
 class AnnotatedDataset(Dataset):
@@ -80,9 +68,17 @@ class AnnotatedDataset(Dataset):
             )
         return image
 
-    def warn_of(self, notes: list[Note], origin: str | os.PathLike) -> None:
-        """One warning about all of some notes, if there are any."""
-        parts = []
+    def _finish(self, before: int, origin: str | os.PathLike, found: bool) -> None:
+        """End the reading of a file or folder with one warning about its notes, if there are any.
+
+        Args:
+            before: number of notes before the reading.
+            origin: the file or folder.
+            found: False if it has no image that can be used, which is a FileNotFoundError.
+        """
+        notes, parts = self.notes[before:], []
+        if notes and not found:
+            raise FileNotFoundError(f"{origin} has no image that can be used: {summarize(notes)}.")
         for left_out, fate in ((True, "left out"), (False, "odd, but kept")):
             chosen = [note for note in notes if note.left_out is left_out]
             if chosen:
@@ -91,33 +87,56 @@ class AnnotatedDataset(Dataset):
         if parts:
             warnings.warn(f"{origin}: {' '.join(parts)} validate() lists all.", stacklevel=3)
 
-    def add_named_classes(self, source: str, names: Sequence[str]) -> dict[str, int]:
-        """Ids, in the source, of classes by name; those that it does not have yet are added.
+    def _add_named_classes(self, source: str, names: Sequence[str]) -> dict[str, int]:
+        """Add the classes that a source does not have yet, and return the ids there by name.
 
-        Raises ValueError if there is no name, or one comes twice.
+        Raises:
+            ValueError: if there is no name, or one comes twice.
         """
         if not names:
             raise ValueError(f"there is no class for the source {source!r}.")
+        ids = {info["name"]: info["id"] for info in self.class_info if info["source"] == source}
         for name in names:
             if list(names).count(name) > 1:
                 raise ValueError(f"class_names has {name!r} twice.")
-        ids = {info["name"]: info["id"] for info in self.class_info if info["source"] == source}
-        for name in names:
             if name not in ids:
                 ids[name] = max(ids.values(), default=0) + 1
                 self.add_class(source, ids[name], name)
         return {name: ids[name] for name in names}
 
-    def read_size(self, path: str | os.PathLike, name: str) -> tuple[int, int] | None:
-        """`(height, width)` of an image file; None, and a note, if it cannot be read."""
+    def _locate(
+        self,
+        folder: str | os.PathLike,
+        name: str,
+        size: Sequence[Any] = (None, None),
+        where: str | None = None,
+    ) -> dict[str, Any] | None:
+        """Return `path`, `height` and `width` of an image for `add_image`, see `find_image`.
+
+        `size` is `(height, width)` from the annotation file, if it has them. The result is None,
+        and there is a note about `where` or `name`, if the image is missing or cannot be read.
+        """
+        path = find_image(folder, name) if name else None
+        if path is None:
+            self.note(f"an image that is not in {folder}", where or name)
+            return None
+        if all(isinstance(side, int) and side > 0 for side in size):
+            return {"path": str(path), "height": size[0], "width": size[1]}
+        return self._measure(path, name)
+
+    def _measure(
+        self, path: str | os.PathLike, name: str, picture: str | os.PathLike | None = None
+    ) -> dict[str, Any] | None:
+        """As `_locate`, for the image `path`; its size is that of the file `picture`, if given."""
         try:
-            return image_size(path)
+            height, width = image_size(picture or path)
         except (OSError, ValueError):
             self.note("an image that cannot be read", name)
             return None
+        return {"path": str(path), "height": height, "width": width}
 
-    def check_outline(self, outline: Outline, height: int, width: int, where: str) -> bool:
-        """Whether something can be made of an outline; its faults are noted."""
+    def _check_outline(self, outline: Outline, height: int, width: int, where: str) -> bool:
+        """Return whether an outline gives a mask; its faults are noted."""
         fault = outline_fault(outline, height, width)
         if fault:
             self.note(fault, where)
@@ -125,15 +144,16 @@ class AnnotatedDataset(Dataset):
             self.note("cut at the border of the image", where, left_out=False)
         return not fault
 
-    def keep_visible(
-        self, masks: np.ndarray, class_ids: list[int], names: list[str]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What `load_mask` returns, without masks of no pixel, which are noted.
+    def _own_class_id(self, info: dict, class_id: Any) -> int:
+        """Return our id of a class, by its id in the source of an image."""
+        return self.map_source_class_id(f"{info['source']}.{class_id}")
 
-        Arguments:
-            masks: `[height, width, instances]` bool.
-            class_ids: our class id of each.
-            names: how notes call each.
+    def _keep_visible(
+        self, masks: np.ndarray, class_ids: Sequence[int], names: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return masks `[height, width, instances]` and class ids, as `load_mask` does.
+
+        Masks of no pixel are left out, with a note that has their name of `names`.
         """
         class_ids = np.array(class_ids, np.int32)
         covered = masks.any(axis=(0, 1))
@@ -148,22 +168,22 @@ class OutlineDataset(AnnotatedDataset):
     """A dataset whose images have a list `objects`: `(class id in the source, name, outlines)`."""
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `Dataset.load_mask`."""
+        """See `Dataset.load_mask`. Polygons have the pixels that pycocotools gives them."""
         info = self.image_info[image_id]
         if "objects" not in info:
             return super().load_mask(image_id)
-        size = info["height"], info["width"]
-        masks = np.zeros((len(info["objects"]), *size), bool)
+        masks = np.zeros((len(info["objects"]), info["height"], info["width"]), bool)
         class_ids, names = [], []
         for mask, (class_id, name, outlines) in zip(masks, info["objects"], strict=True):
-            draw_outlines(outlines, mask)
-            class_ids.append(self.map_source_class_id(f"{info['source']}.{class_id}"))
+            for outline in outlines:
+                outline.draw(mask)
+            class_ids.append(self._own_class_id(info, class_id))
             names.append(name)
-        return self.keep_visible(masks.transpose(1, 2, 0), class_ids, names)
+        return self._keep_visible(masks.transpose(1, 2, 0), class_ids, names)
 
 
 def summarize(notes: list[Note]) -> str:
-    """Counts by reason, each with the first few names."""
+    """Count notes by reason, each with the first few names."""
     groups = {}
     for note in notes:
         groups.setdefault(note.reason, []).append(note.where)
@@ -172,16 +192,12 @@ def summarize(notes: list[Note]) -> str:
     )
 
 
-def shorten(names: list[str], most: int, glue: str = ", ") -> str:
-    """The first names of a list, and how many more there are."""
-    rest = [f"and {len(names) - most} more"] if len(names) > most else []
-    return glue.join([*names[:most], *rest])
-
-
 def read_json(path: str | os.PathLike, layout: str) -> Any:
-    """The content of a JSON file of one of the layouts "COCO JSON", "VIA JSON", "LabelMe JSON".
+    """Read a JSON file of one of the layouts "COCO JSON", "VIA JSON" and "LabelMe JSON".
 
-    Raises FileNotFoundError, or ValueError if it is something else.
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not JSON, or has another layout.
     """
     try:
         # Editors on Windows begin files with a mark that JSON does not have.
@@ -219,10 +235,10 @@ def _layout(data):
 
 
 def find_image(folder: str | os.PathLike, name: str) -> Path | None:
-    """The file of an image, by the name that an annotation file gives it; None if there is none.
+    """Find the file of an image by its name in an annotation file; None if there is none.
 
     Annotation files move between systems: names may have the backslashes of Windows, letters that
-    macOS took apart (an accent is a character of its own), and folders that are gone.
+    macOS decomposed (an accent is a character of its own), and folders that are gone.
     """
     name = name.replace("\\", "/")
     for candidate in (name, os.path.basename(name)):
@@ -231,12 +247,3 @@ def find_image(folder: str | os.PathLike, name: str) -> Path | None:
             if path.is_file():
                 return path
     return None
-
-
-def require_images(missing: int, names: Collection[str], origin: Any, folder: Any) -> None:
-    """FileNotFoundError if there are names of images, and all of these are missing."""
-    if names and missing == len(names):
-        raise FileNotFoundError(
-            f"none of the {missing} images of {origin} is in the folder {folder}; the first is "
-            f"{next(iter(names))}."
-        )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.readers.annotated import AnnotatedDataset, find_image, read_json, require_images
+from mrcnn.readers.annotated import AnnotatedDataset, read_json
 from mrcnn.readers.outlines import Polygon
 
 
@@ -28,7 +28,7 @@ class CocoJsonDataset(AnnotatedDataset):
         Crowds (`iscrowd`) get negative class ids. `image_info` gets `height`, `width` and
         `annotations`, the list of COCO's dicts.
 
-        Arguments:
+        Args:
             annotation_file: JSON with `images`, `annotations` and `categories`.
             image_dir: folder below which the images lie.
             class_ids: the file's ids of the categories to load, with the images that show one of
@@ -36,7 +36,7 @@ class CocoJsonDataset(AnnotatedDataset):
             source: name for the images and classes of this file.
 
         Raises:
-            FileNotFoundError: if there is no such file, or none of its images exists.
+            FileNotFoundError: if there is no such file, or none of its images can be read.
             ValueError: if the file is not COCO JSON, if two categories have one name, two images
                 one id, or `class_ids` has an unknown id.
         Single annotations and images that are broken or missing are left out, with a warning.
@@ -50,17 +50,10 @@ class CocoJsonDataset(AnnotatedDataset):
         self._add_classes(chosen, source, annotation_file)
         names, files = self._images(data["images"], annotation_file, image_dir)
         annotations = self._annotations(data["annotations"], names, files, known, chosen)
-        for image_id, (path, height, width) in files.items():
+        for image_id, file in files.items():
             if class_ids is None or image_id in annotations:
-                self.add_image(
-                    source,
-                    image_id=image_id,
-                    path=path,
-                    width=width,
-                    height=height,
-                    annotations=annotations.get(image_id, []),
-                )
-        self.warn_of(self.notes[before:], annotation_file)
+                self.add_image(source, image_id, annotations=annotations.get(image_id, []), **file)
+        self._finish(before, annotation_file, found=bool(files))
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Dataset.load_mask`: pixel for pixel the masks of pycocotools' `annToMask`."""
@@ -69,17 +62,16 @@ class CocoJsonDataset(AnnotatedDataset):
             return super().load_mask(image_id)
         from pycocotools import mask as coco_mask
 
-        size = info["height"], info["width"]
-        annotations = info["annotations"]
+        size, annotations = (info["height"], info["width"]), info["annotations"]
         if not annotations:
             return np.zeros((*size, 0), bool), np.zeros(0, np.int32)
-        runs = [segmentation_to_rle(each["segmentation"], *size) for each in annotations]
-        class_ids = []
+        runs, class_ids, names = [], [], []
         for each in annotations:
-            class_id = self.map_source_class_id(f"{info['source']}.{each['category_id']}")
+            runs.append(segmentation_to_rle(each["segmentation"], *size))
+            class_id = self._own_class_id(info, each["category_id"])
             class_ids.append(-class_id if each.get("iscrowd") else class_id)
-        names = [f"annotation {each.get('id')} of image {info['id']}" for each in annotations]
-        return self.keep_visible(coco_mask.decode(runs).view(bool), class_ids, names)
+            names.append(f"annotation {each.get('id')} of image {info['id']}")
+        return self._keep_visible(coco_mask.decode(runs).view(bool), class_ids, names)
 
     def _add_classes(self, categories, source, origin):
         """Add categories `{id: name}`, unless another file gave an id to another name."""
@@ -93,8 +85,8 @@ class CocoJsonDataset(AnnotatedDataset):
             self.add_class(source, category_id, name)
 
     def _images(self, records, origin, folder):
-        """By id, the names of all images, and (path, height, width) of those that can be used."""
-        names, files, missing = {}, {}, 0
+        """By id, the names of all images, and the usable files, see `_locate`."""
+        names, files = {}, {}
         for number, record in enumerate(records):
             if not isinstance(record, dict) or not {"id", "file_name"} <= set(record):
                 self.note("an image without id or file_name", f"entry {number} of 'images'")
@@ -106,17 +98,9 @@ class CocoJsonDataset(AnnotatedDataset):
                     "so that their annotations cannot be told apart."
                 )
             names[image_id] = name
-            path = find_image(folder, name)
-            if path is None:
-                missing += 1
-                self.note(f"an image that is not in {folder}", name)
-                continue
-            size = record.get("height"), record.get("width")
-            if not all(isinstance(side, int) and side > 0 for side in size):
-                size = self.read_size(path, name)
-            if size is not None:
-                files[image_id] = str(path), *size
-        require_images(missing, names.values(), origin, folder)
+            file = self._locate(folder, name, (record.get("height"), record.get("width")))
+            if file:
+                files[image_id] = file
         return names, files
 
     def _annotations(self, records, names, files, known, chosen):
@@ -137,7 +121,8 @@ class CocoJsonDataset(AnnotatedDataset):
                     "a category_id that is not among the categories", f"{where} ({category_id})"
                 )
             elif category_id in chosen and image_id in files:
-                sound = self._check(record, *files[image_id][1:], where)
+                file = files[image_id]
+                sound = self._check(record, file["height"], file["width"], where)
                 if sound:
                     by_image.setdefault(image_id, []).append(sound)
         for annotation_id, count in ids.items():
@@ -147,7 +132,7 @@ class CocoJsonDataset(AnnotatedDataset):
         return by_image
 
     def _check(self, annotation, height, width, where):
-        """The annotation without parts of which nothing can be made; None if none is left."""
+        """The annotation without its broken parts; None if none is left."""
         segmentation = annotation.get("segmentation")
         if not segmentation:
             self.note("no segmentation", where)
@@ -162,7 +147,7 @@ class CocoJsonDataset(AnnotatedDataset):
             return None
         sound = []
         for part in segmentation:
-            if self.check_outline(Polygon(part[1::2], part[::2]), height, width, where):
+            if self._check_outline(Polygon(part[1::2], part[::2]), height, width, where):
                 sound.append(part)
         if len(sound) == len(segmentation):
             return annotation
@@ -170,7 +155,7 @@ class CocoJsonDataset(AnnotatedDataset):
 
 
 def segmentation_to_rle(segmentation: Any, height: int, width: int) -> dict:
-    """COCO's `segmentation`, polygons or run lengths, as a compressed RLE of pycocotools.
+    """Convert COCO's `segmentation`, polygons or run lengths, to a compressed RLE of pycocotools.
 
     Polygons `[[x, y, x, y, ...], ...]` are the parts of one object. Uncompressed run lengths are
     `{"size": [height, width], "counts": [number, ...]}`, compressed ones have a string of counts.
@@ -211,7 +196,7 @@ def _categories(records, class_ids, origin):
 
 
 def _rle_fault(rle, height, width):
-    """What is wrong with run lengths for an image of a size; None if nothing is."""
+    """The problem with run lengths for an image of a size; None if there is none."""
     size, counts = rle.get("size"), rle.get("counts")
     if not isinstance(size, list | tuple) or not isinstance(counts, list | str | bytes):
         return "an RLE without size or counts"
@@ -227,8 +212,8 @@ def _rle_fault(rle, height, width):
 def _decompress(counts):
     """Run lengths in a compressed RLE; a negative one if the string is none.
 
-    Five bits a character, lowest first, are a number; from the fourth on, it is the difference to
-    the number two before. Source: `rleFrString` of the COCO API.
+    A character holds five bits of a number, the lowest first; from the fourth number on, it is the
+    difference to the number two before. Source: `rleFrString` of the COCO API.
     """
     runs, value, shift = [], 0, 0
     for code in counts.encode() if isinstance(counts, str) else counts:

@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mrcnn.readers.annotated import OutlineDataset, find_image, read_json, require_images
-from mrcnn.readers.outlines import Box, Ellipse, Outline, Polygon
+from mrcnn.readers.annotated import OutlineDataset, read_json
+from mrcnn.readers.outlines import Ellipse, Outline, Polygon, box
 
 
 class LabelMeDataset(OutlineDataset):
@@ -29,7 +29,7 @@ class LabelMeDataset(OutlineDataset):
         `image_info` gets `height`, `width` and `objects`, a list of `(class id in the source, name,
         outlines)`.
 
-        Arguments:
+        Args:
             folder: of `.json` files; each says where its image lies, as seen from this folder.
             class_names: the labels in the order of their ids; shapes of others are left out. By
                 default all labels in the folder, sorted. Give the validation set those of the
@@ -37,7 +37,7 @@ class LabelMeDataset(OutlineDataset):
             source: name for the images and classes of this folder.
 
         Raises:
-            FileNotFoundError: if there is no `.json` file, or none of the images exists.
+            FileNotFoundError: if there is no `.json` file, or none of the images can be read.
             ValueError: if none of the files is LabelMe's, or a class is named twice.
         Files, shapes and images that are broken or missing are left out, with a warning.
         """
@@ -46,33 +46,20 @@ class LabelMeDataset(OutlineDataset):
         if class_names is None:
             shapes = [shape for _, data in files for shape in _shapes(data)]
             class_names = sorted({str(shape["label"]) for shape in shapes if shape.get("label")})
-        ids = self.add_named_classes(source, class_names)
-        names, missing = [], 0
+        ids = self._add_named_classes(source, class_names)
+        found = False
         for path, data in files:
             name = data.get("imagePath") or ""
-            names.append(name)
-            image = find_image(folder, name) if name else None
-            if image is None:
-                missing += 1
-                self.note(f"an image that is not in {folder}", f"{name} of {path.name}")
-                continue
             size = data.get("imageHeight"), data.get("imageWidth")
-            if not all(isinstance(side, int) and side > 0 for side in size):
-                size = self.read_size(image, name)
-            if size is not None:
-                self.add_image(
-                    source,
-                    image_id=path.stem,
-                    path=str(image),
-                    width=size[1],
-                    height=size[0],
-                    objects=self._objects(path.name, data, ids, size),
-                )
-        require_images(missing, names, f"the files in {folder}", folder)
-        self.warn_of(self.notes[before:], folder)
+            file = self._locate(folder, name, size, where=f"{name} of {path.name}")
+            if file:
+                found = True
+                objects = self._objects(path.name, data, ids, (file["height"], file["width"]))
+                self.add_image(source, path.stem, objects=objects, **file)
+        self._finish(before, folder, found)
 
     def _read(self, folder):
-        """Path and content of each file in a folder; those that are not LabelMe's are noted."""
+        """Path and content of each LabelMe file in a folder; others are noted."""
         paths = sorted(folder.glob("*.json"))
         if not paths:
             raise FileNotFoundError(f"there is no .json file in the folder {folder}.")
@@ -84,7 +71,7 @@ class LabelMeDataset(OutlineDataset):
                 errors.append(error)
                 self.note("a file that is not LabelMe JSON", path.name)
             else:
-                # The picture itself, in letters: it lies on the disk as well.
+                # The image itself as text, which would stay in memory.
                 data.pop("imageData", None)
                 files.append((path, data))
         if not files:
@@ -110,7 +97,7 @@ class LabelMeDataset(OutlineDataset):
             if outline is None:
                 kind = shape.get("shape_type")
                 self.note(f"a shape_type {kind!r}, of which no mask is made", where)
-            elif self.check_outline(outline, *size, where):
+            elif self._check_outline(outline, *size, where):
                 group = shape.get("group_id")
                 key = number if group is None else (label, group)
                 parts = objects.setdefault(key, (ids[label], where, []))
@@ -123,7 +110,7 @@ def _shapes(data):
 
 
 def _outline(shape: dict) -> Outline | None:
-    """The outline of a shape; None for kinds without area. Errors for points that are no points."""
+    """The outline of a shape, None for kinds without area. Broken points raise an exception."""
     kind = shape.get("shape_type") or "polygon"
     if kind not in ("polygon", "rectangle", "circle"):
         return None
@@ -132,7 +119,7 @@ def _outline(shape: dict) -> Outline | None:
     if kind == "polygon":
         return Polygon(ys, xs)
     if kind == "rectangle":
-        return Box(min(ys), min(xs), max(ys), max(xs))
+        return box(min(ys), min(xs), max(ys), max(xs))
     # The centre, and any point of the circle.
     (cy, cx), (y, x) = points
     radius = math.hypot(y - cy, x - cx)

@@ -1,4 +1,4 @@
-"""Datasets whose masks are pictures: one a mask, or one label image a photo."""
+"""Datasets whose masks are pictures: one per mask, or one label image per photo."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.data.photos import read_stored
-from mrcnn.readers.annotated import AnnotatedDataset, require_images
+from mrcnn.readers.annotated import AnnotatedDataset
 
 # Kinds that keep numbers; JPEG changes them.
 _MASK_SUFFIXES = {".png", ".tif", ".tiff", ".bmp"}
@@ -30,12 +30,12 @@ class MaskFolderDataset(AnnotatedDataset):
     ) -> None:
         """Add the photos `<folder>/<id>/images/<id>.png`, with masks `<folder>/<id>/masks/*.png`.
 
-        Call `prepare` afterwards. Photos may be of any kind, and have any name where they are alone
-        in their folder. In masks (PNG, TIFF, BMP) everything but 0 is object, of whatever depth; in
-        palette images that is the index, not the colour. A photo without masks has no instances.
+        Call `prepare` afterwards. A photo may have any format, and any name where it is alone in
+        its folder. In masks (PNG, TIFF, BMP of any depth) all values but 0 are object; in palette
+        images the index counts, not the colour. A photo without masks has no instances.
         `image_info` gets `height`, `width` and `mask_paths`.
 
-        Arguments:
+        Args:
             folder: of the folders.
             class_name: the class of all instances.
             image_dir, mask_dir: names of the folders of photo and masks.
@@ -47,41 +47,31 @@ class MaskFolderDataset(AnnotatedDataset):
         Photos that are missing or cannot be read are left out, with a warning.
         """
         folder, before = Path(folder), len(self.notes)
-        class_id = self.add_named_classes(source, [class_name])[class_name]
+        class_id = self._add_named_classes(source, [class_name])[class_name]
         if image_ids is None:
             image_ids = [path.name for path in _listing(folder) if path.is_dir()]
-        names, missing, without_masks = list(image_ids), 0, []
+        names = list(image_ids)
         if not names:
             raise FileNotFoundError(
                 f"{folder} has no folders; expected are {folder / '<id>' / image_dir}."
             )
+        found, with_masks, without_masks = False, [], []
         for name in names:
             photo = _only_photo(folder / name / image_dir, name)
             if photo is None:
-                missing += 1
                 self.note(f"not one photo in the folder {image_dir!r}", name)
                 continue
             masks = _pictures(folder / name / mask_dir, _MASK_SUFFIXES)
+            (with_masks if masks else without_masks).append(name)
             # Masks and photo have one size as they are stored, whatever the EXIF says.
-            size = self.read_size(masks[0] if masks else photo, name)
-            if not masks:
-                without_masks.append(name)
-            if size is not None:
-                self.add_image(
-                    source,
-                    image_id=name,
-                    path=str(photo),
-                    width=size[1],
-                    height=size[0],
-                    mask_paths=[str(path) for path in masks],
-                    class_id=class_id,
-                )
-        require_images(missing, names, folder, folder / "<id>" / image_dir)
-        # Without any masks these are photos to detect things in.
-        if len(without_masks) < len(names) - missing:
-            for name in without_masks:
-                self.note(f"no mask in the folder {mask_dir!r}", name, left_out=False)
-        self.warn_of(self.notes[before:], folder)
+            file = self._measure(photo, name, picture=masks[0] if masks else None)
+            if file:
+                found, paths = True, [str(path) for path in masks]
+                self.add_image(source, name, mask_paths=paths, class_id=class_id, **file)
+        # Where no photo has masks, these are photos to detect objects in.
+        for name in without_masks if with_masks else ():
+            self.note(f"no mask in the folder {mask_dir!r}", name, left_out=False)
+        self._finish(before, folder, found)
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Dataset.load_mask`. ValueError for a mask of another size than the first one."""
@@ -92,9 +82,9 @@ class MaskFolderDataset(AnnotatedDataset):
         masks = np.zeros((len(paths), *size), bool)
         for mask, path in zip(masks, paths, strict=True):
             mask[:] = _require_size(read_stored(path), size, path).any(axis=2)
-        class_ids = [self.map_source_class_id(f"{info['source']}.{info['class_id']}")] * len(paths)
+        class_ids = [self._own_class_id(info, info["class_id"])] * len(paths)
         names = [f"{os.path.basename(path)} of {info['id']}" for path in paths]
-        return self.keep_visible(masks.transpose(1, 2, 0), class_ids, names)
+        return self._keep_visible(masks.transpose(1, 2, 0), class_ids, names)
 
 
 class LabelImageDataset(AnnotatedDataset):
@@ -109,11 +99,11 @@ class LabelImageDataset(AnnotatedDataset):
     ) -> None:
         """Add all photos that have a label image; call `prepare` afterwards.
 
-        In a label image 0 is the background, and the pixels of one other value are one instance.
-        PNG, TIFF and BMP of any depth are read; in palette images the index counts, not the colour.
+        In a label image (PNG, TIFF, BMP of any depth) 0 is the background, and all pixels of
+        another value are one instance; in palette images the index counts, not the colour.
         `image_info` gets `height`, `width` and `label_path`.
 
-        Arguments:
+        Args:
             image_dir: folder of the photos.
             label_dir: folder of the label images. They are named as the photos, but for the suffix.
             class_name: the class of all instances.
@@ -124,33 +114,22 @@ class LabelImageDataset(AnnotatedDataset):
         Photos without label image, and label images without photo, are left out, with a warning.
         """
         before = len(self.notes)
-        class_id = self.add_named_classes(source, [class_name])[class_name]
+        class_id = self._add_named_classes(source, [class_name])[class_name]
         photos = _pictures(image_dir, _PHOTO_SUFFIXES)
         labels = {path.stem: path for path in _pictures(label_dir, _MASK_SUFFIXES)}
-        missing = 0
+        found = False
         for photo in photos:
             label = labels.pop(photo.stem, None)
             if label is None:
-                missing += 1
                 self.note(f"no PNG, TIFF or BMP of this name in {label_dir}", photo.name)
-            elif size := self.read_size(label, label.name):
-                self.add_image(
-                    source,
-                    image_id=photo.stem,
-                    path=str(photo),
-                    width=size[1],
-                    height=size[0],
-                    label_path=str(label),
-                    class_id=class_id,
-                )
-        if missing == len(photos):
-            raise FileNotFoundError(
-                f"none of the {missing} photos in {image_dir} has a PNG, TIFF or BMP of its name "
-                f"in {label_dir}."
-            )
+            elif file := self._measure(photo, label.name, picture=label):
+                found, path = True, str(label)
+                self.add_image(source, photo.stem, label_path=path, class_id=class_id, **file)
         for label in labels.values():
             self.note(f"no photo of this name in {image_dir}", label.name)
-        self.warn_of(self.notes[before:], label_dir)
+        if not photos:
+            raise FileNotFoundError(f"{image_dir} has no photos.")
+        self._finish(before, label_dir, found)
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Dataset.load_mask`. ValueError where a label image has colours, not numbers."""
@@ -168,14 +147,12 @@ class LabelImageDataset(AnnotatedDataset):
         masks = np.zeros((len(values), *size), bool)
         np.put_along_axis(masks, number.reshape(1, *size), True, axis=0)
         masks = masks[values != 0]
-        class_ids = np.full(
-            len(masks), self.map_source_class_id(f"{info['source']}.{info['class_id']}"), np.int32
-        )
+        class_ids = np.full(len(masks), self._own_class_id(info, info["class_id"]), np.int32)
         return masks.transpose(1, 2, 0), class_ids
 
 
 def _require_size(pixels, size, path):
-    """`[height, width, channels]` of a picture that has the size; ValueError if it has another."""
+    """Pixels as `[height, width, channels]`; ValueError if the picture has another size."""
     if pixels.shape[:2] != size:
         raise ValueError(
             f"the mask {path} has {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width); "
@@ -185,7 +162,7 @@ def _require_size(pixels, size, path):
 
 
 def _listing(folder):
-    """What lies in a folder, sorted by name, hidden files left out."""
+    """The files and folders in a folder, sorted by name, without hidden ones."""
     return sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
 
 

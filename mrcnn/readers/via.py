@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
 
-from mrcnn.readers.annotated import OutlineDataset, find_image, read_json, require_images
-from mrcnn.readers.outlines import Box, Ellipse, Outline, Polygon
+from mrcnn.readers.annotated import OutlineDataset, read_json
+from mrcnn.readers.outlines import Ellipse, Outline, Polygon, box
 
 
 class ViaDataset(OutlineDataset):
@@ -30,7 +31,7 @@ class ViaDataset(OutlineDataset):
         `image_info` gets `height`, `width` and `objects`, a list of `(class id in the source, name,
         outlines)`.
 
-        Arguments:
+        Args:
             annotation_file: annotations that VIA 1 or 2 has exported as JSON, or a saved project.
             image_dir: folder of the images.
             class_attribute: the region attribute that holds the class: a text, or the choice of a
@@ -41,7 +42,7 @@ class ViaDataset(OutlineDataset):
             source: name for the images and classes of this file.
 
         Raises:
-            FileNotFoundError: if there is no such file, or none of its images exists.
+            FileNotFoundError: if there is no such file, or none of its images can be read.
             ValueError: if the file is not from VIA 1 or 2, if a class is named twice, if there is
                 no class attribute and not one class name, or no region has the attribute.
         Single regions and images that are broken or missing are left out, with a warning.
@@ -53,33 +54,21 @@ class ViaDataset(OutlineDataset):
             names = self._only_class(entries, class_names, annotation_file)
         else:
             names = class_names or _declared_names(data, entries, class_attribute, annotation_file)
-        ids = self.add_named_classes(source, names)
-        listed, missing = {}, 0
+        ids = self._add_named_classes(source, names)
+        listed, found = set(), False
         for number, entry in enumerate(entries):
             name = entry.get("filename") if isinstance(entry, dict) else None
             if not name:
                 self.note("an entry without filename", f"entry {number}")
-                continue
-            if name in listed:
+            elif name in listed:
                 self.note("a second entry for one image", name)
-                continue
-            listed[name] = None
-            path = find_image(image_dir, name)
-            if path is None:
-                missing += 1
-                self.note(f"an image that is not in {image_dir}", name)
-            elif size := self.read_size(path, name):
+            elif file := self._locate(image_dir, name):
+                found = True
+                size = file["height"], file["width"]
                 objects = self._objects(entry, class_attribute, ids, size)
-                self.add_image(
-                    source,
-                    image_id=name,
-                    path=str(path),
-                    width=size[1],
-                    height=size[0],
-                    objects=objects,
-                )
-        require_images(missing, listed, annotation_file, image_dir)
-        self.warn_of(self.notes[before:], annotation_file)
+                self.add_image(source, name, objects=objects, **file)
+            listed.add(name)
+        self._finish(before, annotation_file, found)
 
     def _objects(self, entry, class_attribute, ids, size):
         """The sound regions of an image of a size as `(class id, name, outlines)`."""
@@ -104,12 +93,12 @@ class ViaDataset(OutlineDataset):
             outline = _outline(shape)
             if outline is None:
                 self.note(f"a shape {shape.get('name')!r}, which has no area", where)
-            elif self.check_outline(outline, *size, where):
+            elif self._check_outline(outline, *size, where):
                 objects.append((ids[name], where, [outline]))
         return objects
 
     def _only_class(self, entries, class_names, origin):
-        """The class of all regions; attributes that would tell them apart are noted."""
+        """The one class of all regions; attributes that could distinguish them are noted."""
         names = ["object"] if class_names is None else list(class_names)
         attributes = _attributes(entries)
         if len(names) != 1:
@@ -171,7 +160,7 @@ def _declared_names(data: Any, entries: list, attribute: str, origin: str | os.P
 def _outline(shape: dict) -> Outline | None:
     """The outline of VIA's `shape_attributes`; None for shapes without area.
 
-    Entries that are missing become None, for which `outline_fault` has a sentence.
+    `outline_fault` finds the entries that are missing.
     """
     get = shape.get
     # Old exports of polygons alone have no name.
@@ -180,10 +169,9 @@ def _outline(shape: dict) -> Outline | None:
     if name == "polygon" or (name == "polyline" and len(ys) > 3 and _closed(ys, xs)):
         return Polygon(ys, xs)
     if name == "rect":
-        y, x, height, width = (get(key) for key in ("y", "x", "height", "width"))
-        if None in (y, x, height, width):
-            return Box(y, x, None, None)
-        return Box(y, x, y + height, x + width)
+        sides = (get(key) for key in ("y", "x", "height", "width"))
+        y, x, height, width = (v if isinstance(v, int | float) else math.nan for v in sides)
+        return box(y, x, y + height, x + width)
     if name == "circle":
         return Ellipse(get("cy"), get("cx"), get("r"), get("r"))
     if name == "ellipse":

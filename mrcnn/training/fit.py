@@ -5,7 +5,7 @@ import json
 import keras
 
 from mrcnn.data.augment import draw_seed
-from mrcnn.data.dataset import describe_image
+from mrcnn.data.checks import describe_image
 from mrcnn.data.pipeline import make_dataset
 from mrcnn.runs.checkpoints import BestCheckpoint, Checkpoint, Remember
 from mrcnn.runs.resume import goes_on, is_stopped, resume

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mrcnn.data.dataset import describe_image
+from mrcnn.data.checks import describe_image, load_instances
 from mrcnn.drawing.labelled import label_instances, side_by_side
 from mrcnn.evaluation.dataset_metrics import choose_images
 from mrcnn.ops.masks import extract_bboxes
@@ -91,8 +91,7 @@ class DetectionPictures(keras.callbacks.Callback):
     def _picture(self, image_id):
         """Ground truth and detections of an image, side by side, [height, width, 3] uint8."""
         image, names = self.dataset.load_image(image_id), self.dataset.class_names
-        masks, class_ids = map(np.asarray, self.dataset.load_mask(image_id))
-        masks = masks != 0
+        masks, class_ids = load_instances(self.dataset, image_id, image.shape)
         truth = label_instances(
             image, extract_bboxes(masks), np.moveaxis(masks, -1, 0), class_ids, names
         )

@@ -5,7 +5,8 @@ import pytest
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.loader import SampleLoader
-from mrcnn.data.sample import load_image_gt
+from mrcnn.data.sample import load_sample
+from mrcnn.legacy.generator import LegacyLoader
 
 
 def ids_of_epoch(loader, epoch):
@@ -44,7 +45,7 @@ def test_sample_of_one_image(array_dataset, rectangles, tiny_config):
     dataset = array_dataset([rectangles(boxes, class_ids, value=9)])
     loader = SampleLoader(dataset, tiny_config, seed=0)
     sample = loader.load(0)
-    image, meta, _, _, masks = load_image_gt(dataset, tiny_config, 0, use_mini_mask=True)
+    image, meta, _, _, masks, _ = load_sample(dataset, tiny_config, 0, use_mini_mask=True)
     np.testing.assert_array_equal(sample["input_image"], image)
     np.testing.assert_array_equal(sample["input_image_meta"], meta)
     assert sample["input_gt_class_ids"].tolist() == [2, -1, 0, 0, 0, 0, 0, 0]
@@ -59,6 +60,21 @@ def test_sample_of_one_image(array_dataset, rectangles, tiny_config):
     match, deltas = targets(image.shape, class_ids, boxes, rng=None)
     np.testing.assert_array_equal(full["input_rpn_match"], match[:, np.newaxis])
     np.testing.assert_array_equal(full["input_rpn_bbox"], deltas)
+
+
+def test_boxes_of_the_annotation_are_trained_on(array_dataset, rectangles, tiny_config):
+    tiny_config.USE_MINI_MASK = False
+    dataset = array_dataset([rectangles([(4, 8, 24, 40)], [2])])
+    dataset.load_boxes = lambda image_id: [[3.5, 8, 24, 40.25]]
+    sample = SampleLoader(dataset, tiny_config, seed=0).load(0)
+    assert sample["input_gt_boxes"][:2].tolist() == [[3.5, 8, 24, 40.25], [0, 0, 0, 0]]
+    anchors = tiny_config.recipe().anchors(tiny_config).of_image((64, 64))
+    positive = np.flatnonzero(sample["input_rpn_match"] == 1)
+    # Deltas in units of their standard deviation lead from the anchor to the centre of the box.
+    y1, x1, y2, x2 = anchors[positive[0]]
+    dy, dx = sample["input_rpn_bbox"][0, :2] * tiny_config.RPN_BBOX_STD_DEV[:2]
+    centre = (y1 + y2) / 2 + dy * (y2 - y1), (x1 + x2) / 2 + dx * (x2 - x1)
+    assert centre == pytest.approx((13.75, 24.125), abs=1e-4)
 
 
 def test_samples_do_not_depend_on_what_was_loaded_before(numbered_dataset, tiny_config):
@@ -216,10 +232,9 @@ def test_sources_without_augmentation(rectangles, tiny_config):
     assert boxes == [[4, 4, 20, 20], [4, 44, 20, 60], [4, 4, 20, 20]]
 
 
-def test_deprecated_augment_is_passed_on(numbered_dataset, tiny_config):
-    loader = SampleLoader(numbered_dataset(1), tiny_config, augment=True, seed=0)
-    with pytest.warns(FutureWarning, match="use augmentation"):
-        lefts = {loader.load(number)["input_gt_boxes"][0, 1] for number in range(20)}
+def test_half_of_the_images_are_flipped(numbered_dataset, tiny_config):
+    loader = SampleLoader(numbered_dataset(1), tiny_config, flip_half=True, seed=0)
+    lefts = {loader.load(number)["input_gt_boxes"][0, 1] for number in range(20)}
     assert lefts == {8, 64 - 48}
 
 
@@ -254,12 +269,15 @@ def test_sides_that_the_pyramid_cannot_halve(array_dataset, rectangles, tiny_con
     samples = [rectangles([(4, 4, 20, 20)], [1], size=size) for size in (96, 64)]
     loader = SampleLoader(array_dataset(samples), tiny_config, shuffle=False)
     assert loader.load(0) is None and loader.load(1) is not None
-    message = "image 0 (0.png): the input has 96x96 pixels, but its sides must be multiples of 64"
+    message = (
+        "image 0 (0.png) has 96x96 pixels at the input of the network; both sides must be "
+        "multiples of 64"
+    )
     assert loader.errors.messages[0].startswith(message)
 
 
 def test_random_rois_and_their_targets(numbered_dataset, tiny_config):
-    loader = SampleLoader(
+    loader = LegacyLoader(
         numbered_dataset(1), tiny_config, random_rois=50, detection_targets=True, seed=0
     )
     sample = loader.load(0)

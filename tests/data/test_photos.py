@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.photos import image_size, read_image, read_stored, turn
+from mrcnn.data.photos import image_size, read_image, read_stored
 
 
 def exif(orientation):
@@ -31,16 +31,26 @@ STORED = np.array([[1, 2, 3], [4, 5, 6]])
         (9, [[1, 2, 3], [4, 5, 6]]),
     ],
 )
-def test_turn_by_hand(orientation, shown):
-    assert turn(STORED, orientation).tolist() == shown
+def test_photos_are_turned_as_exif_says(tmp_path, orientation, shown):
+    # 16 bits and palettes take another way through Pillow than 8 bits.
+    pictures = {
+        "gray": Image.fromarray(STORED.astype(np.uint8)),
+        "deep": Image.fromarray((STORED * 257).astype(np.uint16)),
+        "palette": Image.fromarray(STORED.astype(np.uint8)),
+    }
+    pictures["palette"].putpalette([value for value in range(10) for _ in range(3)])
+    for name, picture in pictures.items():
+        path = tmp_path / f"{name}.png"
+        picture.save(path, exif=exif(orientation))
+        assert read_image(path)[..., 0].tolist() == shown
+        assert image_size(path) == np.shape(shown)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_photos_are_turned_as_pillow_turns_them(write_photo, suffix, orientation):
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_photos_of_other_formats_are_turned(write_photo, suffix, orientation, turns):
+    expected = np.rot90(np.asarray(Image.open(write_photo(f"1.{suffix}", 20, 34))), turns)
     path = write_photo(f"photo.{suffix}", 20, 34, exif(orientation))
-    with Image.open(path) as picture:
-        expected = np.asarray(ImageOps.exif_transpose(picture))
     np.testing.assert_array_equal(read_image(path), expected)
     assert image_size(path) == expected.shape[:2]
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.sample import load_image_gt
+from mrcnn.data.sample import load_sample
+from mrcnn.legacy.image_gt import load_image_gt
 from mrcnn.ops.meta import parse_image_meta
 
 
@@ -143,7 +144,9 @@ def test_mistakes_name_the_image(array_dataset, tiny_config, image, masks, class
 
 def test_number_of_classes_must_agree(array_dataset, tiny_config):
     dataset = one_image(array_dataset, IMAGE, MASKS, [1, 2], classes=5)
-    message = "NUM_CLASSES is 4, but the dataset has 6 classes, the background counted: BG, class 1"
+    message = (
+        "NUM_CLASSES is 4, but the dataset has 6 classes, the background included: BG, class 1"
+    )
     with pytest.raises(ValueError, match=message):
         load_image_gt(dataset, tiny_config, 0)
 
@@ -220,3 +223,135 @@ def test_crops_follow_the_generator(array_dataset, rectangles, tiny_config, rng)
             min(100 - y, 64),
             min(100 - x, 64),
         ]
+
+
+class Annotated(Dataset):
+    """One image with boxes and keypoints of its annotation."""
+
+    def __init__(self, image, masks, class_ids, boxes=None, keypoints=None):
+        super().__init__()
+        self.content = image, masks, np.array(class_ids), boxes, keypoints
+        for class_id in (1, 2, 3):
+            self.add_class("made", class_id, str(class_id))
+        self.add_image("made", 0, "a.png")
+        self.prepare()
+
+    def load_image(self, image_id):
+        return self.content[0]
+
+    def load_mask(self, image_id):
+        return self.content[1:3]
+
+    def load_boxes(self, image_id):
+        return self.content[3]
+
+    def load_keypoints(self, image_id):
+        return self.content[4]
+
+
+def test_boxes_and_keypoints_follow_resizing_and_padding(rectangles, tiny_config):
+    # 16x32 is doubled to 32x64 and centred: 16 rows of padding above and below.
+    image, masks, class_ids = rectangles([(4, 6, 8, 10), (0, 0, 9, 9)], [3, 1], size=32)
+    boxes = [[3.5, 5, 8.25, 10], [-2, -1, 9, 33]]
+    # Hidden, visible, and not labelled, which has no place.
+    keypoints = [[[4, 6, 1], [7.5, 9, 2], [0, 0, 0]], [[0, 0, 2], [16, 32, 2], [-1, 5, 2]]]
+    dataset = Annotated(image[:16], masks[:16], class_ids, boxes, keypoints)
+    sample = load_sample(dataset, tiny_config, 0)
+    assert sample.boxes.dtype == sample.keypoints.dtype == np.float32
+    # The second is cut at the border of the photo, not at that of the padded image.
+    assert sample.boxes.tolist() == [[23, 10, 32.5, 20], [16, 0, 34, 64]]
+    assert sample.keypoints[0].tolist() == [[24, 12, 1], [31, 18, 2], [0, 0, 0]]
+    # The corners of the photo are in it; a point above it is not.
+    assert sample.keypoints[1].tolist() == [[16, 0, 2], [48, 64, 2], [0, 0, 0]]
+    # The masks and all else are those of a dataset without boxes.
+    plain = load_sample(Annotated(image[:16], masks[:16], class_ids), tiny_config, 0)
+    assert plain.keypoints is None and plain.boxes.dtype == np.int32
+    for name in ("image", "meta", "class_ids", "masks"):
+        np.testing.assert_array_equal(getattr(sample, name), getattr(plain, name))
+
+
+def test_boxes_and_keypoints_follow_a_crop(rectangles, tiny_config, rng):
+    tiny_config.IMAGE_RESIZE_MODE = "crop"
+    _, masks, class_ids = rectangles([(30, 30, 100, 100), (0, 0, 128, 128)], [1, 2], size=128)
+    image = rng.integers(0, 256, (128, 128, 3), np.uint8)
+    boxes, points = [[30, 30, 100, 100], [0, 0, 128, 128]], [[[64, 64, 2], [3, 3, 2]]] * 2
+    dataset = Annotated(image, masks, class_ids, boxes, points)
+    for seed in range(4):
+        sample = load_sample(dataset, tiny_config, 0, rng=np.random.default_rng(seed))
+        places = np.argwhere((image == sample.image[0, 0]).all(axis=-1))
+        y, x = next(p for p in places if (image[p[0] :, p[1] :][:64, :64] == sample.image).all())
+        cut = [max(30 - y, 0), max(30 - x, 0), min(100 - y, 64), min(100 - x, 64)]
+        assert sample.boxes.tolist() == [cut, [0, 0, 64, 64]]
+        # The middle of the photo is in every crop.
+        assert sample.keypoints[0, 0].tolist() == [64 - y, 64 - x, 2]
+        corner = [3 - y, 3 - x, 2] if max(x, y) <= 3 else [0, 0, 0]
+        assert sample.keypoints[0, 1].tolist() == corner
+
+
+def test_instances_are_dropped_with_their_boxes_and_keypoints(rectangles, tiny_config):
+    # No mask, no box, both.
+    image, masks, _ = rectangles([(3, 3, 3, 3), (1, 1, 9, 9), (20, 20, 30, 30)], [1, 1, 1])
+    boxes = [[3, 3, 9, 9], [70, 1, 80, 9], [20, 20, 31, 31]]
+    keypoints = [[[n, n, 2]] for n in (5, 6, 25)]
+    dataset = Annotated(image, masks, [1, 2, 3], boxes, keypoints)
+    sample = load_sample(dataset, tiny_config, 0)
+    assert sample.class_ids.tolist() == [3]
+    assert sample.boxes.tolist() == [[20, 20, 31, 31]]
+    assert sample.keypoints.tolist() == [[[25, 25, 2]]]
+    assert sample.masks.shape == (64, 64, 1) and sample.masks.sum() == 100
+    assert len(load_image_gt(dataset, tiny_config, 0)) == 5
+
+
+def test_mini_masks_are_cut_to_rounded_boxes(tiny_config):
+    masks = np.zeros((64, 64, 1), bool)
+    masks[10:24, 20:48] = True
+    dataset = Annotated(np.zeros((64, 64, 3), np.uint8), masks, [1], [[9.6, 20.4, 38.4, 48.3]])
+    sample = load_sample(dataset, tiny_config, 0, use_mini_mask=True)
+    assert sample.boxes.dtype == np.int32 and sample.boxes.tolist() == [[10, 20, 38, 48]]
+    # 28x28 pixels, the size of mini-masks; the upper half is object.
+    np.testing.assert_array_equal(sample.masks, masks[10:38, 20:48])
+
+
+def test_augmented_boxes_are_those_of_the_masks(rectangles, tiny_config):
+    from mrcnn.data.imgaug_shim import iaa
+
+    image, masks, class_ids = rectangles([(4, 6, 8, 10)], [3])
+    dataset = Annotated(image, masks, class_ids, [[3.5, 5, 8.25, 10]])
+    sample = load_sample(dataset, tiny_config, 0, augmentation=iaa.Fliplr(1.0))
+    assert sample.boxes.tolist() == [[4, 54, 8, 58]] and sample.boxes.dtype == np.int32
+
+
+@pytest.mark.parametrize("how", ["augmentation", "flip_half"])
+def test_keypoints_are_not_augmented(rectangles, tiny_config, how):
+    from mrcnn.data.imgaug_shim import iaa
+
+    dataset = Annotated(*rectangles([(4, 6, 8, 10)], [3]), keypoints=[[[5, 7, 2]]])
+    with pytest.raises(ValueError, match=r"^image 0 \(a\.png\): load_keypoints\(\) gave keypoints"):
+        load_sample(dataset, tiny_config, 0, **{how: iaa.Fliplr(1.0)})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"boxes": [[1, 2, 3, 4]]}, r"load_boxes\(\) gave an array of shape \(1, 4\); .* for 2"),
+        ({"boxes": [[1, 2, 3]] * 2}, r"of shape \(2, 3\); expected .* \(y1, x1, y2, x2\)"),
+        ({"boxes": [[1, 2, np.nan, 4]] * 2}, r"expected are finite numbers"),
+        ({"keypoints": [[1, 2, 2]] * 2}, r"load_keypoints\(\) .* \(2, 3\); .* keypoints, \(y, x,"),
+        ({"keypoints": np.zeros((3, 5, 3))}, r"of shape \(3, 5, 3\); .* for 2 instances"),
+    ],
+)
+def test_boxes_and_keypoints_that_do_not_fit(tiny_config, content, message):
+    dataset = Annotated(IMAGE, MASKS, [1, 2], **content)
+    with pytest.raises(ValueError, match=rf"^image 0 \(a\.png\): .*{message}"):
+        load_sample(dataset, tiny_config, 0)
+
+
+def test_no_instances_with_boxes_and_keypoints(tiny_config):
+    dataset = Annotated(IMAGE, np.empty((0, 0, 0)), [], [], [])
+    sample = load_sample(dataset, tiny_config, 0, use_mini_mask=True)
+    assert sample.boxes.shape == (0, 4) and sample.keypoints.shape == (0, 0, 3)
+
+
+def test_by_default_masks_are_all(array_dataset):
+    dataset = array_dataset([(IMAGE, MASKS, np.array([1, 2]))])
+    assert dataset.load_boxes(0) is None and dataset.load_keypoints(0) is None

@@ -94,7 +94,7 @@ def test_mode_none(model, photo, batches):
     assert model.detect([image])[0]["masks"].shape[:2] == (64, 128)
     assert batches[-1] == (1, 64, 128, 3)
     assert_equal_results(model.detect([photo(64, 64)])[0], expected[0])
-    with pytest.raises(ValueError, match="Image 1 became 65 x 64 pixels"):
+    with pytest.raises(ValueError, match="Image 1 has 65x64 pixels"):
         model.detect([image, photo(65, 64)])
 
 

@@ -29,6 +29,10 @@ def rgb(gray):
         (PIXELS.astype(np.int64), PIXELS),
         # 16 bits: 65535 / 257 is 255; 65535 / 2 is 32767.5, and 32768 / 257 is 127.5.
         (PIXELS.astype(np.uint16) * 257, PIXELS),
+        # Some decoders return 16-bit files as int32.
+        (PIXELS.astype(np.int32) * 257, PIXELS),
+        # Gray with alpha.
+        (np.dstack([GRAY, PIXELS[..., 1]]), rgb(GRAY)),
         (np.array([[0, 128, 129, 65535]], np.uint16), rgb(np.array([[0, 0, 1, 255]]))),
         (GRAY > 50, rgb(np.array([[0, 0], [255, 255]]))),
         (np.array([[0.0, 0.5, 1.0]]), rgb(np.array([[0, 128, 255]]))),
@@ -36,7 +40,7 @@ def rgb(gray):
     ],
 )
 def test_images_of_many_kinds_become_rgb(image, expected):
-    result = mold.as_image(image, 3, 0)
+    (result,) = mold.as_images([image], 3)
     assert result.dtype == np.uint8
     np.testing.assert_array_equal(result, expected)
 
@@ -44,27 +48,29 @@ def test_images_of_many_kinds_become_rgb(image, expected):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 2)), "Image 5 has 2 channels; this model takes 3"),
         (np.zeros((4, 4, 5)), "Image 5 has 5 channels; this model takes 3"),
         (np.zeros((1, 4, 4, 3)), r"Image 5 has shape \(1, 4, 4, 3\); accepted are \[height, width"),
         (np.zeros(4), r"Image 5 has shape \(4,\)"),
         (np.zeros((0, 4, 3)), r"Image 5 has shape \(0, 4, 3\)"),
-        (PIXELS / 255 - 0.5, "Image 5 is float64 with values from -0.5 to 0.5; accepted are uint8"),
+        (
+            PIXELS / 255 - 0.5,
+            "Image 5 is float64 with values from -0.5 to 0.5; accepted",
+        ),
         (PIXELS * 2.0, "Image 5 is float64 with values from 0 to 510"),
-        (PIXELS.astype(np.int32) * 257, "Image 5 is int32 with values from 0 to 65535"),
+        (PIXELS.astype(np.int32) * 258, "Image 5 is int32 with values from 0 to 65790"),
         (np.full((4, 4, 3), np.nan), "Image 5 is float64 with values from nan to nan"),
         (np.where(PIXELS > 99, np.inf, 0.0), "Image 5 is float64 with values from 0 to inf"),
     ],
 )
 def test_what_is_no_image(image, message):
     with pytest.raises(ValueError, match=message):
-        mold.as_image(image, 3, 5)
+        mold.as_images([PIXELS] * 5 + [image], 3)
 
 
 def test_models_with_other_channels_take_theirs_as_they_are():
     image = np.array([[[0.5, 1000.0, -3.0, 7.0]]])
-    np.testing.assert_array_equal(mold.as_image(image, 4, 0), image)
-    np.testing.assert_array_equal(mold.as_image(GRAY, 1, 0), GRAY[..., None])
+    np.testing.assert_array_equal(mold.as_images([image], 4)[0], image)
+    np.testing.assert_array_equal(mold.as_images([GRAY], 1)[0], GRAY[..., None])
     with pytest.raises(ValueError, match="Image 1 has 3 channels; this model takes 4"):
         mold.as_images([image, PIXELS], 4)
 
@@ -110,7 +116,7 @@ def test_resize_modes_by_hand():
 
 def test_resize_modes_that_cannot_be_used():
     image = np.zeros((64, 100, 3), np.uint8)
-    with pytest.raises(ValueError, match="Image 2 became 64 x 100 pixels; .* divisible by 64"):
+    with pytest.raises(ValueError, match=r"Image 2 has 64x100 pixels .* multiples of 64"):
         mold.mold_one(image, mini_config(IMAGE_RESIZE_MODE="none"), 2)
     with pytest.raises(ValueError, match='IMAGE_RESIZE_MODE is "crop", .* is for training'):
         mold.mold_one(image, mini_config(IMAGE_RESIZE_MODE="crop"), 2)
@@ -128,7 +134,7 @@ def test_anchors():
     assert pixels[1].tolist() == [-4, -4, 4, 4]
     np.testing.assert_allclose(normalized[1], [-4 / 63, -4 / 127, 3 / 63, 3 / 127], rtol=1e-6)
     assert (pixels.dtype, normalized.dtype) == (np.float64, np.float32)
-    with pytest.raises(ValueError, match="The molded image is 64 x 96 pixels"):
+    with pytest.raises(ValueError, match="The molded image has 64x96 pixels"):
         mold.normalized_anchors(config, (64, 96, 3))
 
 

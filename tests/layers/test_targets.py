@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from mrcnn import utils
 from mrcnn.config import Config
-from mrcnn.data.debug_targets import build_detection_targets
 from mrcnn.layers.targets import DetectionTargetLayer
 from mrcnn.legacy import layers as legacy
+from mrcnn.legacy.detection_targets import build_detection_targets
 from mrcnn.legacy.graph_names import detection_targets_graph
 from tests.layer_contract import run_layer_test
 

@@ -43,6 +43,13 @@ def test_batches_run_across_the_ends_of_epochs(numbered_dataset, tiny_config):
     assert ids[:5] != ids[5:]
 
 
+def test_deprecated_augment_flips(numbered_dataset, tiny_config):
+    with pytest.warns(FutureWarning, match="use augmentation"):
+        batches = data_generator(numbered_dataset(1), tiny_config, augment=True, seed=0)
+    lefts = {int(next(batches)[0][5][0, 0, 1]) for _ in range(20)}
+    assert lefts == {8, 64 - 48}
+
+
 def test_unusable_images_leave_no_gap(numbered_dataset, tiny_config):
     dataset = numbered_dataset(6, empty=[1], broken=[3])
     batches = data_generator(dataset, tiny_config, shuffle=False, batch_size=3)

@@ -3,8 +3,9 @@ import unicodedata
 
 import pytest
 
+from mrcnn.data.checks import Note, shorten
 from mrcnn.datasets import CocoJsonDataset, LabelMeDataset, ViaDataset
-from mrcnn.readers.annotated import Note, find_image, read_json, shorten, summarize
+from mrcnn.readers.annotated import find_image, read_json, summarize
 
 COCO = {"images": [], "annotations": [], "categories": []}
 VIA1 = {"a.jpg1": {"filename": "a.jpg", "regions": {}}}

@@ -274,7 +274,7 @@ def test_images_that_are_not_there_are_left_out(coco_file, write_photo, tmp_path
 
 def test_no_image_at_all_is_an_error(coco_file):
     path = coco_file([], [{"id": 1, "file_name": "x.png"}, {"id": 2, "file_name": "y.png"}])
-    with pytest.raises(FileNotFoundError, match=r"none of the 2 images of .* the first is x\.png"):
+    with pytest.raises(FileNotFoundError, match=r"no image that .*: 2 x .* \(x\.png, y\.png\)"):
         load(path)
 
 

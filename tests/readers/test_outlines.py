@@ -3,15 +3,9 @@ import math
 import numpy as np
 import pytest
 import skimage.draw
+from pycocotools import mask as coco_mask
 
-from mrcnn.readers.outlines import (
-    Box,
-    Ellipse,
-    Polygon,
-    draw_outlines,
-    outline_fault,
-    reaches_out,
-)
+from mrcnn.readers.outlines import Ellipse, Polygon, box, outline_fault, reaches_out
 
 
 def drawn(outline, height, width):
@@ -20,35 +14,52 @@ def drawn(outline, height, width):
     return mask
 
 
-@pytest.mark.parametrize("kind", ["whole", "half", "any"])
-def test_polygons_are_those_of_skimage(rng, kind):
-    for _ in range(300):
-        corners, (height, width) = rng.integers(3, 12), rng.integers(3, 30, 2)
-        ys, xs = {
-            "whole": lambda n: rng.integers(-5, 35, (2, n)),
-            "half": lambda n: rng.integers(-10, 70, (2, n)) / 2,
-            "any": lambda n: rng.uniform(-5, 35, (2, n)),
-        }[kind](corners)
-        expected = np.zeros((height, width), bool)
-        expected[skimage.draw.polygon(ys, xs, (height, width))] = True
-        mask = drawn(Polygon(ys.tolist(), xs.tolist()), height, width)
-        np.testing.assert_array_equal(mask, expected)
-
-
 def test_polygon_by_hand():
-    # Corners and edges count: the diagonal from (0, 0) to (3, 3) passes through four centres.
+    # The pixel (y, x) reaches from y to y + 1, so the triangle holds the lower left half of each
+    # pixel on the diagonal, and the rule counts these as inside.
     mask = drawn(Polygon([0, 3, 3], [0, 3, 0]), 5, 5)
     assert mask.astype(int).tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 1, 1, 0, 0],
-        [1, 1, 1, 1, 0],
+        [0, 0, 0, 0, 0],
         [0, 0, 0, 0, 0],
     ]
 
 
+@pytest.mark.parametrize("step", [1, 0.5, 0.01])
+def test_polygons_are_those_of_pycocotools_on_the_whole_picture(rng, step):
+    for _ in range(500):
+        height, width = rng.integers(1, 40, 2).tolist()
+        points = (rng.uniform(-15, 55, (rng.integers(3, 9), 2)) / step).round() * step
+        flat = points[:, ::-1].ravel().tolist()
+        expected = coco_mask.decode(coco_mask.frPyObjects([flat], height, width))[..., 0]
+        np.testing.assert_array_equal(drawn(Polygon(*points.T.tolist()), height, width), expected)
+
+
+def test_outlines_of_one_object_share_a_mask():
+    mask = np.zeros((4, 6), bool)
+    box(0, 0, 2, 2).draw(mask)
+    box(1, 1, 3, 4).draw(mask)
+    assert mask.sum() == 4 + 6 - 1
+
+
+def test_polygons_have_the_pixels_whose_centre_lies_within(rng):
+    """Apart from some at the border, which pycocotools rounds."""
+    ys, xs = np.mgrid[:40, :60] + 0.5
+    for _ in range(50):
+        corners = rng.uniform(-10, 60, (3, 2))
+        sides = []
+        for (y0, x0), (y1, x1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            sides.append((y1 - y0) * (xs - x0) - (x1 - x0) * (ys - y0) > 0)
+        inside = np.all(sides, axis=0) | ~np.any(sides, axis=0)
+        mask = drawn(Polygon(*corners.T.tolist()), 40, 60)
+        border = np.abs(np.roll(corners, -1, axis=0) - corners).sum()
+        assert (mask != inside).sum() <= 0.1 * border
+
+
 @pytest.mark.parametrize(
-    ("box", "rows", "columns"),
+    ("sides", "rows", "columns"),
     [
         ((1, 2, 3, 5), [1, 2], [2, 3, 4]),
         # Pixel 1 lies from 1 to 2: 1.4 cuts off less than its half, 1.6 more.
@@ -56,8 +67,8 @@ def test_polygon_by_hand():
         ((-2, -1, 1, 100), [0], [0, 1, 2, 3, 4, 5, 6]),
     ],
 )
-def test_boxes_by_hand(box, rows, columns):
-    mask = drawn(Box(*box), 6, 7)
+def test_boxes_by_hand(sides, rows, columns):
+    mask = drawn(box(*sides), 6, 7)
     assert np.flatnonzero(mask.any(axis=1)).tolist() == rows
     assert np.flatnonzero(mask.any(axis=0)).tolist() == columns
     assert mask.sum() == len(rows) * len(columns)
@@ -108,9 +119,9 @@ NAN = float("nan")
         (Polygon([0, 1e9, 9], [0, 9, 9]), "a coordinate beyond a million pixels"),
         (Polygon([20, 25, 30], [1, 2, 3]), "a shape outside the image"),
         (Polygon([1, 2, 3], [-9, -5, -1]), "a shape outside the image"),
-        (Box(1, 1, 3, 3), None),
-        (Box(1, 1, 1, 3), "a shape without area"),
-        (Box(1, 10, 3, 12), "a shape outside the image"),
+        (box(1, 1, 3, 3), None),
+        (box(1, 1, 1, 3), "a shape without area"),
+        (box(1, 10, 3, 12), "a shape outside the image"),
         (Ellipse(5, 5, 0, 2), "a shape without area"),
         (Ellipse(5, None, 1, 2), "a coordinate that is not a number"),
         (Ellipse(-9, 5, 3, 3), "a shape outside the image"),
@@ -124,12 +135,6 @@ def test_faults(outline, fault):
 def test_what_reaches_out_of_the_image():
     assert not reaches_out(Polygon(*SOUND), 9, 9)
     # One pixel is rounding.
-    assert not reaches_out(Box(-1, 0, 21, 11), 20, 10)
-    assert reaches_out(Box(-1.5, 0, 5, 5), 20, 10)
+    assert not reaches_out(box(-1, 0, 21, 11), 20, 10)
+    assert reaches_out(box(-1.5, 0, 5, 5), 20, 10)
     assert reaches_out(Polygon([0, 5, 9], [0, 11.5, 3]), 20, 10)
-
-
-def test_outlines_of_one_object_share_a_mask():
-    mask = np.zeros((4, 6), bool)
-    draw_outlines([Box(0, 0, 2, 2), Box(1, 1, 3, 4)], mask)
-    assert mask.sum() == 4 + 6 - 1

@@ -11,7 +11,7 @@ import pytest
 from skimage.io import imread, imsave
 
 from mrcnn import model as modellib
-from mrcnn.data.sample import load_image_gt
+from mrcnn.model import load_image_gt
 from tests.samples.balloon_sample import RED, scene
 
 
@@ -63,9 +63,9 @@ def write_dataset(folder, project=False):
         for i in range(count):
             name = f"{subset}{i}.png"
             imsave(folder / subset / name, scene(shift=8 * i), check_contrast=False)
-            x1, x2 = 8 + 8 * i, 23 + 8 * i
+            x1, x2 = 8 + 8 * i, 24 + 8 * i
             shape = {"name": "polygon", "all_points_x": [x1, x2, x2, x1]}
-            shape["all_points_y"] = [16, 16, 31, 31]
+            shape["all_points_y"] = [16, 16, 32, 32]
             region = {"shape_attributes": shape, "region_attributes": {}}
             regions = [region] if project else {"0": region}
             entries[f"{name}99"] = {"filename": name, "size": 99, "regions": regions}

@@ -1,73 +1,21 @@
-"""The second stage's training targets in NumPy: what `DetectionTargetLayer` makes, to look at.
+"""Training targets of the second stage in NumPy, as old notebooks and generators ask for them.
 
-Notebooks draw them, tests compare the layer with them, and generators make them on request. They
-are not part of normal training.
+`DetectionTargetLayer` makes those of training.
 
 Shorthand: R random RoIs, G instances, T = TRAIN_ROIS_PER_IMAGE, K = NUM_CLASSES.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mrcnn.constants import BACKGROUND
-from mrcnn.ops.boxes import box_area, compute_overlaps, encode_boxes
+from mrcnn.ops.boxes import compute_overlaps, encode_boxes
 from mrcnn.ops.images import resize
 from mrcnn.ops.masks import expand_mask
-from mrcnn.ops.match import subsample
+from mrcnn.ops.match import positive_limit, subsample
 
 _POSITIVE_IOU = 0.5
-
-
-def generate_random_rois(
-    image_shape: Sequence[int],
-    count: int,
-    gt_class_ids: np.ndarray,
-    gt_boxes: np.ndarray,
-    rng: Any = np.random,
-) -> np.ndarray:
-    """RoIs such as a region proposal network might find: 90 % near objects, 10 % anywhere.
-
-    Arguments:
-        image_shape: `(height, width, ...)` in pixels.
-        count: R.
-        gt_class_ids: not used; the original has it.
-        gt_boxes: `[G, (y1, x1, y2, x2)]` in pixels. Near a box means: within a box three times as
-            high and wide around it. Padding rows are left out; without boxes all RoIs are anywhere.
-        rng: `np.random`, a `RandomState` or a `Generator`.
-
-    Returns:
-        `[R, (y1, x1, y2, x2)]` int32 in pixels, at least one pixel high and wide, in the order of
-        the boxes.
-    """
-    height, width = image_shape[:2]
-    boxes = np.asarray(gt_boxes, np.int64).reshape(-1, 4)
-    boxes = boxes[box_area(boxes) > 0]
-    per_box = int(0.9 * count / len(boxes)) if len(boxes) else 0
-    rois = []
-    for y1, x1, y2, x2 in boxes:
-        h, w = y2 - y1, x2 - x1
-        rows = _random_intervals(max(y1 - h, 0), min(y2 + h, height), per_box, rng)
-        columns = _random_intervals(max(x1 - w, 0), min(x2 + w, width), per_box, rng)
-        rois.append(np.stack([rows, columns], axis=-1))
-    rest = count - per_box * len(boxes)
-    rows, columns = (_random_intervals(0, size, rest, rng) for size in (height, width))
-    rois.append(np.stack([rows, columns], axis=-1))
-    # [R, (start, end), (y, x)] is (y1, x1, y2, x2) when flattened.
-    return np.concatenate(rois).reshape(-1, 4).astype(np.int32)
-
-
-def _random_intervals(low, high, count, rng):
-    """`[count, (start, end)]` of the intervals within `low` and `high`, all equally likely."""
-    # Two different borders of pixels, drawn without a loop: the second skips the first.
-    draw = rng.integers if isinstance(rng, np.random.Generator) else rng.randint
-    first = draw(low, high + 1, count)
-    second = draw(low, high, count)
-    second += second >= first
-    return np.sort(np.stack([first, second], axis=-1), axis=-1)
 
 
 def build_detection_targets(
@@ -78,13 +26,13 @@ def build_detection_targets(
     config: Any,
     rng: Any = np.random,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Sample RoIs, and say for each of them which class, box and mask it should be given.
+    """Sample RoIs, and return the class, box and mask that each should be given.
 
     An RoI is positive where its IoU with an instance is at least 0.5. At most
     ROI_POSITIVE_RATIO * T of the sample are positive; negatives fill the rest, repeated where there
     are too few. (Mask R-CNN, section 3.1; unlike the layer, which pads with zeros.)
 
-    Arguments:
+    Args:
         rpn_rois: `[R, (y1, x1, y2, x2)]` in pixels.
         gt_class_ids: `[G]` int32; padding and crowds (ids of 0 and less) are left out.
         gt_boxes: `[G, (y1, x1, y2, x2)]` int32 in pixels.
@@ -96,8 +44,8 @@ def build_detection_targets(
     Returns:
         rois: `[T, (y1, x1, y2, x2)]` in the type of `rpn_rois`, positives first.
         class_ids: `[T]` int32, 0 for negatives.
-        bboxes: `[T, K, (dy, dx, log dh, log dw)]` float32, divided by BBOX_STD_DEV; zeros but for
-            the class of a positive.
+        bboxes: `[T, K, (dy, dx, log dh, log dw)]` float32, divided by BBOX_STD_DEV; zeros except
+            for the class of a positive.
         masks: `[T, mask_height, mask_width, K]` float32, 0 to 1; likewise.
 
     Raises:
@@ -135,7 +83,7 @@ def _sample_rois(rois, gt_boxes, config, rng):
     best = overlaps.max(axis=1, initial=0)
     count = config.TRAIN_ROIS_PER_IMAGE
     positives = np.flatnonzero(best >= _POSITIVE_IOU)
-    positives = subsample(positives, int(count * config.ROI_POSITIVE_RATIO), rng)
+    positives = subsample(positives, positive_limit(count, config.ROI_POSITIVE_RATIO), rng)
     negatives = subsample(np.flatnonzero(best < _POSITIVE_IOU), count - len(positives), rng)
     missing = count - len(positives) - len(negatives)
     if missing:
