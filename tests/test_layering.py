@@ -12,8 +12,8 @@ MODULES = sorted((ROOT / "mrcnn").rglob("*.py"))
 RANKS = [
     {"constants", "files", "config_check"},
     {"config", "download"},
-    {"ops", "inputs", "drawing"},
-    {"layers", "data"},
+    {"ops", "inputs"},
+    {"layers", "data", "drawing"},
     {"backbones", "readers"},
     {"heads", "evaluation", "weights"},
     {"recipes"},

@@ -89,13 +89,13 @@ def test_bad_masks_are_named(dataset):
     with pytest.raises(ValueError, match=r"image 2 \(photo2.png\): .* \(20, 30, 1\) and 2 class"):
         coco_ground_truth(dataset)
     dataset.scenes[2] = ell(), [1]
-    with pytest.raises(ValueError, match="image 2 .* masks have to be .height, width, instances."):
+    with pytest.raises(ValueError, match="image 2 .* expected masks .height, width, instances."):
         coco_ground_truth(dataset)
 
 
 @pytest.mark.parametrize("class_id", [0, 3, -3])
 def test_unknown_classes_are_named(dataset, class_id):
     dataset.scenes[0] = stack(ell()), [class_id]
-    message = f"image 0 .* class id {abs(class_id)}; the data set has the classes 1 to 2"
+    message = f"image 0 .* class id {abs(class_id)}; the dataset has the classes 1 to 2"
     with pytest.raises(ValueError, match=message):
         coco_ground_truth(dataset)
