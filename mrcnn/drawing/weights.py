@@ -1,5 +1,6 @@
 """The weights of a model as a table and as histograms."""
 
+import itertools
 import re
 
 import numpy as np
@@ -11,42 +12,31 @@ from mrcnn.drawing.figures import grid_canvas
 _OVERFLOW_SIZE = 1000
 
 
-class _Table:
-    """Rows of cells that a notebook shows as HTML and everything else as text."""
-
-    def __init__(self, table):
-        self.rows = [[str(cell) for cell in row] for row in table]
-
-    def _repr_html_(self):
-        rows = ("".join(f"<td>{cell}</td>" for cell in row) for row in self.rows)
-        return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
-
-    def __repr__(self):
-        # Cells may carry HTML for notebooks; a terminal is better off without the tags.
-        rows = [[re.sub(r"</?[a-z][^<>]*>", "", cell) for cell in row] for row in self.rows]
-        widths = {}
-        for row in rows:
-            for i, cell in enumerate(row):
-                widths[i] = max(widths.get(i, 0), len(cell))
-        lines = ("  ".join(c.ljust(widths[i]) for i, c in enumerate(row)).rstrip() for row in rows)
-        return "\n".join(lines)
-
-
 def display_table(table) -> None:
     """Show a table: as HTML in a notebook, as aligned text elsewhere or without IPython.
 
     Args:
         table: list of rows, each a list of cells; cells may hold HTML.
     """
+    rows = [[str(cell) for cell in row] for row in table]
     try:
         from IPython import get_ipython
-        from IPython.display import display
+        from IPython.display import HTML, display
     except ImportError:
-        notebook = False
+        shell = None
     else:
-        notebook = get_ipython() is not None
-    show = display if notebook else print
-    show(_Table(table))
+        shell = get_ipython()
+    if shell is not None:
+        lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
+        html = "".join(f"<tr>{line}</tr>" for line in lines)
+        display(HTML(f"<table>{html}</table>"))
+        return
+    # Cells may carry HTML for notebooks; a terminal gets the text alone.
+    rows = [[re.sub(r"</?[a-z][^<>]*>", "", cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in itertools.zip_longest(*rows, fillvalue="")]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        print("  ".join(cells).rstrip())
 
 
 def display_weight_stats(model) -> None:

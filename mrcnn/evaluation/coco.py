@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.evaluation.coco_stats import AREAS, ClassMatches, CocoStats
+from mrcnn.evaluation.coco_stats import AREAS, ClassMatches, CocoStats, coco_numbers
 
 _GEOMETRY = {"bbox": "bbox", "segm": "segmentation"}
 
@@ -148,14 +148,13 @@ def _stats(evaluator, coco_gt, max_dets):
     precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
     ious = np.asarray(evaluator.params.iouThrs)
     fifty, seventy_five = (int(np.argmin(abs(ious - iou))) for iou in (0.5, 0.75))
+    stats = {}
+    for name, iou, area, count in coco_numbers(max_dets):
+        table = precision if "AP" in name else recall
+        table = table if iou is None else table[int(np.argmin(abs(ious - iou)))]
+        place = AREAS.index(area), evaluator.params.maxDets.index(count)
+        stats[name] = _mean(table[(..., *place)])
     whole = precision[:, :, :, 0, 2]
-    stats = {"AP": _mean(whole), "AP50": _mean(whole[fifty]), "AP75": _mean(whole[seventy_five])}
-    for area, name in enumerate(AREAS[1:], start=1):
-        stats[f"AP{name[0]}"] = _mean(precision[:, :, :, area, 2])
-    for place, count in enumerate((1, 10, max_dets)):
-        stats[f"AR{count}"] = _mean(recall[:, :, 0, place])
-    for area, name in enumerate(AREAS[1:], start=1):
-        stats[f"AR{name[0]}"] = _mean(recall[:, :, area, 2])
     matches = _matches(evaluator)
     by_class = [
         {

@@ -10,6 +10,16 @@ import numpy as np
 AREAS = ("all", "small", "medium", "large")
 
 
+def coco_numbers(max_dets: int) -> list[tuple[str, float | None, str, int]]:
+    """COCO's twelve numbers in order: name, IoU (None for all), area, predictions per image."""
+    by_area = [(area[0], None, area, max_dets) for area in AREAS[1:]]
+    precisions = [("", None, "all", max_dets)]
+    precisions += [(f"{100 * iou:.0f}", iou, "all", max_dets) for iou in (0.5, 0.75)]
+    recalls = [(f"{count}", None, "all", count) for count in (1, 10, max_dets)]
+    rows = {"AP": precisions + by_area, "AR": recalls + by_area}
+    return [(kind + end, *row) for kind in rows for end, *row in rows[kind]]
+
+
 class F1Curve(NamedTuple):
     """F1 over the score threshold. The arrays are `[n]`, one entry per distinct score, falling.
 
@@ -68,19 +78,13 @@ class CocoStats:
     matches: list[ClassMatches] = field(repr=False)
 
     def __str__(self) -> str:
-        rows = [(True, None, "all", self.max_dets)]
-        rows += [(True, iou, "all", self.max_dets) for iou in (0.5, 0.75)]
-        rows += [(True, None, area, self.max_dets) for area in AREAS[1:]]
-        rows += [(False, None, "all", count) for count in (1, 10, self.max_dets)]
-        rows += [(False, None, area, self.max_dets) for area in AREAS[1:]]
         span = f"{self.iou_thresholds[0]:.2f}:{self.iou_thresholds[-1]:.2f}"
         lines = []
-        for (precision, iou, area, count), value in zip(rows, self.stats.values(), strict=True):
-            title = "Average Precision  (AP)" if precision else "Average Recall     (AR)"
+        for name, iou, area, count in coco_numbers(self.max_dets):
+            title = "Average Precision  (AP)" if "AP" in name else "Average Recall     (AR)"
             which = span if iou is None else f"{iou:.2f}"
-            lines.append(
-                f" {title} @[ IoU={which:<9} | area={area:>6} | maxDets={count:>3d} ] = {value:.3f}"
-            )
+            place = f"IoU={which:<9} | area={area:>6} | maxDets={count:>3d}"
+            lines.append(f" {title} @[ {place} ] = {self.stats[name]:.3f}")
         return "\n".join(lines)
 
     def class_table(self) -> str:
