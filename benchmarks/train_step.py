@@ -52,7 +52,7 @@ def place_objects(keras_model, batch, objects):
     """
     import tensorflow as tf
 
-    from mrcnn.ops.boxes import denorm_boxes
+    from mrcnn.utils import denorm_boxes
 
     # Compiled, because step by step it would take more memory than the training step itself.
     @tf.function(autograph=False)

@@ -1,5 +1,6 @@
 """The settings of a model: one flat class of words that projects subclass."""
 
+import importlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from mrcnn.config_check import check
 from mrcnn.files import replacing
+from mrcnn.ops.meta import meta_size
 
 
 class Computed:
@@ -182,7 +184,11 @@ class Config:
     # Gradients are scaled down to this norm where they are longer.
     GRADIENT_CLIP_NORM = 5.0
 
-    # Words that the original does not have.
+    # Settings that the original does not have.
+
+    # The page that turns these settings into the parts of the model: "matterport", the dotted name
+    # of a module of your own, or an object; see `mrcnn.recipes`.
+    RECIPE = "matterport"
 
     # Numbers that the network computes with: "float32", or half as wide "mixed_bfloat16", which
     # new CPUs and GPUs compute in half the time, or "mixed_float16", for older GPUs, which needs
@@ -263,13 +269,21 @@ class Config:
     @Computed
     def IMAGE_META_SIZE(self):
         """Length of `image_meta`: id, original shape, shape, window, scale, a flag a class."""
-        return 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
+        return meta_size(self.NUM_CLASSES)
 
     def __init__(self):
         channels = self.IMAGE_CHANNEL_COUNT
         if self.MEAN_PIXEL is Config.MEAN_PIXEL and channels != 3:
             rgb = self.MEAN_PIXEL if channels > 3 else self.MEAN_PIXEL[:0]
             self.MEAN_PIXEL = np.append(rgb, np.full(channels - len(rgb), Config.MEAN_PIXEL.mean()))
+
+    def recipe(self) -> Any:
+        """Return the module, or object, that `RECIPE` stands for."""
+        if not isinstance(self.RECIPE, str):
+            return self.RECIPE
+        name = self.RECIPE if "." in self.RECIPE else f"mrcnn.recipes.{self.RECIPE}"
+        # By name, because recipes import all parts of the model and Config is below them.
+        return importlib.import_module(name)
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting by name, sorted; a subclass's own constants too."""

@@ -12,6 +12,7 @@ BACKBONES = ("resnet50", "resnet101", "small")
 RESIZE_MODES = ("none", "square", "pad64", "crop")
 ROI_ALIGN_MODES = ("crop", "align")
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
+RECIPES = ("matterport",)
 
 # The words that a resize mode makes the sides of its images from.
 SIDES = {
@@ -128,6 +129,11 @@ RULES = {
     "USE_RPN_ROIS": _FLAG,
     "TRAIN_BN": _one_of(None, False, True),
     "GRADIENT_CLIP_NORM": _or_none(_POSITIVE),
+    "RECIPE": Rule(
+        lambda v: v in RECIPES or (isinstance(v, str) and "." in v) or hasattr(v, "operators"),
+        f"{' or '.join(map(repr, RECIPES))}, the dotted name of a module, or an object with the "
+        "functions of a recipe",
+    ),
     "PRECISION": _one_of(None, "float32", "mixed_bfloat16", "mixed_float16"),
     "JIT_COMPILE": _FLAG,
     "GRADIENT_CHECKPOINTING": _FLAG,

@@ -1,130 +1,138 @@
 """Mask R-CNN on one page: how an image becomes detections, and what it learns from.
 
 B images, A anchors, P proposals, R RoIs, D detections, K classes (0 is the background), S anchors
-and G instances of ground truth an image. Boxes are (y1, x1, y2, x2), float32, normalized, unless a
-name ends in _px.
+and G instances of ground truth per image. Boxes are (y1, x1, y2, x2), float32, normalized, unless a
+name ends in _px. The parts come from a recipe; `mrcnn.recipes.parts` says what each of them does.
 """
-
-from types import SimpleNamespace
 
 import keras
 from keras import layers
 
-from mrcnn.backbones import build_backbone
-from mrcnn.backbones.fpn import fpn
-from mrcnn.heads.box import BoxHead
-from mrcnn.heads.mask import MaskHead
-from mrcnn.heads.rpn import RPN
-from mrcnn.inputs import model_inputs
-from mrcnn.layers.anchors import AnchorLayer
-from mrcnn.layers.boxes import NormalizeBoxes
-from mrcnn.layers.detections import DetectionLayer
-from mrcnn.layers.precision import in_precision
-from mrcnn.layers.proposals import ProposalLayer
-from mrcnn.layers.roi_align import PyramidROIAlign
-from mrcnn.layers.targets import DetectionTargetLayer
+from mrcnn.layers.precision import precision
+from mrcnn.ops.meta import parse_meta
 from mrcnn.weights.keras_model import CheckpointModel
 
-ROI_LEVELS = ("P2", "P3", "P4", "P5")
+
+def build_network(config):
+    """Build the `Network` of a Config, by its `RECIPE` and in its `PRECISION`."""
+    recipe = config.recipe()
+    with precision(config.PRECISION):
+        return Network(recipe.network_parts(config), recipe.operators(config))
 
 
-@in_precision
 def build_graph(config, mode):
-    """The Keras model of a configuration.
+    """Build the Keras model of a Config for one mode; see `Network.graph`."""
+    return build_network(config).graph(mode)
 
-    Arguments:
-        config: a Config. This is the only place where it meets the layers, which take scalars.
-        mode: "training" or "inference". Both have the same weights.
 
-    Returns:
-        A functional `keras.Model`, for batches of any size.
-        Inference: inputs input_image, input_image_meta, input_anchors; outputs detections
-            [B, D, (y1, x1, y2, x2, class_id, score)], mrcnn_class [B, P, K], mrcnn_bbox
-            [B, P, K, 4], mrcnn_mask [B, D, 28, 28, K], rpn_rois [B, P, 4], rpn_class [B, A, 2],
-            rpn_bbox [B, A, 4].
-        Training: inputs input_image, input_image_meta, input_rpn_match [B, A, 1], input_rpn_bbox
-            [B, S, 4], input_gt_class_ids [B, G], input_gt_boxes_px [B, G, 4], input_gt_masks
-            [B, h, w, G] (and input_roi_px [B, P, 4] without USE_RPN_ROIS); outputs
-            rpn_class_logits, rpn_class, rpn_bbox, mrcnn_class_logits [B, R, K], mrcnn_class,
-            mrcnn_bbox, mrcnn_mask (of the batch's positive RoIs alone, [1, positives, 28, 28, K]),
-            rpn_rois, output_rois [B, R, 4], and the five losses, [1] each.
+class Network:
+    """One set of weights, and the graphs that use it.
+
+    Args:
+        parts: `NetworkParts`.
+        operators: `Operators`.
+
+    Attributes:
+        stages: `{"C2": ..., "C5": ...}`, outputs of the backbone's stages.
+        pyramid: `{"P2": ..., "P6": ...}`.
+        rpn: `RPNOutputs`.
     """
-    # === Layers ===
-    c = config
-    rpn = RPN(
-        len(c.RPN_ANCHOR_RATIOS), c.RPN_ANCHOR_STRIDE, c.TOP_DOWN_PYRAMID_SIZE, c.LOSS_WEIGHTS
-    )
-    box_head = BoxHead(c.NUM_CLASSES, c.FPN_CLASSIF_FC_LAYERS_SIZE, c.TRAIN_BN, c.LOSS_WEIGHTS)
-    mask_head = MaskHead(c.NUM_CLASSES, c.TRAIN_BN, c.LOSS_WEIGHTS)
-    box_align = PyramidROIAlign([c.POOL_SIZE] * 2, c.ROI_ALIGN, name="roi_align_classifier")
-    mask_align = PyramidROIAlign([c.MASK_POOL_SIZE] * 2, c.ROI_ALIGN, name="roi_align_mask")
-    propose = ProposalLayer(
-        c.POST_NMS_ROIS_TRAINING if mode == "training" else c.POST_NMS_ROIS_INFERENCE,
-        c.RPN_NMS_THRESHOLD,
-        pre_nms_limit=c.PRE_NMS_LIMIT,
-        bbox_std_dev=c.RPN_BBOX_STD_DEV,
-        name="ROI",
-    )
 
-    # === Graph ===
-    x = SimpleNamespace(
-        **{i.name: keras.Input(i.shape, dtype=i.dtype, name=i.name) for i in model_inputs(c, mode)}
-    )
-    inputs = list(vars(x).values())
-    image, meta = x.input_image, x.input_image_meta
-    stages = build_backbone(c.BACKBONE, image, c.TRAIN_BN, c.BACKBONE_STRIDES[0])
-    pyramid = fpn(stages, c.TOP_DOWN_PYRAMID_SIZE)
-    roi_features = [meta, *(pyramid[level] for level in ROI_LEVELS)]
-    rpn_logits, rpn_probs, rpn_deltas = rpn(pyramid)
+    def __init__(self, parts, operators):
+        self.parts, self.operators = parts, operators
+        self._inputs, self._graphs = {}, {}
+        image = self._input_tensors("inference")["input_image"]
+        self.stages = parts.backbone(image)
+        self.pyramid = parts.neck(self.stages)
+        self.rpn = parts.rpn(self.pyramid)
 
-    if mode == "inference":
+    def graph(self, mode, operators=None):
+        """Return the functional Keras model of a mode, for batches of any size.
+
+        Args:
+            mode: "training" or "inference". All graphs of a network have the same weights.
+            operators: `Operators` to use instead of the network's own.
+
+        Returns:
+            Inference: inputs input_image, input_image_meta, input_anchors; outputs detections
+                [B, D, (y1, x1, y2, x2, class_id, score)], mrcnn_class [B, P, K], mrcnn_bbox
+                [B, P, K, 4], mrcnn_mask [B, D, 28, 28, K], rpn_rois [B, P, 4], rpn_class [B, A, 2],
+                rpn_bbox [B, A, 4].
+            Training: inputs input_image, input_image_meta, input_rpn_match [B, A, 1],
+                input_rpn_bbox [B, S, 4], input_gt_class_ids [B, G], input_gt_boxes_px [B, G, 4],
+                input_gt_masks [B, h, w, G] (and input_roi_px [B, P, 4] without USE_RPN_ROIS);
+                outputs rpn_class_logits, rpn_class, rpn_bbox, mrcnn_class_logits [B, R, K],
+                mrcnn_class, mrcnn_bbox, mrcnn_mask (of the batch's positive RoIs alone,
+                [1, positives, 28, 28, K]), rpn_rois, output_rois [B, R, 4], and the losses, [1]
+                each, in the order of the heads.
+        """
+        if operators is None and mode in self._graphs:
+            return self._graphs[mode]
+        build = {"training": self._training, "inference": self._inference}[mode]
+        model = build(self._input_tensors(mode), operators or self.operators)
+        if operators is None:
+            self._graphs[mode] = model
+        return model
+
+    def given_boxes(self):
+        """Return a model of boxes that the caller has: class, box and mask of each.
+
+        Inputs are input_image [B, h, w, channels] and input_boxes [B, R, 4]; outputs mrcnn_class
+        [B, R, K], mrcnn_bbox [B, R, K, 4] and mrcnn_mask [B, R, 28, 28, K].
+        """
+        p, image = self.operators, self._inputs["input_image"]
+        boxes = keras.Input((None, 4), dtype="float32", name="input_boxes")
+        _, probs, deltas = self.parts.box_head(self._features(p.box_align, boxes))
+        masks = self.parts.mask_head(self._features(p.mask_align, boxes))
+        return CheckpointModel([image, boxes], [probs, deltas, masks], name="mask_rcnn_given_boxes")
+
+    def _inference(self, x, p):
         # Boxes first, then masks of the boxes that are left.
-        proposals = propose([rpn_probs, rpn_deltas, x.input_anchors])
-        _, probs, deltas = box_head(box_align([proposals, *roi_features]))
-        detections = DetectionLayer(
-            max_instances=c.DETECTION_MAX_INSTANCES,
-            min_confidence=c.DETECTION_MIN_CONFIDENCE,
-            nms_threshold=c.DETECTION_NMS_THRESHOLD,
-            bbox_std_dev=c.BBOX_STD_DEV,
-            name="mrcnn_detection",
-        )([proposals, probs, deltas, meta])
+        proposals = p.propose["inference"](self.rpn, x["input_anchors"])
+        _, probs, deltas = self.parts.box_head(self._features(p.box_align, proposals))
+        window_px = parse_meta(x["input_image_meta"])["window"]
+        detections = p.detect([proposals, probs, deltas, window_px, x["input_image"]])
         boxes, detected = detections[..., :4], detections[..., 4] > 0
-        masks = mask_head(mask_align([boxes, *roi_features]), keep=detected)
-        outputs = [detections, probs, deltas, masks, proposals, rpn_probs, rpn_deltas]
-        return CheckpointModel(inputs, outputs, name="mask_rcnn")
+        masks = self.parts.mask_head(self._features(p.mask_align, boxes), keep=detected)
+        outputs = [detections, probs, deltas, masks, proposals, self.rpn.probs, self.rpn.deltas]
+        return CheckpointModel(list(x.values()), outputs, name="mask_rcnn")
 
-    if c.USE_RPN_ROIS:
-        anchors = AnchorLayer(
-            c.RPN_ANCHOR_SCALES,
-            c.RPN_ANCHOR_RATIOS,
-            c.BACKBONE_STRIDES,
-            c.RPN_ANCHOR_STRIDE,
-            name="anchors",
-        )(image, list(pyramid.values()))
-        proposals = propose([rpn_probs, rpn_deltas, anchors])
-    else:
-        proposals = NormalizeBoxes(name="ROI")(x.input_roi, image)
-    gt_boxes = NormalizeBoxes(name="gt_boxes")(x.input_gt_boxes, image)
-    rois, target_ids, target_deltas, target_masks = DetectionTargetLayer(
-        rois_per_image=c.TRAIN_ROIS_PER_IMAGE,
-        positive_ratio=c.ROI_POSITIVE_RATIO,
-        mask_shape=c.MASK_SHAPE,
-        mini_masks=c.USE_MINI_MASK,
-        bbox_std_dev=c.BBOX_STD_DEV,
-        name="proposal_targets",
-    )([proposals, x.input_gt_class_ids, gt_boxes, x.input_gt_masks])
-    rois = layers.Identity(dtype="float32", name="output_rois")(rois)
-    logits, probs, deltas = box_head(box_align([rois, *roi_features]))
-    # Positives come first, and only they have a mask.
-    most = max(1, int(c.TRAIN_ROIS_PER_IMAGE * c.ROI_POSITIVE_RATIO))
-    positive = target_ids[:, :most] > 0
-    masks = mask_head(mask_align([rois[:, :most], *roi_features]), keep=positive, restore=False)
-    losses = [
-        *rpn.losses(x.input_rpn_match, x.input_rpn_bbox, rpn_logits, rpn_deltas),
-        *box_head.losses(target_ids, target_deltas, meta, logits, deltas),
-        mask_head.loss(target_masks[:, :most], target_ids[:, :most], masks, positive),
-    ]
+    def _training(self, x, p):
+        image, heads = x["input_image"], self.parts
+        active = parse_meta(x["input_image_meta"])["active_class_ids"]
+        if "training" in p.propose:
+            anchors = p.anchors(image, list(self.pyramid.values()))
+            proposals = p.propose["training"](self.rpn, anchors)
+        else:
+            proposals = p.normalize(name="ROI")(x["input_roi"], image)
+        gt_boxes = p.normalize(name="gt_boxes")(x["input_gt_boxes"], image)
+        rois, target_ids, target_deltas, target_masks = p.targets(
+            [proposals, x["input_gt_class_ids"], gt_boxes, x["input_gt_masks"]]
+        )
+        rois = layers.Identity(dtype="float32", name="output_rois")(rois)
+        logits, probs, deltas = heads.box_head(self._features(p.box_align, rois))
+        # Positives come first, and only they have a mask.
+        most = p.targets.max_positives
+        target_masks, mask_ids = target_masks[:, :most], target_ids[:, :most]
+        positive = mask_ids > 0
+        features = self._features(p.mask_align, rois[:, :most])
+        masks = heads.mask_head(features, keep=positive, restore=False)
+        losses = {
+            **heads.rpn.losses(x["input_rpn_match"], x["input_rpn_bbox"], self.rpn),
+            **heads.box_head.losses(target_ids, target_deltas, active, logits, deltas),
+            **heads.mask_head.losses(target_masks, mask_ids, masks, positive),
+        }
+        outputs = [self.rpn.logits, self.rpn.probs, self.rpn.deltas]
+        outputs += [logits, probs, deltas, masks, proposals, rois, *losses.values()]
+        return CheckpointModel(list(x.values()), outputs, name="mask_rcnn")
 
-    # === Model ===
-    outputs = [rpn_logits, rpn_probs, rpn_deltas, logits, probs, deltas, masks, proposals, rois]
-    return CheckpointModel(inputs, outputs + losses, name="mask_rcnn")
+    def _features(self, align, boxes):
+        levels = [self.pyramid[level] for level in self.operators.roi_levels]
+        return align([boxes, self._inputs["input_image"], *levels])
+
+    def _input_tensors(self, mode):
+        """Return the inputs of a mode by name; those of both modes are the same tensors."""
+        for i in self.operators.inputs(mode):
+            if i.name not in self._inputs:
+                self._inputs[i.name] = keras.Input(i.shape, dtype=i.dtype, name=i.name)
+        return {i.name: self._inputs[i.name] for i in self.operators.inputs(mode)}

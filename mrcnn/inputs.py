@@ -1,4 +1,4 @@
-"""One table of what goes into the model, from which inputs, batch specs and padding are made."""
+"""The table of the model's inputs, from which Keras inputs, batch specs and padding are made."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Input(NamedTuple):
 
 
 def inference_inputs(channels: int, meta_size: int) -> list[Input]:
-    """Inputs of an inference model, in order."""
+    """Return the inputs of an inference model, in order."""
     return [
         # Molded images: [height, width, channels], mean colour subtracted.
         Input("input_image", (None, None, channels), "float32"),
-        # What `compose_image_meta` makes.
+        # Made by `compose_image_meta`.
         Input("input_image_meta", (meta_size,), "float32"),
         # [num_anchors, (y1, x1, y2, x2)], normalized.
         Input("input_anchors", (None, 4), "float32"),
@@ -36,11 +36,11 @@ def training_inputs(
     mask_shape: tuple[int | None, int | None],
     proposals: int | None = None,
 ) -> list[Input]:
-    """Inputs of a training model, in order.
+    """Return the inputs of a training model, in order.
 
-    Arguments:
+    Args:
         channels, meta_size: see `inference_inputs`.
-        rpn_anchors: anchors an image that train the RPN.
+        rpn_anchors: anchors per image that train the RPN.
         max_instances: rows of the ground truth.
         mask_shape: of a mini-mask, or of the molded image without mini-masks.
         proposals: rows of the additional input of RoIs, where they do not come from the RPN.
@@ -64,7 +64,7 @@ def training_inputs(
 
 
 def model_inputs(config, mode: str) -> list[Input]:
-    """The inputs of a configuration's model; `mode` is "training" or "inference"."""
+    """Return the inputs of a Config's model; `mode` is "training" or "inference"."""
     channels, meta_size = int(config.IMAGE_SHAPE[2]), int(config.IMAGE_META_SIZE)
     if mode == "inference":
         return inference_inputs(channels, meta_size)

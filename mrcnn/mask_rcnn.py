@@ -7,10 +7,10 @@ import warnings
 
 import numpy as np
 
-from mrcnn.graph import build_graph
+from mrcnn.graph import build_network
 from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
-from mrcnn.inference import shared, trace
+from mrcnn.inference import trace
 from mrcnn.inference.trace import log
 from mrcnn.runs import resume as resuming
 from mrcnn.runs import run as run_folder
@@ -23,7 +23,7 @@ from mrcnn.weights.start import starting_weights
 class MaskRCNN:
     """Mask R-CNN: trains on a `Dataset`, detects in photos, keeps its checkpoints.
 
-    Arguments:
+    Args:
         mode: "training" or "inference".
         config: a `Config`, which is checked.
         model_dir: folder where runs keep their logs and checkpoints.
@@ -33,6 +33,7 @@ class MaskRCNN:
 
     Attributes:
         keras_model: the functional Keras model; see `mrcnn.graph` for its inputs and outputs.
+        network: the `Network` that it is a graph of.
         mode, config, model_dir: the arguments.
         epoch: finished epochs of the run.
         state_path: the state that it was resumed from last, or None.
@@ -50,7 +51,7 @@ class MaskRCNN:
             raise ValueError(f'mode is "{mode}"; accepted are "training" and "inference".')
         config.validate()
         self.mode, self.config, self.model_dir = mode, config, model_dir
-        self.anchors = self._detector = None
+        self.anchors = self._detector = self.network = None
         self._anchor_cache, self._resumes, self.state_path = {}, False, None
         self.strategy = strategy or choose_strategy(config.GPU_COUNT, mode)
         self.set_log_dir()
@@ -58,15 +59,16 @@ class MaskRCNN:
             self.keras_model = self.build(mode, config)
 
     def build(self, mode, config):
-        """The Keras model; forks override this."""
-        return build_graph(config, mode)
+        """Return the Keras model, a graph of `network`; forks override this."""
+        self.network = build_network(config)
+        return self.network.graph(mode)
 
     # What a run keeps
 
     def set_log_dir(self, model_path=None):
         """Set `log_dir`, `checkpoint_path` and `epoch`.
 
-        Arguments:
+        Args:
             model_path: a checkpoint. If it lies in the folder of a run and has the name of a
                 checkpoint, that run goes on; else a new one starts at epoch 0.
         """
@@ -99,7 +101,7 @@ class MaskRCNN:
         `.h5` files in the historical layout are always loaded by layer name, and a table tells what
         was loaded; other files (`.weights.h5`, `.keras`) are Keras's own.
 
-        Arguments:
+        Args:
             filepath: of the file.
             by_name: accepted for old scripts.
             exclude: names of layers to leave as they are.
@@ -120,7 +122,7 @@ class MaskRCNN:
     def start_from(self, weights):
         """Load what a word or a path stands for, as the command lines of the samples do.
 
-        Arguments:
+        Args:
             weights: "coco" for the original's weights, downloaded once to `model_dir`, without the
                 layers whose size is the number of classes; "imagenet" for a trained backbone;
                 "last" for the newest run in `model_dir`, which `train` then resumes; in inference
@@ -186,7 +188,7 @@ class MaskRCNN:
     ):
         """Train, with a checkpoint, TensorBoard logs and validation losses after every epoch.
 
-        Arguments:
+        Args:
             train_dataset, val_dataset: prepared `Dataset`s. `val_dataset` may be None.
             learning_rate: a number, to which it rises over the first `WARMUP_STEPS` and which falls
                 after `LEARNING_RATE_DECAY_EPOCHS`; a Keras schedule; or a function from an epoch,
@@ -236,7 +238,7 @@ class MaskRCNN:
     def detect(self, images, verbose=0, mask_format="full"):
         """Detect instances.
 
-        Arguments:
+        Args:
             images: a list of any length of images of any sizes: `[height, width, 3]` RGB uint8, or
                 grey, RGBA, uint16, or floats from 0 to 1.
             verbose: 1 prints the shapes of what goes in.
@@ -262,7 +264,7 @@ class MaskRCNN:
     def detect_molded(self, molded_images, image_metas, verbose=0):
         """`detect` on images that `mold_inputs` or `load_image_gt` and `mold_image` have prepared.
 
-        Arguments:
+        Args:
             molded_images: `[batch, height, width, channels]`.
             image_metas: `[batch, meta_size]`.
 
@@ -272,14 +274,14 @@ class MaskRCNN:
         if verbose:
             log("molded_images", molded_images)
         detector = self._inference_detector("detect_molded")
-        return detection.detect_molded(detector, molded_images, image_metas, self.config.BATCH_SIZE)
+        return detection.detect_molded(detector, molded_images, image_metas, self.config)
 
     def inference_model(self, config=None):
         """A `MaskRCNN` in inference mode with the very weights of this one, not a copy.
 
         What is trained here, it detects with. To look inside a graph, use a model of its own.
 
-        Arguments:
+        Args:
             config: a Config of the same sizes, for another DETECTION_MIN_CONFIDENCE, say.
 
         Raises:
@@ -288,9 +290,15 @@ class MaskRCNN:
         other = copy.copy(self)
         other.mode, other.config, other._anchor_cache = "inference", config or self.config, {}
         other.config.validate()
-        other.keras_model = shared.share_weights(
-            lambda: self.build("inference", other.config), self.keras_model
-        )
+        recipe = other.config.recipe()
+        for name in recipe.WEIGHT_SETTINGS:
+            ours, theirs = getattr(self.config, name), getattr(other.config, name)
+            if not np.array_equal(ours, theirs):
+                raise ValueError(
+                    f"inference_model() got a Config whose {name} is {theirs!r}; the weights of "
+                    f"this model were made for {ours!r}."
+                )
+        other.keras_model = self.network.graph("inference", recipe.operators(other.config))
         return other
 
     def _inference_detector(self, method):
@@ -306,7 +314,7 @@ class MaskRCNN:
     def mold_inputs(self, images):
         """Prepare images for the graph.
 
-        Arguments:
+        Args:
             images: list of images as in `detect`, whose molded shapes agree.
 
         Returns:
@@ -318,7 +326,7 @@ class MaskRCNN:
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
         """Outputs of the graph for one image as boxes and masks of the original image.
 
-        Arguments:
+        Args:
             detections: `[D, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded.
             mrcnn_mask: `[D, h, w, num_classes]`.
             original_image_shape, image_shape: `(height, width, channels)` before and after molding.
@@ -330,7 +338,9 @@ class MaskRCNN:
         """
         classes = np.asarray(detections)[:, 4].astype(np.int32)
         masks = np.asarray(mrcnn_mask)[np.arange(len(classes)), :, :, classes]
-        return mold.unmold(detections, masks, original_image_shape, image_shape, window)
+        space = self.config.recipe().SPACE
+        shapes = original_image_shape, image_shape
+        return mold.unmold(detections, masks, *shapes, window, space=space)
 
     def get_anchors(self, image_shape):
         """Anchors of a molded image shape: `[num_anchors, 4]` float32, normalized."""
@@ -345,7 +355,7 @@ class MaskRCNN:
     def ancestor(self, tensor, name, checked=None):
         """A tensor of the graph by its historical name, for `run_graph`.
 
-        Arguments:
+        Args:
             tensor, checked: for old notebooks; Keras 3 keeps no path from tensor to tensor.
             name: "ROI/refined_anchors:0" and its like, or the name of a layer.
 
@@ -357,7 +367,7 @@ class MaskRCNN:
     def run_graph(self, images, outputs, image_metas=None):
         """Evaluate any tensors of the graph for some images.
 
-        Arguments:
+        Args:
             images: list of images as in `detect`, or, with `image_metas`, molded images.
             outputs: list of `(name, tensor)`: outputs of layers, or what `ancestor` gave.
             image_metas: `[batch, meta_size]` of molded images.

@@ -2,40 +2,46 @@
 
 from mrcnn.backbones.resnet import conv_block, identity_block, resnet_graph
 from mrcnn.data.debug_targets import build_detection_targets, generate_random_rois
-from mrcnn.data.rpn_targets import build_rpn_targets
 from mrcnn.data.sample import load_image_gt
-from mrcnn.heads.box import (
-    fpn_classifier_graph,
-    mrcnn_bbox_loss_graph,
-    mrcnn_class_loss_graph,
-)
-from mrcnn.heads.mask import build_fpn_mask_graph, mrcnn_mask_loss_graph
-from mrcnn.heads.rpn import (
-    build_rpn_model,
-    rpn_bbox_loss_graph,
-    rpn_class_loss_graph,
-    rpn_graph,
-)
+from mrcnn.heads.box import mrcnn_bbox_loss_graph, mrcnn_class_loss_graph
+from mrcnn.heads.mask import mrcnn_mask_loss_graph
+from mrcnn.heads.rpn import rpn_class_loss_graph
 from mrcnn.inference.trace import log
-from mrcnn.layers.batching import batch_pack_graph, trim_zeros_graph
-from mrcnn.layers.detections import DetectionLayer, refine_detections_graph
 from mrcnn.layers.losses import smooth_l1_loss
 from mrcnn.layers.norm import BatchNorm
-from mrcnn.layers.proposals import ProposalLayer
-from mrcnn.layers.roi_align import PyramidROIAlign, log2_graph
-from mrcnn.layers.targets import DetectionTargetLayer, detection_targets_graph
+from mrcnn.legacy.formulas import (
+    build_rpn_targets,
+    compute_backbone_shapes,
+    mold_image,
+    unmold_image,
+)
 from mrcnn.legacy.generator import DataGenerator, data_generator
 from mrcnn.legacy.graph_names import (
     apply_box_deltas_graph,
+    batch_pack_graph,
+    build_fpn_mask_graph,
+    build_rpn_model,
     clip_boxes_graph,
     denorm_boxes_graph,
+    detection_targets_graph,
+    fpn_classifier_graph,
+    log2_graph,
     norm_boxes_graph,
     overlaps_graph,
     parse_image_meta_graph,
+    refine_detections_graph,
+    rpn_bbox_loss_graph,
+    rpn_graph,
+    trim_zeros_graph,
+)
+from mrcnn.legacy.layers import (
+    DetectionLayer,
+    DetectionTargetLayer,
+    ProposalLayer,
+    PyramidROIAlign,
 )
 from mrcnn.mask_rcnn import MaskRCNN
-from mrcnn.ops.anchors import compute_backbone_shapes
-from mrcnn.ops.images import compose_image_meta, mold_image, parse_image_meta, unmold_image
+from mrcnn.ops.meta import compose_image_meta, parse_image_meta
 
 __all__ = [
     "BatchNorm",

@@ -1,36 +1,32 @@
 """The historical `mrcnn.utils`: every name that scripts, notebooks and subclasses take from it.
 
 The code lives elsewhere; this is an index, with `compute_coco_metrics` for what the original left
-to every user. Importing it does not import TensorFlow: the functions that need it do so when they
-are called.
+to every user. Importing it does not import TensorFlow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluation.ap import compute_ap, compute_ap_range, compute_matches, compute_recall
 from mrcnn.evaluation.dataset_metrics import compute_coco_metrics
-from mrcnn.ops.anchors import generate_anchors, generate_pyramid_anchors
-from mrcnn.ops.boxes import (
+from mrcnn.legacy.formulas import (
     apply_box_deltas,
     box_refinement,
-    compute_iou,
-    compute_overlaps,
     denorm_boxes,
-    encode_boxes,
+    generate_anchors,
+    generate_pyramid_anchors,
+    mold_mask,
     norm_boxes,
-    trim_zeros,
 )
+from mrcnn.ops.boxes import compute_iou, compute_overlaps, trim_zeros
 from mrcnn.ops.images import resize, resize_image
 from mrcnn.ops.masks import (
     compute_overlaps_masks,
     expand_mask,
     extract_bboxes,
     minimize_mask,
-    mold_mask,
     resize_mask,
     unmold_mask,
 )
@@ -70,15 +66,10 @@ __all__ = [
 ]
 
 
-def batch_slice(inputs: Any, graph_fn: Callable, batch_size: int, names: Any = None) -> Any:
-    """Run a function for one image on a batch: see `mrcnn.layers.batching.batch_slice`."""
-    from mrcnn.layers import batching
+def __getattr__(name: str) -> Any:
+    """Import the names that need TensorFlow when they are asked for."""
+    if name not in ("batch_slice", "box_refinement_graph"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from mrcnn.legacy import graph_names
 
-    return batching.batch_slice(inputs, graph_fn, batch_size, names)
-
-
-def box_refinement_graph(box: Any, gt_box: Any) -> Any:
-    """`box_refinement` on tensors: `[n, (y1, x1, y2, x2)]` twice to `[n, 4]` float32 deltas."""
-    from keras import ops
-
-    return encode_boxes(box, gt_box, xp=ops)
+    return getattr(graph_names, name)

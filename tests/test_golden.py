@@ -14,7 +14,7 @@ import tensorflow as tf
 from skimage import data
 
 from mrcnn.config import Config
-from mrcnn.layers.detections import DetectionLayer
+from mrcnn.legacy.layers import DetectionLayer
 from mrcnn.model import MaskRCNN
 from mrcnn.ops.boxes import compute_overlaps
 from tests.golden_weights import GOLDEN, set_golden_weights
@@ -123,7 +123,7 @@ def on_golden_rois(case):
     names = ("mrcnn_class", "mrcnn_bbox", "roi_align_classifier")
     head = keras.Model([rois, *features], [graph.get_layer(name).output for name in names])
     levels = [case.values[name] for name in FPN[:4]]
-    outputs = head([case.golden["rpn_rois"][None], case.inputs[1], *levels], training=False)
+    outputs = head([case.golden["rpn_rois"][None], case.inputs[0], *levels], training=False)
     return {name: output.numpy()[0] for name, output in zip(names, outputs, strict=True)}
 
 
@@ -220,7 +220,7 @@ def test_mask_head_on_golden_detections(case):
     detections = golden["detections"]
     levels = [case.values[name] for name in FPN[:4]]
     real = detections[:, 4] > 0
-    masks = head([detections[None, :, :4], real[None], case.inputs[1], *levels], training=False)
+    masks = head([detections[None, :, :4], real[None], case.inputs[0], *levels], training=False)
     chosen = masks.numpy()[0, np.arange(100), :, :, detections[:, 4].astype(int)]
     assert real.sum() == len(golden["masks"])
     # Stored as float16, with steps of 5e-4 below 1.

@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
-from mrcnn.layers.detections import DetectionLayer
-from mrcnn.layers.proposals import ProposalLayer
+from mrcnn.legacy.layers import DetectionLayer, ProposalLayer
 from mrcnn.training.step import Steps
 from tests.tiny_graph import (
     INFERENCE,

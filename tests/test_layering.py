@@ -11,9 +11,9 @@ MODULES = sorted((ROOT / "mrcnn").rglob("*.py"))
 # Lowest first. A name stands for mrcnn/<name>.py or for the whole package mrcnn/<name>/.
 RANKS = [
     {"constants", "files", "config_check"},
-    {"config", "download"},
     {"ops", "inputs"},
-    {"layers", "data", "drawing"},
+    {"config", "download", "drawing"},
+    {"layers", "data"},
     {"backbones", "readers"},
     {"heads", "evaluation", "weights"},
     {"recipes"},

@@ -7,12 +7,13 @@ from keras import layers
 
 from mrcnn.config import Config
 from mrcnn.constants import LOSS_NAMES
-from mrcnn.graph import build_graph
+from mrcnn.graph import build_network
 from mrcnn.layers.conv import Conv2D
-from mrcnn.layers.norm import BatchNorm, conv_bn
-from mrcnn.ops import anchors as anchor_ops
+from mrcnn.layers.norm import BatchNorm, conv_norm
+from mrcnn.legacy.formulas import generate_pyramid_anchors
 from mrcnn.ops import boxes as box_ops
-from mrcnn.ops.images import compose_image_meta
+from mrcnn.ops.meta import compose_image_meta
+from mrcnn.ops.space import CELL_CENTERS
 from mrcnn.training.selection import trainable_layers
 
 # Outputs of the graph in order.
@@ -45,14 +46,14 @@ def tiny_backbone(image, stage5=True, train_bn=None):
     stages = [x]
     for stage, channels in ((2, 8), (3, 16), (4, 24), (5, 32)):
         conv = Conv2D(channels, 3, strides=2, padding="same", name=f"res{stage}")
-        x = conv_bn(x, conv, BatchNorm(train_bn=train_bn, name=f"bn{stage}"))
+        x = conv_norm(x, conv, BatchNorm(train_bn=train_bn, name=f"bn{stage}"))
         x = layers.Activation("relu", name=f"res{stage}_out")(x)
         stages.append(x)
     return stages
 
 
 def tiny_backbone_shapes(image_shape):
-    return anchor_ops.backbone_shapes(image_shape, [4, 8, 16, 32, 64])
+    return [[-(-side // stride) for side in image_shape[:2]] for stride in (4, 8, 16, 32, 64)]
 
 
 class TinyGraphConfig(Config):
@@ -82,14 +83,14 @@ def inference_batch(config, images):
     """Inputs of the inference graph for `[batch, 64, 64, channels]` numbers."""
     size = images.shape[1:]
     meta = compose_image_meta(0, size, size, (0, 0, *size[:2]), 1, np.ones(config.NUM_CLASSES))
-    anchors = box_ops.norm_boxes(pyramid_anchors(config, size), size[:2])
+    anchors = CELL_CENTERS.normalize(pyramid_anchors(config, size), size)
     rows = [np.repeat(x[None], len(images), axis=0) for x in (meta, anchors)]
     return [np.asarray(x, np.float32) for x in (images, *rows)]
 
 
 def pyramid_anchors(config, image_shape):
     """Anchors in pixels."""
-    return anchor_ops.generate_pyramid_anchors(
+    return generate_pyramid_anchors(
         config.RPN_ANCHOR_SCALES,
         config.RPN_ANCHOR_RATIOS,
         tiny_backbone_shapes(image_shape),
@@ -149,10 +150,17 @@ SMALL = ("rpn_class_raw", "rpn_bbox_pred", "mrcnn_class_logits", "mrcnn_bbox_fc"
 
 
 def tiny(mode, config_class=TinyGraphConfig, **words):
-    """A tiny graph with seeded weights, none of which is trivial."""
+    """A Config and a tiny graph with seeded weights, none of which is trivial."""
+    config, network = tiny_network(mode, config_class, **words)
+    return config, network.graph(mode)
+
+
+def tiny_network(mode, config_class=TinyGraphConfig, **words):
+    """As `tiny`, with the network instead of one of its graphs."""
     config = type("Other", (config_class,), words)()
     keras.utils.set_random_seed(1)
-    model = build_graph(config, mode)
+    network = build_network(config)
+    model = network.graph(mode)
     rng = np.random.default_rng(2)
     for layer in trainable_layers(model):
         for weight in layer.weights:
@@ -162,7 +170,7 @@ def tiny(mode, config_class=TinyGraphConfig, **words):
             elif weight.name == "kernel" and layer.name in SMALL:
                 spread = np.sqrt(1 / weight.shape[-2])
                 weight.assign(rng.normal(0, spread, weight.shape))
-    return config, model
+    return config, network
 
 
 def run(model, inputs, training=False):

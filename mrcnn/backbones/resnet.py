@@ -3,7 +3,7 @@
 from keras import layers
 
 from mrcnn.layers.conv import Conv2D
-from mrcnn.layers.norm import BatchNorm, conv_bn
+from mrcnn.layers.norm import BatchNorm, conv_norm
 
 # Bottlenecks in stages 2 to 5 (He et al. 2016, table 1).
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
@@ -17,7 +17,7 @@ def _conv_bn(
         filters, kernel_size, strides=strides, padding=padding, use_bias=use_bias, name=conv_name
     )
     bn = BatchNorm(train_bn=train_bn, gamma_initializer=gamma, name=bn_name)
-    return conv_bn(x, conv, bn)
+    return conv_norm(x, conv, bn)
 
 
 def _bottleneck(x, kernel_size, filters, stage, block, strides, project, use_bias, train_bn):

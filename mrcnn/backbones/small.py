@@ -3,7 +3,7 @@
 from keras import layers
 
 from mrcnn.layers.conv import Conv2D
-from mrcnn.layers.norm import BatchNorm, conv_bn
+from mrcnn.layers.norm import BatchNorm, conv_norm
 
 # Channels of stages 2 to 5, half of a ResNet-18's.
 WIDTHS = (32, 64, 128, 256)
@@ -39,7 +39,7 @@ def small_resnet(input_image, first_stride=4, stage5=True, train_bn=True):
             name=f"res{name}" if name != "1" else "conv1",
         )
         bn_name = f"bn{name}" if name != "1" else "bn_conv1"
-        return conv_bn(
+        return conv_norm(
             x, layer, BatchNorm(train_bn=train_bn, gamma_initializer=gamma, name=bn_name)
         )
 

@@ -15,7 +15,6 @@ import numpy as np
 from mrcnn.data.augment import draw_seed, find_adapter
 from mrcnn.data.dataset import describe_image
 from mrcnn.data.debug_targets import build_detection_targets, generate_random_rois
-from mrcnn.data.rpn_targets import build_rpn_targets, pyramid_anchors
 from mrcnn.data.sample import check_classes, load_image_gt
 
 _log = logging.getLogger(__name__)
@@ -119,6 +118,7 @@ class SampleLoader:
         if augmentation:
             find_adapter(augmentation)
         self.dataset, self.config, self.batch_size = dataset, config, batch_size
+        self._rpn_targets = config.recipe().rpn_targets(config)
         self.augment, self.augmentation, self.shuffle = augment, augmentation, shuffle
         self.no_augmentation_sources = no_augmentation_sources or ()
         self.random_rois, self.detection_targets = random_rois, detection_targets
@@ -192,8 +192,7 @@ class SampleLoader:
         if not (config.TRAIN_WITH_EMPTY_IMAGES or (class_ids > 0).any()):
             return None
         self._check_sides(image, image_id)
-        anchors = pyramid_anchors(config, image.shape)
-        match, deltas = build_rpn_targets(image.shape, anchors, class_ids, boxes, config, rng)
+        match, deltas = self._rpn_targets(image.shape, class_ids, boxes, rng)
         sample = {
             "input_image": image,
             "input_image_meta": meta,

@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from mrcnn.data.feed import SampleFeed
 from mrcnn.data.loader import LoadErrors, SampleLoader
-from mrcnn.data.rpn_targets import pyramid_anchors
 from mrcnn.inputs import Input, model_inputs
+from mrcnn.ops.images import subtract_mean
 
 # Batches made ahead of the training step. More would only cost memory.
 _PREFETCH = 2
@@ -172,9 +173,10 @@ def _sample_specs(config) -> list[Input]:
     if config.IMAGE_RESIZE_MODE not in ("square", "crop"):
         return model_inputs(config, "training")
     height, width = (int(side) for side in config.IMAGE_SHAPE[:2])
+    anchors = config.recipe().anchors(config)
     fixed = {
         "input_image": (height, width, int(config.IMAGE_SHAPE[2])),
-        "input_rpn_match": (len(pyramid_anchors(config, config.IMAGE_SHAPE)), 1),
+        "input_rpn_match": (len(anchors.of_image(config.IMAGE_SHAPE)), 1),
     }
     if not config.USE_MINI_MASK:
         fixed["input_gt_masks"] = (height, width, config.MAX_GT_INSTANCES)
@@ -191,6 +193,6 @@ def _with_shapes(specs, sample):
 
 
 def _mold(batch, config):
-    """`mold_image` on a batch: the image becomes four times larger here, after all copies."""
-    mean = np.asarray(config.MEAN_PIXEL, np.float32)
-    return batch | {"input_image": tf.cast(batch["input_image"], tf.float32) - mean}
+    """Subtract the mean: the image becomes four times larger here, after all copies."""
+    image = subtract_mean(batch["input_image"], config.MEAN_PIXEL, xp=keras.ops)
+    return batch | {"input_image": image}

@@ -1,110 +1,101 @@
 """Targets of the region proposal network: which anchors are objects, and how far off they are.
 
-Shorthand: A anchors, G ground-truth boxes, T = RPN_TRAIN_ANCHORS_PER_IMAGE.
+Shorthand: A anchors, G ground-truth boxes, T anchors that train.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mrcnn.constants import POSITIVE
-from mrcnn.ops.anchors import compute_backbone_shapes, generate_pyramid_anchors
+from mrcnn.ops.anchors import AnchorGenerator
 from mrcnn.ops.boxes import compute_overlaps, encode_boxes
 from mrcnn.ops.match import match_anchors, sample_balanced
 
-# An anchor that shares more than this IoU with a crowd is no example of background.
-_CROWD_IOU = 0.001
 
-
-def pyramid_anchors(config: Any, image_shape: Sequence[int]) -> np.ndarray:
-    """The anchors of an image, computed once for each shape.
-
-    Arguments:
-        config: read are the backbone's strides and the five RPN_ANCHOR_ and BACKBONE_ words.
-        image_shape: `(height, width, ...)` of the network's input in pixels.
-
-    Returns:
-        `[A, (y1, x1, y2, x2)]` float64 in pixels, read-only, its columns contiguous.
-    """
-    shapes = compute_backbone_shapes(config, image_shape)
-    words = config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, shapes, config.BACKBONE_STRIDES
-    return _cached_anchors(*map(_hashable, words), config.RPN_ANCHOR_STRIDE)
-
-
-@functools.lru_cache(maxsize=16)
-def _cached_anchors(scales, ratios, shapes, strides, anchor_stride):
-    anchors = generate_pyramid_anchors(scales, ratios, shapes, strides, anchor_stride)
-    anchors = np.asfortranarray(anchors)
-    anchors.flags.writeable = False
-    return anchors
-
-
-def _hashable(values):
-    """Nested lists and arrays as nested tuples."""
-    if np.ndim(values) == 0:
-        return values
-    return tuple(_hashable(value) for value in values)
-
-
-def build_rpn_targets(
-    image_shape: Sequence[int],
-    anchors: np.ndarray,
-    gt_class_ids: np.ndarray,
-    gt_boxes: np.ndarray,
-    config: Any,
-    rng: Any = np.random,
-) -> tuple[np.ndarray, np.ndarray]:
+class RPNTargets(NamedTuple):
     """Match anchors to ground truth and draw the balanced sample that trains the RPN.
 
-    Positive are the anchors with an IoU of 0.7 or more with a box, and those that overlap a box
-    more than any other anchor does; negative are those below 0.3 with every box. At most half of
-    the T anchors drawn are positive. (Faster R-CNN, section 3.1.2 and 3.1.3.)
+    (Faster R-CNN, sections 3.1.2 and 3.1.3.)
 
-    Arguments:
-        image_shape: not used; the original has it.
-        anchors: `[A, (y1, x1, y2, x2)]` in pixels.
-        gt_class_ids: `[G]`. A negative id marks a crowd: it has no positive anchors, and anchors
-            that touch it are never negative.
-        gt_boxes: `[G, (y1, x1, y2, x2)]` in pixels. There may be none.
-        config: read are RPN_TRAIN_ANCHORS_PER_IMAGE and RPN_BBOX_STD_DEV.
-        rng: `np.random`, a `RandomState` or a `Generator`.
-
-    Returns:
-        rpn_match: `[A]` int32, POSITIVE (1), NEGATIVE (-1) or NEUTRAL (0).
-        rpn_bbox: `[T, (dy, dx, log dh, log dw)]` float64, deltas of the positive anchors, in the
-            order of the anchors and divided by RPN_BBOX_STD_DEV; then zeros.
+    Args:
+        anchors: `AnchorGenerator`.
+        count: T, anchors per image that train.
+        std_dev: four numbers by which the deltas are divided.
+        negative_below, positive_from: IoU, see `match_anchors`.
+        positive_fraction: most of the sample that is positive.
+        crowd_iou: an anchor that shares this IoU with a crowd is no example of background.
     """
-    gt_class_ids, gt_boxes = np.asarray(gt_class_ids), np.asarray(gt_boxes).reshape(-1, 4)
-    # Where the image has crowds, an id of 0 is left out with them; where it has none, all count.
-    crowds = gt_class_ids < 0
-    touches_crowd = None
-    if crowds.any():
-        touches_crowd = anchor_overlaps(anchors, gt_boxes[crowds]).max(axis=1) >= _CROWD_IOU
-        gt_boxes = gt_boxes[gt_class_ids > 0]
 
-    match, gt_index = match_anchors(anchor_overlaps(anchors, gt_boxes), touches_crowd)
-    count = config.RPN_TRAIN_ANCHORS_PER_IMAGE
-    match = sample_balanced(match, count, rng=rng)
+    anchors: AnchorGenerator
+    count: int
+    std_dev: Any
+    negative_below: float
+    positive_from: float
+    positive_fraction: float
+    crowd_iou: float
 
-    rpn_bbox = np.zeros((count, 4))
-    positives = np.flatnonzero(match == POSITIVE)
-    if len(positives):
-        deltas = encode_boxes(anchors[positives], gt_boxes[gt_index[positives]])
-        rpn_bbox[: len(positives)] = deltas / config.RPN_BBOX_STD_DEV
-    return match, rpn_bbox
+    def __call__(
+        self, image_shape: Sequence[int], class_ids: np.ndarray, boxes: np.ndarray, rng: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return `of_anchors` for the anchors of an image `(height, width, ...)`."""
+        return self.of_anchors(self.anchors.of_image(image_shape), class_ids, boxes, rng)
+
+    def of_anchors(
+        self,
+        anchors: np.ndarray,
+        gt_class_ids: np.ndarray,
+        gt_boxes: np.ndarray,
+        rng: Any = np.random,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the targets of given anchors.
+
+        Args:
+            anchors: `[A, (y1, x1, y2, x2)]` in pixels.
+            gt_class_ids: `[G]`. A negative id marks a crowd: it has no positive anchors, and
+                anchors that touch it are never negative.
+            gt_boxes: `[G, (y1, x1, y2, x2)]` in pixels. There may be none.
+            rng: `np.random`, a `RandomState` or a `Generator`.
+
+        Returns:
+            rpn_match: `[A]` int32, POSITIVE (1), NEGATIVE (-1) or NEUTRAL (0).
+            rpn_bbox: `[T, (dy, dx, log dh, log dw)]` float64, deltas of the positive anchors, in
+                the order of the anchors and divided by `std_dev`; then zeros.
+        """
+        gt_class_ids, gt_boxes = np.asarray(gt_class_ids), np.asarray(gt_boxes).reshape(-1, 4)
+        # Where the image has crowds, an id of 0 is left out with them; where it has none, all
+        # count.
+        crowds = gt_class_ids < 0
+        touches_crowd = None
+        if crowds.any():
+            overlaps = anchor_overlaps(anchors, gt_boxes[crowds])
+            touches_crowd = overlaps.max(axis=1) >= self.crowd_iou
+            gt_boxes = gt_boxes[gt_class_ids > 0]
+
+        overlaps = anchor_overlaps(anchors, gt_boxes)
+        match, gt_index = match_anchors(
+            overlaps, touches_crowd, self.negative_below, self.positive_from
+        )
+        match = sample_balanced(match, self.count, self.positive_fraction, rng)
+
+        rpn_bbox = np.zeros((self.count, 4))
+        positives = np.flatnonzero(match == POSITIVE)
+        if len(positives):
+            deltas = encode_boxes(anchors[positives], gt_boxes[gt_index[positives]])
+            rpn_bbox[: len(positives)] = deltas / self.std_dev
+        return match, rpn_bbox
 
 
 def anchor_overlaps(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """`compute_overlaps(anchors, boxes)` for many anchors and small boxes, three times faster.
+    """Return `compute_overlaps(anchors, boxes)` for many anchors and small boxes, 3 times faster.
 
     Four comparisons find the anchors that a box touches at all, 5 % for a box of 100 pixels in an
     image of 512; only those need an IoU.
 
-    Arguments:
+    Args:
         anchors: `[A, (y1, x1, y2, x2)]`; fastest with contiguous columns.
         boxes: `[G, (y1, x1, y2, x2)]` in the same unit.
 

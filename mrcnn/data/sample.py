@@ -12,8 +12,9 @@ import numpy as np
 
 from mrcnn.data.augment import augment_sample
 from mrcnn.data.dataset import describe_image
-from mrcnn.ops.images import compose_image_meta, resize_image
+from mrcnn.ops.images import resize_image
 from mrcnn.ops.masks import extract_bboxes, minimize_mask, resize_mask
+from mrcnn.ops.meta import compose_image_meta
 
 # Worker threads share the state of Python's `random`.
 _PYTHON_RANDOM = threading.Lock()

@@ -1,6 +1,6 @@
 """The box head: class and box of a RoI, and their two losses.
 
-B images, R RoIs an image, K classes with the background.
+B images, R RoIs per image, K classes with the background.
 """
 
 import keras
@@ -15,79 +15,68 @@ from mrcnn.layers.losses import (
     masked_mean,
     smooth_l1_loss,
 )
-from mrcnn.layers.norm import BatchNorm, conv_bn
-from mrcnn.layers.roi_align import PyramidROIAlign
+from mrcnn.layers.norm import conv_norm
 
 
 class BoxHead:
-    """Two fully connected layers, then class logits and one set of deltas a class.
+    """Two fully connected layers, then class logits and one set of deltas per class.
 
-    (FPN paper, section 4.2; batch normalization as the original.) Called with RoI features
+    (FPN paper, section 4.2; batch normalization as the original.) Applied to RoI features
     `[B, R, pool, pool, channels]`, it returns logits `[B, R, K]`, probabilities `[B, R, K]` and
     deltas `[B, R, K, (dy, dx, log dh, log dw)]`, float32.
+
+    Args:
+        num_classes: K.
+        pool_size: side of the RoI features, in cells.
+        fc_size: units of the fully connected layers.
+        norm: function from a layer name to a normalization layer; None for none.
+        loss_weights: factors of the losses in the total by name; 1 by default.
     """
 
-    def __init__(self, num_classes, fc_size, train_bn, loss_weights):
-        self.num_classes, self.fc_size = num_classes, fc_size
-        self.train_bn, self.loss_weights = train_bn, loss_weights
-
-    def __call__(self, x):
+    def __init__(self, num_classes, pool_size, fc_size=1024, norm=None, loss_weights=None):
         # The first fully connected layer is a convolution as large as the crop, as in checkpoints.
-        for number, kernel_size in enumerate((x.shape[2:4], 1), start=1):
-            conv = RoIConv2D(self.fc_size, kernel_size, name=f"mrcnn_class_conv{number}")
-            bn = BatchNorm(train_bn=self.train_bn, name=f"mrcnn_class_bn{number}")
-            x = layers.Activation("relu", name=f"mrcnn_class_relu{number}")(conv_bn(x, conv, bn))
-        shared = layers.Reshape((-1, self.fc_size), name="pool_squeeze")(x)
-        exact = {"dtype": "float32"}
+        self.fully_connected = [
+            (
+                RoIConv2D(fc_size, kernel_size, name=f"mrcnn_class_conv{number}"),
+                norm(name=f"mrcnn_class_bn{number}") if norm else None,
+                layers.Activation("relu", name=f"mrcnn_class_relu{number}"),
+            )
+            for number, kernel_size in ((1, pool_size), (2, 1))
+        ]
+        self.squeeze = layers.Reshape((-1, fc_size), name="pool_squeeze")
 
         # Small first outputs, as Detectron's: every class is as likely, every box stays in place.
         def output(units, stddev, name):
             init = keras.initializers.RandomNormal(stddev=stddev)
-            return layers.Dense(units, kernel_initializer=init, name=name, **exact)(shared)
+            return layers.Dense(units, kernel_initializer=init, name=name, dtype="float32")
 
-        logits = output(self.num_classes, 0.01, "mrcnn_class_logits")
-        probs = layers.Activation("softmax", name="mrcnn_class", **exact)(logits)
-        x = output(4 * self.num_classes, 0.001, "mrcnn_bbox_fc")
-        deltas = layers.Reshape((-1, self.num_classes, 4), name="mrcnn_bbox", **exact)(x)
-        return logits, probs, deltas
+        self.logits = output(num_classes, 0.01, "mrcnn_class_logits")
+        self.probs = layers.Activation("softmax", name="mrcnn_class", dtype="float32")
+        self.flat_deltas = output(4 * num_classes, 0.001, "mrcnn_bbox_fc")
+        self.deltas = layers.Reshape((-1, num_classes, 4), name="mrcnn_bbox", dtype="float32")
+        self.loss_weights = loss_weights or {}
 
-    def losses(self, target_class_ids, target_bbox, image_meta, logits, deltas):
-        """The two losses as nodes of the graph: "mrcnn_class_loss" and "mrcnn_bbox_loss"."""
-        weights = self.loss_weights
-        class_loss = LossLayer(
-            "mrcnn_class_loss_of_meta",
-            weights.get("mrcnn_class_loss", 1.0),
-            name="mrcnn_class_loss",
+    def __call__(self, x):
+        for conv, norm, relu in self.fully_connected:
+            x = relu(conv_norm(x, conv, norm))
+        x = self.squeeze(x)
+        logits = self.logits(x)
+        return logits, self.probs(logits), self.deltas(self.flat_deltas(x))
+
+    def losses(self, target_class_ids, target_deltas, active_class_ids, logits, deltas):
+        """Return the losses "mrcnn_class_loss" and "mrcnn_bbox_loss", nodes of the graph."""
+        class_loss, bbox_loss = (
+            LossLayer(f"{name}_graph", self.loss_weights.get(name, 1.0), name=name)
+            for name in ("mrcnn_class_loss", "mrcnn_bbox_loss")
         )
-        bbox_loss = LossLayer(
-            "mrcnn_bbox_loss_graph", weights.get("mrcnn_bbox_loss", 1.0), name="mrcnn_bbox_loss"
-        )
-        return [
-            class_loss(target_class_ids, logits, image_meta),
-            bbox_loss(target_bbox, target_class_ids, deltas),
-        ]
-
-
-def fpn_classifier_graph(
-    rois,
-    feature_maps,
-    image_meta,
-    pool_size,
-    num_classes,
-    train_bn=True,
-    fc_layers_size=1024,
-):
-    """RoI features and `BoxHead` in one call, under the historical name.
-
-    Arguments: `rois` `[B, R, (y1, x1, y2, x2)]`, normalized; `feature_maps` `[P2, P3, P4, P5]`.
-    """
-    align = PyramidROIAlign([pool_size, pool_size], name="roi_align_classifier")
-    head = BoxHead(num_classes, fc_layers_size, train_bn, {})
-    return head(align([rois, image_meta, *feature_maps]))
+        return {
+            class_loss.name: class_loss(target_class_ids, logits, active_class_ids),
+            bbox_loss.name: bbox_loss(target_deltas, target_class_ids, deltas),
+        }
 
 
 def _are_active(logits, active_class_ids):
-    """`[B, R]`, 1 for RoIs whose predicted class exists in the data set of their image."""
+    """Return `[B, R]`, 1 for RoIs whose predicted class exists in the data set of their image."""
     predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
     return tf.gather(active_class_ids, predicted, batch_dims=1)
 
@@ -96,18 +85,14 @@ def _active_rois(target_class_ids, logits, active_class_ids):
     return count_true(_are_active(logits, active_class_ids))
 
 
-def _active_rois_of_meta(target_class_ids, logits, image_meta):
-    return count_true(_are_active(logits, image_meta[:, 12:]))
-
-
 @LossLayer.register(_active_rois)
 def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids):
-    """Cross-entropy of the class of each RoI.
+    """Return the cross-entropy of the class of each RoI.
 
     RoIs whose predicted class does not exist in the data set that the image comes from do not
     count. (The original looks at the classes of the first image's data set for the whole batch.)
 
-    Arguments:
+    Args:
         target_class_ids: int `[B, R]`, zero padded; padding counts as background.
         pred_class_logits: `[B, R, K]`.
         active_class_ids: `[B, K]`, 1 for the classes of the image's data set.
@@ -121,17 +106,11 @@ def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids
     return masked_mean(losses, _are_active(pred_class_logits, active_class_ids))
 
 
-@LossLayer.register(_active_rois_of_meta)
-def mrcnn_class_loss_of_meta(target_class_ids, pred_class_logits, image_meta):
-    """`mrcnn_class_loss_graph` with the active classes from `image_meta` `[B, 12 + K]`."""
-    return mrcnn_class_loss_graph(target_class_ids, pred_class_logits, image_meta[:, 12:])
-
-
 @LossLayer.register(count_positive_rois)
 def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):
-    """Smooth L1 of the positive RoIs, on the deltas of their true class.
+    """Return the smooth L1 of the positive RoIs, on the deltas of their true class.
 
-    Arguments:
+    Args:
         target_bbox: `[B, R, (dy, dx, log dh, log dw)]`.
         target_class_ids: int `[B, R]`; positive RoIs have a class above 0.
         pred_bbox: `[B, R, K, 4]`.

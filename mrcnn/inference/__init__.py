@@ -1,1 +1,1 @@
-"""From photos to detections, and looks inside the graph."""
+"""Detection in photos, and evaluation of any tensor of the graph."""

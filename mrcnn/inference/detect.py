@@ -1,5 +1,7 @@
 """Detection in any number of images of any sizes."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -8,22 +10,24 @@ from mrcnn.inference.molding import as_images, mold_one, unmold
 from mrcnn.ops.masks import paste_masks
 from mrcnn.ops.rle import paste_rles
 
-# How `detect` gives masks: `[height, width, n]` bool, or a list of COCO RLEs.
+# Functions that make the masks: `[height, width, n]` bool, or a list of COCO RLEs.
 MASK_FORMATS = {"full": paste_masks, "rle": paste_rles}
 
 
 class Detector:
     """Runs an inference graph; compiled once for all batch and image sizes.
 
-    Arguments:
+    Args:
         keras_model: of `build_graph(config, "inference")`.
         get_anchors: function of a molded image shape that returns normalized anchors `[A, 4]`.
     """
 
     def __init__(self, keras_model, get_anchors):
         self.keras_model, self.get_anchors = keras_model, get_anchors
-        # What `detect` needs of the seven outputs; TensorFlow leaves out the work for the others.
-        model = keras.Model(keras_model.inputs, [keras_model.outputs[0], keras_model.outputs[3]])
+        # TensorFlow leaves out the work for outputs that `detect` does not need.
+        outputs = dict(zip(keras_model.output_names, keras_model.outputs, strict=True))
+        wanted = [outputs["mrcnn_detection"], outputs["mrcnn_mask"]]
+        model = keras.Model(keras_model.inputs, wanted)
 
         @tf.function(autograph=False, reduce_retracing=True)
         def predict(images, metas, anchors):
@@ -39,7 +43,7 @@ class Detector:
     def __call__(self, molded_images, metas):
         """Run the graph.
 
-        Arguments:
+        Args:
             molded_images: `[batch, height, width, channels]`.
             metas: `[batch, meta_size]`.
 
@@ -62,7 +66,7 @@ def detect(detector, images, config, mask_format="full"):
     """
     if mask_format not in MASK_FORMATS:
         raise ValueError(f'mask_format is "{mask_format}"; accepted are "full" and "rle".')
-    paste = MASK_FORMATS[mask_format]
+    as_photo = partial(unmold, paste=MASK_FORMATS[mask_format], space=config.recipe().SPACE)
     images = as_images(images, int(config.IMAGE_SHAPE[2]))
     results = [None] * len(images)
     groups = {}
@@ -71,47 +75,41 @@ def detect(detector, images, config, mask_format="full"):
         group = groups.setdefault(molded.shape, [])
         group.append((index, molded, meta, window))
         if len(group) == config.BATCH_SIZE:
-            _detect_batch(detector, group, images, results, paste)
+            _detect_batch(detector, group, images, results, as_photo)
             group.clear()
     for group in groups.values():
-        _detect_batch(detector, group, images, results, paste)
+        _detect_batch(detector, group, images, results, as_photo)
     return results
 
 
-def _detect_batch(detector, group, images, results, paste):
+def _detect_batch(detector, group, images, results, as_photo):
     if not group:
         return
     indices, molded, metas, windows = zip(*group, strict=True)
     detections, masks = detector(np.stack(molded), np.stack(metas))
     for row, index in enumerate(indices):
-        results[index] = as_result(
-            *unmold(
-                detections[row],
-                masks[row],
-                images[index].shape,
-                molded[row].shape,
-                windows[row],
-                paste,
-            )
-        )
+        found = detections[row], masks[row]
+        shapes = images[index].shape, molded[row].shape
+        results[index] = as_result(*as_photo(*found, *shapes, windows[row]))
 
 
-def detect_molded(detector, molded_images, metas, batch_size):
+def detect_molded(detector, molded_images, metas, config):
     """Detect in molded images; see `MaskRCNN.detect_molded`."""
     molded_images, metas = np.asarray(molded_images), np.asarray(metas)
     if len(molded_images) != len(metas):
         raise ValueError(
             f"detect_molded got {len(molded_images)} images and {len(metas)} image_metas."
         )
-    results = []
-    for start in range(0, len(molded_images), batch_size):
-        batch = slice(start, start + batch_size)
+    results, space = [], config.recipe().SPACE
+    for start in range(0, len(molded_images), config.BATCH_SIZE):
+        batch = slice(start, start + config.BATCH_SIZE)
         shape = molded_images.shape[1:]
         for found in zip(*detector(molded_images[batch], metas[batch]), strict=True):
-            results.append(as_result(*unmold(*found, shape, shape, (0, 0, *shape[:2]))))
+            window = (0, 0, *shape[:2])
+            results.append(as_result(*unmold(*found, shape, shape, window, space=space)))
     return results
 
 
 def as_result(boxes, class_ids, scores, masks):
-    """The dict that `detect` returns for an image."""
+    """Return the dict that `detect` gives for an image."""
     return {"rois": boxes, "class_ids": class_ids, "scores": scores, "masks": masks}

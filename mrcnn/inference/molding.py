@@ -1,18 +1,18 @@
-"""From photos to the arrays that the graph takes, and back to boxes and masks of the photo."""
+"""Conversion of photos to the inputs of the graph, and of its outputs to pixels of the photo."""
 
 import numpy as np
 
-from mrcnn.ops import anchors as anchor_ops
-from mrcnn.ops import boxes as box_ops
-from mrcnn.ops.images import compose_image_meta, mold_image, resize_image
+from mrcnn.ops.images import resize_image, subtract_mean
 from mrcnn.ops.masks import paste_masks
+from mrcnn.ops.meta import compose_image_meta
+from mrcnn.ops.space import CELL_CENTERS
 
 
 def as_images(images, channels):
-    """Each image of a list as `as_image` makes it.
+    """Convert each image of a list with `as_image`.
 
     Raises:
-        ValueError: if it is no list but an image; or see `as_image`.
+        ValueError: if it is an image instead of a list; see also `as_image`.
     """
     if isinstance(images, np.ndarray) and images.ndim in (2, 3):
         raise ValueError(
@@ -23,7 +23,7 @@ def as_images(images, channels):
 
 
 def as_image(image, channels, index):
-    """An image as `[height, width, channels]` uint8, or a sentence why it cannot be one.
+    """Convert an image to `[height, width, channels]` uint8.
 
     Grey images (2-D, or with one channel) are repeated, the fourth channel of RGBA is dropped, and
     floats from 0 to 1 are scaled to 0 to 255. Models with other than three channels take arrays
@@ -97,7 +97,7 @@ def mold_one(image, config, index=0):
     meta = compose_image_meta(
         0, image.shape, molded.shape, window, scale, np.zeros(config.NUM_CLASSES, np.int32)
     )
-    return mold_image(molded, config).astype(np.float32), meta, window
+    return subtract_mean(molded, config.MEAN_PIXEL).astype(np.float32), meta, window
 
 
 def mold_inputs(images, config):
@@ -122,42 +122,40 @@ def _check_sides(shape, what):
 
 
 def normalized_anchors(config, image_shape):
-    """Anchors of an image shape: float64 pixels and float32 normalized, both `[num_anchors, 4]`.
+    """Return the anchors of an image shape: float64 pixels and float32 normalized, `[A, 4]`.
 
     Raises:
         ValueError: if a side is not divisible by 64, which the feature pyramid needs.
     """
     _check_sides(image_shape, "The molded image is")
-    anchors = anchor_ops.generate_pyramid_anchors(
-        config.RPN_ANCHOR_SCALES,
-        config.RPN_ANCHOR_RATIOS,
-        anchor_ops.compute_backbone_shapes(config, image_shape),
-        config.BACKBONE_STRIDES,
-        config.RPN_ANCHOR_STRIDE,
-    )
-    return anchors, box_ops.norm_boxes(anchors, image_shape[:2])
+    recipe = config.recipe()
+    anchors = recipe.anchors(config).of_image(image_shape)
+    return anchors, recipe.SPACE.normalize(anchors, image_shape)
 
 
-def unmold(detections, masks, original_shape, molded_shape, window, paste=paste_masks):
-    """Detections of a molded image as boxes and masks of the original one.
+def unmold(
+    detections, masks, original_shape, molded_shape, window, paste=paste_masks, space=CELL_CENTERS
+):
+    """Convert detections of a molded image to boxes and masks of the original one.
 
-    Arguments:
+    Args:
         detections: `[n, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded at the end.
         masks: `[n, h, w]` float, 0 to 1, of the predicted classes.
         original_shape, molded_shape: `(height, width, channels)` in pixels.
         window: `(y1, x1, y2, x2)` in pixels of the molded image, where the original lies in it.
         paste: `paste_masks`, or `mrcnn.ops.rle.paste_rles`.
+        space: `BoxSpace` of the detections.
 
     Returns:
         boxes int32 `[k, (y1, x1, y2, x2)]` in pixels of the original, class ids int32 `[k]`, scores
-        float32 `[k]`, masks bool `[height, width, k]` or what else `paste` makes. Boxes without
+        float32 `[k]`, and masks as `paste` makes them, bool `[height, width, k]`. Boxes without
         area are left out.
     """
     count = int(np.argmin(np.append(detections[:, 4] > 0, False)))
     detections, masks = detections[:count], masks[:count]
-    window = box_ops.norm_boxes(np.asarray(window), molded_shape[:2])
+    window = space.normalize(window, molded_shape)
     corner, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
-    boxes = box_ops.denorm_boxes((detections[:, :4] - corner) / size, original_shape[:2])
+    boxes = space.to_pixels((detections[:, :4] - corner) / size, original_shape)
     keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, detections, masks = boxes[keep], detections[keep], masks[keep]
     pasted = paste(masks, boxes, original_shape)

@@ -1,4 +1,4 @@
-"""Looks inside the graph: any tensor of it for given images."""
+"""Evaluation of any tensor of the graph for given images."""
 
 from collections import OrderedDict
 
@@ -18,7 +18,7 @@ STEPS = {
 
 
 def log(text, array=None):
-    """Print a text, and of an array its shape, its least and greatest value and its type."""
+    """Print a text, and the shape, lowest and highest value and type of an array."""
     if array is not None:
         array = np.asarray(array)
         limits = f"min: {array.min():10.5f}  max: {array.max():10.5f}" if array.size else "empty"
@@ -27,9 +27,9 @@ def log(text, array=None):
 
 
 def ancestor(keras_model, name):
-    """What `run_graph` takes for a historical tensor name.
+    """Return the tensor of a historical name, for `run_graph`.
 
-    Arguments:
+    Args:
         name: one of `STEPS`, or the name of a layer, each with or without ":0".
 
     Raises:
@@ -53,7 +53,7 @@ def ancestor(keras_model, name):
 def run_graph(keras_model, inputs, outputs):
     """Evaluate tensors of a model.
 
-    Arguments:
+    Args:
         inputs: list of arrays, as the model takes them.
         outputs: list of `(name, KerasTensor)`.
 

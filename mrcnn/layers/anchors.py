@@ -3,15 +3,19 @@
 import keras
 import tensorflow as tf
 
+from mrcnn.ops.anchors import AnchorGenerator
+from mrcnn.ops.space import BoxSpace
+
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class AnchorLayer(keras.layers.Layer):
-    """Anchors of a batch of images, from the shapes of their feature maps.
+    """Make the anchors of a batch of images, for any image shape.
 
-    The same boxes as `ops.anchors.generate_pyramid_anchors`, for any image shape, and never a
-    weight: checkpoints do not depend on the image size.
+    They are never a weight: checkpoints do not depend on the image size.
 
-    Arguments: `scales`, `strides` (one a level, pixels), `ratios`, `anchor_stride` (cells).
+    Args:
+        sizes, ratios, strides, spacing, offset: see `AnchorGenerator`.
+        box_shift: see `BoxSpace`.
 
     Inputs:
         image: `[batch, height, width, channels]`.
@@ -21,35 +25,25 @@ class AnchorLayer(keras.layers.Layer):
         `[batch, num_anchors, (y1, x1, y2, x2)]` float32, normalized.
     """
 
-    def __init__(self, scales, ratios, strides, anchor_stride, **kwargs):
+    def __init__(self, sizes, ratios, strides, spacing=1, offset=0.0, box_shift=1.0, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.scales, self.strides = list(map(float, scales)), list(map(int, strides))
-        self.ratios, self.anchor_stride = list(map(float, ratios)), int(anchor_stride)
-
-    def _level(self, scale, stride, rows, columns):
-        centers = [
-            tf.cast(tf.range(0, cells, self.anchor_stride) * stride, tf.float32)
-            for cells in (rows, columns)
-        ]
-        y, x = tf.meshgrid(*centers, indexing="ij")
-        centers = tf.reshape(tf.stack([y, x, y, x], axis=-1), [-1, 1, 4])
-        half = [[0.5 * scale / r**0.5, 0.5 * scale * r**0.5] for r in self.ratios]
-        offsets = tf.constant([[-h, -w, h, w] for h, w in half], tf.float32)
-        return tf.reshape(centers + offsets, [-1, 4])
+        self.sizes, self.ratios = [list(map(list, levels)) for levels in (sizes, ratios)]
+        self.strides, self.spacing, self.offset = list(strides), int(spacing), float(offset)
+        self.box_shift = float(box_shift)
 
     def call(self, image, features):
-        levels = [
-            self._level(scale, stride, tf.shape(level)[1], tf.shape(level)[2])
-            for scale, stride, level in zip(self.scales, self.strides, features, strict=True)
-        ]
-        shape = tf.cast(tf.shape(image)[1:3], tf.float32)
-        anchors = tf.concat(levels, axis=0) - [0.0, 0.0, 1.0, 1.0]
-        anchors = anchors / (tf.tile(shape, [2]) - 1.0)
+        generator = AnchorGenerator(
+            self.sizes, self.ratios, self.strides, self.spacing, self.offset
+        )
+        shapes = [tf.unstack(tf.shape(level)[1:3]) for level in features]
+        anchors = generator.pyramid(shapes, xp=keras.ops)
+        size = tf.shape(image)[1:3]
+        anchors = BoxSpace(self.box_shift).normalize(anchors, size, xp=keras.ops)
         return tf.tile(anchors[None], [tf.shape(image)[0], 1, 1])
 
     def compute_output_shape(self, image_shape, features_shape):
         return (image_shape[0], None, 4)
 
     def get_config(self):
-        names = ("scales", "ratios", "strides", "anchor_stride")
+        names = ("sizes", "ratios", "strides", "spacing", "offset", "box_shift")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

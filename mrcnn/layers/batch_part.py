@@ -1,4 +1,4 @@
-"""Random numbers of a batch that is worked on in parts, on several devices or one after another."""
+"""Random numbers of a batch that is processed in parts, on several devices or in turn."""
 
 import contextlib
 import threading
@@ -12,11 +12,11 @@ _current = threading.local()
 
 @contextlib.contextmanager
 def batch_part(seed, index, count):
-    """In this context, layers take their tensors for part `index` of a batch in `count` parts.
+    """Make layers take their tensors for part `index` of a batch in `count` parts.
 
-    What `draw_noise` gives is then the same whether a batch is worked on in one part or in many.
+    `draw_noise` then gives the same numbers whether a batch is processed in one part or in many.
 
-    Arguments:
+    Args:
         seed: int `[2]`, for the whole batch.
         index: whole number or scalar tensor.
         count: whole number.
@@ -30,7 +30,7 @@ def batch_part(seed, index, count):
 
 
 def draw_noise(shape, seed_generator):
-    """Numbers from 0 to 1 of `shape` `[images, ...]`, float32.
+    """Draw numbers from 0 to 1 of `shape` `[images, ...]`, float32.
 
     From the seed of the `batch_part`; outside of any, from Keras's `seed_generator`.
     """

@@ -1,16 +1,16 @@
-"""Convolutions: of images, of many small crops, and one that learns from few places."""
+"""Convolutions: of images, of RoIs, and one with a sparse gradient."""
 
 import keras
 import tensorflow as tf
 
 
 def _flat(x):
-    """`[batch, num_rois, h, w, c]` -> `[batch * num_rois, h, w, c]`."""
+    """Reshape `[batch, num_rois, h, w, c]` to `[batch * num_rois, h, w, c]`."""
     return tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], axis=0))
 
 
 def _unflat(y, like):
-    """The inverse of `_flat`, with the leading axes of `like`."""
+    """Undo `_flat`, with the leading axes of `like`."""
     shape = tf.concat([tf.shape(like)[:2], tf.shape(y)[1:]], axis=0)
     result = tf.reshape(y, shape)
     result.set_shape(like.shape[:2].concatenate(y.shape[1:]))
@@ -19,7 +19,7 @@ def _unflat(y, like):
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class Conv2D(keras.layers.Conv2D):
-    """Keras's convolution; under a mixed precision policy its weights can be had in float32.
+    """Keras's convolution with its weights in float32 under a mixed precision policy.
 
     `BatchNorm` scales them before they are rounded, see there.
     """
@@ -75,13 +75,13 @@ class RoIConv2DTranspose(keras.layers.Conv2DTranspose):
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class SparseGradConv2D(Conv2D):
-    """A stride-1 "same" convolution with a gradient that costs what it is worth.
+    """A stride-1 "same" convolution whose gradient skips positions where it is zero.
 
-    The losses of the RPN look at 256 anchors of an image and ignore the other hundreds of
-    thousands, so the gradient that reaches its convolution is zero at nearly every position. The
-    dense kernels of the backward pass would multiply those zeros, twice as long as the forward
-    pass took. Here only the positions with a gradient take part; the sums are the same. A gradient
-    with more than one non-zero position in eight takes the dense way.
+    The losses of the RPN look at 256 anchors per image and ignore the other hundreds of thousands,
+    so the gradient of its convolution is zero at nearly every position. Dense kernels would
+    multiply those zeros and take twice as long as the forward pass. Here only the positions with a
+    gradient take part; the sums are the same. A gradient with more than one non-zero position in
+    eight takes the dense kernels.
     """
 
     def convolution_op(self, inputs, kernel):
@@ -119,7 +119,7 @@ def _dense_gradients(x, kernel, dy):
 
 
 def _sparse_gradients(x, kernel, dy, active):
-    """Gradients from the output positions `active` `[n, (image, row, column)]` alone."""
+    """Return the gradients from the output positions `active` `[n, (image, row, column)]` alone."""
     kh, kw, channels, filters = kernel.shape
     shape = tf.shape(x)
     batch, height, width = shape[0], shape[1] + kh - 1, shape[2] + kw - 1

@@ -5,35 +5,35 @@ import tensorflow as tf
 
 
 def smooth_l1_loss(y_true, y_pred):
-    """Element-wise smooth L1 with its corner at 1 (Fast R-CNN, equation 3), shape of the inputs."""
+    """Return the element-wise smooth L1 with its corner at 1 (Fast R-CNN, equation 3)."""
     diff = tf.abs(y_true - y_pred)
     return tf.where(diff < 1.0, 0.5 * tf.square(diff), diff - 0.5)
 
 
 def masked_mean(values, mask):
-    """Mean of `values` where `mask` is not 0, and 0 where it is 0 everywhere."""
+    """Return the mean of `values` where `mask` is not 0, and 0 where it is 0 everywhere."""
     mask = tf.cast(mask, values.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(values * mask), tf.reduce_sum(mask))
 
 
 def count_true(mask):
-    """Number of entries of `mask` that are not 0, as a scalar float32."""
+    """Return the number of entries of `mask` that are not 0, as a scalar float32."""
     return tf.reduce_sum(tf.cast(mask, tf.float32))
 
 
 def count_positive_rois(targets, target_class_ids, *_):
-    """Number of RoIs with a class above 0, for losses that begin with these two tensors."""
+    """Return the number of RoIs with a class above 0."""
     return count_true(target_class_ids > 0)
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class LossLayer(keras.layers.Layer):
-    """A loss as a node of the graph, under one of the five historical names.
+    """A loss as a named node of the graph.
 
     Returns the loss as `[1]` float32, without its weight, and adds it with its weight to the losses
     of the model, so that `compile()` and `fit()` work without a loss function.
 
-    Arguments:
+    Args:
         loss: name of a function in `LOSSES`.
         weight: its factor in the total (`LOSS_WEIGHTS`).
     """
@@ -46,10 +46,10 @@ class LossLayer(keras.layers.Layer):
 
     @classmethod
     def register(cls, count):
-        """Decorator: make a loss function known by its name, so that saved models find it.
+        """Decorate a loss function to be known by its name, so that saved models find it.
 
-        Arguments:
-            count: function of the same tensors: how many things the loss is the mean of.
+        Args:
+            count: function of the same tensors: the number of things that the loss averages.
         """
 
         def decorate(function):
@@ -59,7 +59,7 @@ class LossLayer(keras.layers.Layer):
         return decorate
 
     def count(self, *tensors):
-        """How many things the loss of these tensors is the mean of, as a scalar float32.
+        """Return the number of things that the loss is the mean of, a scalar float32.
 
         Means over parts of a batch, weighted by it, are the mean over the batch.
         """

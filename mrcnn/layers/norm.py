@@ -72,7 +72,7 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 
 def _scaled(kernel, scale, dtype):
-    """`kernel * scale` in `dtype`, keeping no copy of the kernel for the gradient."""
+    """Return `kernel * scale` in `dtype`, keeping no copy of the kernel for the gradient."""
 
     @tf.custom_gradient
     def multiply(kernel, scale):
@@ -85,7 +85,11 @@ def _scaled(kernel, scale, dtype):
     return multiply(kernel, scale)
 
 
-def conv_bn(x, conv, bn):
-    """`bn(conv(x))`, computed as one convolution where `bn` is frozen."""
-    bn.fold_into(conv)
-    return bn(conv(x), conv_input=x)
+def conv_norm(x, conv, norm=None):
+    """Return `norm(conv(x))`, computed as one convolution where `norm` is a frozen BatchNorm."""
+    if norm is None:
+        return conv(x)
+    if not isinstance(norm, BatchNorm):
+        return norm(conv(x))
+    norm.fold_into(conv)
+    return norm(conv(x), conv_input=x)

@@ -1,23 +1,19 @@
-"""The numbers that layers compute with."""
+"""The number type that layers compute with."""
 
-import functools
+import contextlib
 
 import keras
 
 
-def in_precision(build):
-    """Let `build(config, mode)` make its layers in `config.PRECISION`.
+@contextlib.contextmanager
+def precision(policy):
+    """Make layers in a Keras dtype policy within this context; None keeps the global one.
 
-    Layers take Keras's policy at the time when they are made; it is as before afterwards.
+    Layers take the policy that is set when they are made.
     """
-
-    @functools.wraps(build)
-    def built(config, mode):
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(config.PRECISION or before)
-        try:
-            return build(config, mode)
-        finally:
-            keras.config.set_dtype_policy(before)
-
-    return built
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy or before)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

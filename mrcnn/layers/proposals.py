@@ -13,18 +13,16 @@ class ProposalLayer(keras.layers.Layer):
 
     The best `pre_nms_limit` anchors of all levels together are moved by their deltas, clipped to
     the image, and go through one non-maximum suppression (Faster R-CNN, section 3.3; the original
-    has one NMS over all levels, the FPN paper one a level).
+    has one NMS over all levels, the FPN paper one per level).
 
-    Arguments:
-        proposal_count: proposals an image.
+    Args:
+        proposal_count: proposals per image.
         nms_threshold: IoU above which the lower-scored of two boxes is dropped.
-        config: old scripts pass their Config here; `PRE_NMS_LIMIT` and `RPN_BBOX_STD_DEV` are read
-            from it at once, and nothing of it is kept.
-        pre_nms_limit: anchors an image that take part in the suppression.
+        pre_nms_limit: anchors per image that take part in the suppression.
         bbox_std_dev: four factors of the deltas.
 
     Inputs: a list of
-        rpn_probs: `[batch, num_anchors, (background, foreground)]`.
+        rpn_probs: `[batch, num_anchors, 2 or 1]`; the last entry is that of the foreground.
         rpn_bbox: `[batch, num_anchors, (dy, dx, log dh, log dw)]`.
         anchors: `[batch, num_anchors, (y1, x1, y2, x2)]`, normalized.
 
@@ -36,29 +34,24 @@ class ProposalLayer(keras.layers.Layer):
         self,
         proposal_count,
         nms_threshold,
-        config=None,
         pre_nms_limit=6000,
         bbox_std_dev=(0.1, 0.1, 0.2, 0.2),
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
-        # The number of boxes that are left depends on the image: nothing for XLA.
-        self.supports_jit = False
-        if config is not None:
-            pre_nms_limit, bbox_std_dev = config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV
         self.proposal_count, self.nms_threshold = int(proposal_count), float(nms_threshold)
         self.pre_nms_limit = int(pre_nms_limit)
         self.bbox_std_dev = [float(value) for value in bbox_std_dev]
 
     def steps(self, rpn_probs, rpn_bbox, anchors):
-        """Every intermediate result in order, for inspection; the last one is what `call` returns.
+        """Return every intermediate result in order; the last one is what `call` returns.
 
         Shapes are `[batch, pre_nms_limit, 4]` for `pre_nms_anchors`, `refined_anchors` and
         `refined_anchors_clipped`, `[batch, pre_nms_limit]` for `scores`, `[batch, proposal_count]`
         int32 padded with -1 for `nms_indices` (into the former), and `proposals` as above.
         """
         limit = tf.minimum(self.pre_nms_limit, tf.shape(anchors)[1])
-        scores, best = tf.math.top_k(rpn_probs[..., 1], limit, sorted=True)
+        scores, best = tf.math.top_k(rpn_probs[..., -1], limit, sorted=True)
         deltas = tf.gather(rpn_bbox, best, batch_dims=1) * self.bbox_std_dev
         pre_nms = tf.gather(anchors, best, batch_dims=1)
         refined = box_ops.decode_boxes(pre_nms, deltas, xp=keras.ops)

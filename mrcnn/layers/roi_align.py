@@ -4,28 +4,24 @@ import keras
 import tensorflow as tf
 
 from mrcnn.ops import boxes as box_ops
-
-
-def log2_graph(x):
-    """Logarithm to the base 2, element by element."""
-    return keras.ops.log2(x)
+from mrcnn.ops.space import CELL_CENTERS, BoxSpace
 
 
 def crop_and_resize(features, boxes, box_indices, crop_size):
-    """`tf.image.crop_and_resize` with a gradient that can be trusted.
+    """Run `tf.image.crop_and_resize`, with an exact and repeatable gradient.
 
     TensorFlow's own gradient on CPUs adds to one cell from several threads without a lock, so some
     of the sums get lost, other ones at every run. Here each cell is summed by one thread, in a
     fixed order. GPUs add atomically and keep TensorFlow's kernel.
 
-    Arguments:
+    Args:
         features: `[batch, h, w, channels]` float32.
         boxes: `[n, (y1, x1, y2, x2)]`, normalized. No gradient flows to them.
         box_indices: int32 `[n]`, the image of each box.
         crop_size: two integers.
 
     Returns:
-        `[n, *crop_size, channels]` float32, one bilinear sample a bin; 0 outside the image.
+        `[n, *crop_size, channels]` float32, one bilinear sample per bin; 0 outside the image.
     """
     boxes, crop_size = tf.stop_gradient(boxes), list(crop_size)
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
@@ -47,7 +43,7 @@ def crop_and_resize(features, boxes, box_indices, crop_size):
 
 
 def _gradient_in_order(dy, boxes, box_indices, shape):
-    """What each cell of features of a shape gets back from the bilinear samples of it.
+    """Return the gradient of features of a shape, given that of the bilinear samples of them.
 
     Every sample mixes four cells, so the crops are a sparse matrix times the cells, and the
     gradient is its transpose times `dy`.
@@ -73,7 +69,9 @@ def _gradient_in_order(dy, boxes, box_indices, shape):
 
 
 def _taps(start, end, num_samples, size):
-    """The two cells along one axis that each sample mixes, and their weights, `[n, samples]` each.
+    """Return the two cells along an axis that each sample mixes, and their weights.
+
+    Each is `[n, samples]`.
 
     Samples lie at `start + i * (end - start) / (samples - 1)`, in the middle where there is one.
     """
@@ -94,17 +92,19 @@ def _taps(start, end, num_samples, size):
 class PyramidROIAlign(keras.layers.Layer):
     """Crop RoIs of any size out of the feature pyramid and bring them to one size.
 
-    Arguments:
+    Args:
         pool_shape: `[height, width]` of the crops, in bins.
         method: how a bin is sampled.
             "crop": one bilinear sample, the outermost ones on the edges of the box, as the
                 original. Its weights expect this.
             "align": the mean of 2x2 samples inside the bin, as the paper (Mask R-CNN, section 3,
                 RoIAlign), with cells centred at half-integer positions.
+        level_rounding: see `pyramid_level`.
+        box_shift: see `BoxSpace`.
 
     Inputs: a list of
         boxes: `[batch, num_rois, (y1, x1, y2, x2)]`, normalized.
-        image_meta: `[batch, meta_size]`, for the size of the image. All images of a batch have it.
+        image: `[batch, height, width, channels]`, for its size.
         features: any number of `[batch, h, w, channels]`, levels 2, 3, ... of the pyramid.
 
     Returns:
@@ -114,54 +114,63 @@ class PyramidROIAlign(keras.layers.Layer):
 
     METHODS = ("crop", "align")
 
-    def __init__(self, pool_shape, method="crop", **kwargs):
+    def __init__(self, pool_shape, method="crop", level_rounding="round", box_shift=1.0, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
-        # The number of boxes that belong to a level depends on the image: nothing for XLA.
-        self.supports_jit = False
         if method not in self.METHODS:
             raise ValueError(f'The RoI method is "{method}"; accepted are "crop" and "align".')
         self.pool_shape, self.method = tuple(int(side) for side in pool_shape), method
+        self.level_rounding, self.box_shift = level_rounding, float(box_shift)
 
     def call(self, inputs):
-        boxes, image_meta, *features = inputs
+        boxes, image, *features = inputs
+        return self.pool(boxes, tf.cast(tf.shape(image)[1:3], tf.float32), features)
+
+    def pool(self, boxes, image_size, features):
+        """Return the crops, given the size of the image, float32 `[(height, width)]`."""
         boxes = tf.stop_gradient(boxes)
-        # Entries 4 and 5 of the meta vector are height and width of the molded image.
-        image_size = image_meta[0, 4:6]
-        top = 1 + len(features)
         levels = box_ops.pyramid_level(
-            boxes, tf.reduce_prod(image_size), xp=keras.ops, max_level=top
+            boxes,
+            tf.reduce_prod(image_size),
+            xp=keras.ops,
+            rounding=self.level_rounding,
+            max_level=1 + len(features),
         )
         crops, order = [], []
         for level, feature in enumerate(features, start=2):
             chosen = tf.where(tf.equal(levels, level))
-            image = tf.cast(chosen[:, 0], tf.int32)
-            crops.append(self._sample(feature, tf.gather_nd(boxes, chosen), image, image_size))
-            order.append(image * tf.shape(boxes)[1] + tf.cast(chosen[:, 1], tf.int32))
+            index = tf.cast(chosen[:, 0], tf.int32)
+            crops.append(self._sample(feature, tf.gather_nd(boxes, chosen), index, image_size))
+            order.append(index * tf.shape(boxes)[1] + tf.cast(chosen[:, 1], tf.int32))
         # The crops come level by level; their places bring them back into the order of the boxes.
-        places = tf.math.invert_permutation(tf.concat(order, axis=0))
+        # (LiteRT has no tf.math.invert_permutation.)
+        order = tf.concat(order, axis=0)
+        count = tf.size(order)
+        places = tf.scatter_nd(order[:, None], tf.range(count), [count])
         pooled = tf.gather(tf.concat(crops, axis=0), places)
         return tf.reshape(pooled, tf.concat([tf.shape(boxes)[:2], tf.shape(pooled)[1:]], axis=0))
 
-    def _sample(self, feature, boxes, image, image_size):
+    def _sample(self, feature, boxes, index, image_size):
+        space = BoxSpace(self.box_shift)
         if self.method == "crop":
-            return crop_and_resize(feature, boxes, image, self.pool_shape)
+            boxes = space.convert(boxes, image_size, CELL_CENTERS, xp=keras.ops)
+            return crop_and_resize(feature, boxes, index, self.pool_shape)
         # From normalized coordinates to positions in the feature map: pixels, then cells.
-        extent = tf.tile(image_size, [2])
-        pixels = boxes * (extent - 1.0) + [0.0, 0.0, 1.0, 1.0]
-        cells = tf.cast(tf.shape(feature)[1:3], tf.float32)
-        return roi_align(feature, pixels * tf.tile(cells, [2]) / extent, image, self.pool_shape)
+        pixels = space.denormalize(boxes, image_size, xp=keras.ops)
+        cells = tf.cast(tf.shape(feature)[1:3], tf.float32) / image_size
+        return roi_align(feature, pixels * tf.tile(cells, [2]), index, self.pool_shape)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:2], *self.pool_shape, input_shape[2][-1])
 
     def get_config(self):
-        return {**super().get_config(), "pool_shape": self.pool_shape, "method": self.method}
+        names = ("pool_shape", "method", "level_rounding", "box_shift")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def roi_align(features, boxes, box_indices, crop_size):
-    """RoIAlign: the mean of 2x2 bilinear samples in each bin, nothing rounded.
+    """Return the mean of 2x2 bilinear samples in each bin, nothing rounded (RoIAlign).
 
-    Arguments:
+    Args:
         features: `[batch, h, w, channels]` float32.
         boxes: `[n, (y1, x1, y2, x2)]` in cells: the first cell covers 0 to 1, its centre is 0.5.
         box_indices: int32 `[n]`.

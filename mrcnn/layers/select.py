@@ -1,4 +1,4 @@
-"""Run a head only where there is something to see."""
+"""Select the RoIs that need a mask."""
 
 import keras
 import tensorflow as tf
@@ -6,14 +6,13 @@ import tensorflow as tf
 
 def _at_least_one(keep):
     """`keep`, or the very first RoI where it is False everywhere: kernels fail on empty batches."""
-    shape = tf.shape(keep)
-    first = tf.reshape(tf.one_hot(0, tf.size(keep), on_value=True, off_value=False), shape)
+    first = tf.reshape(tf.equal(tf.range(tf.size(keep)), 0), tf.shape(keep))
     return keep | (first & ~tf.reduce_any(keep))
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class SelectRoIs(keras.layers.Layer):
-    """Keep the RoIs that count.
+    """Keep some of the RoIs.
 
     The mask head is the most expensive part of the heads, and padded or background RoIs have no
     mask: those that stay are moved into one row of RoIs of the whole batch.
@@ -25,11 +24,6 @@ class SelectRoIs(keras.layers.Layer):
     Returns:
         `[1, num_kept, ...]`, image by image. If none is to be kept, the first RoI of all.
     """
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        # The number of boxes that are kept depends on the image: nothing for XLA.
-        self.supports_jit = False
 
     def call(self, values, keep):
         return tf.boolean_mask(values, _at_least_one(keep))[None]

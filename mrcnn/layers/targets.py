@@ -6,6 +6,8 @@ import tensorflow as tf
 from mrcnn.layers.batch_part import draw_noise
 from mrcnn.layers.batching import not_padding
 from mrcnn.ops import boxes as box_ops
+from mrcnn.ops.match import positive_limit
+from mrcnn.ops.space import CELL_CENTERS, BoxSpace
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
@@ -18,12 +20,12 @@ class DetectionTargetLayer(keras.layers.Layer):
     keeps the ratio even where positives are few, so such images train on few RoIs). Targets are
     constants: no gradient flows to the proposals.
 
-    Arguments:
-        config: old scripts pass their Config, which is read at once.
+    Args:
         rois_per_image, positive_ratio, mask_shape, bbox_std_dev: scalars.
         mini_masks: whether masks cover the box of their instance or the whole image.
         positive_iou: least IoU of a positive.
-        crowd_iou: IoU with a crowd from which on a proposal is no negative.
+        crowd_iou: a proposal that shares this IoU with a crowd is no negative.
+        box_shift: see `BoxSpace`.
         seed: of the random choice.
 
     Inputs: a list of
@@ -41,7 +43,6 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     def __init__(
         self,
-        config=None,
         rois_per_image=200,
         positive_ratio=0.33,
         mask_shape=(28, 28),
@@ -49,24 +50,21 @@ class DetectionTargetLayer(keras.layers.Layer):
         bbox_std_dev=(0.1, 0.1, 0.2, 0.2),
         positive_iou=0.5,
         crowd_iou=0.001,
+        box_shift=1.0,
         seed=None,
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
-        if config is not None:
-            rois_per_image, positive_ratio = config.TRAIN_ROIS_PER_IMAGE, config.ROI_POSITIVE_RATIO
-            mask_shape, mini_masks = config.MASK_SHAPE, config.USE_MINI_MASK
-            bbox_std_dev = config.BBOX_STD_DEV
         self.rois_per_image, self.positive_ratio = int(rois_per_image), float(positive_ratio)
         self.mask_shape, self.mini_masks = tuple(map(int, mask_shape)), bool(mini_masks)
         self.bbox_std_dev = [float(value) for value in bbox_std_dev]
         self.positive_iou, self.crowd_iou = float(positive_iou), float(crowd_iou)
-        self.seed = seed
+        self.box_shift, self.seed = float(box_shift), seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.max_positives = max(1, int(self.rois_per_image * self.positive_ratio))
+        self.max_positives = max(1, positive_limit(self.rois_per_image, self.positive_ratio))
 
     def steps(self, proposals, gt_class_ids, gt_boxes, gt_masks):
-        """Every intermediate result in order, for inspection; `call` returns the last four.
+        """Return every intermediate result in order; `call` returns the last four.
 
         `overlaps` `[batch, num_proposals, max_instances]` are -1 for padding and crowds;
         `positive` and `negative` bool `[batch, num_proposals]` are the candidates; `chosen` int32
@@ -111,7 +109,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         }
 
     def _draw(self, positive, negative):
-        """Random positives, then random negatives: indices of proposals, and how many of each."""
+        """Draw positives, then negatives: indices of proposals, and the number of each."""
         noise = draw_noise(tf.shape(positive), self.seed_generator)
         slots, count = self.rois_per_image, tf.shape(positive)[1]
         # Candidates get random keys above all others', so the best keys are a random choice.
@@ -136,7 +134,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         return chosen, num_positive, num_negative
 
     def _masks(self, rois, boxes, matches, is_positive, gt_masks):
-        """Masks of the positives, cut out by their RoI and resized; zeros for the rest."""
+        """Return masks of the positives, cut out by their RoI and resized; zeros for the rest."""
         count = self.max_positives
         rois, boxes, matches = rois[:, :count], boxes[:, :count], matches[:, :count]
         if self.mini_masks:
@@ -146,6 +144,10 @@ class DetectionTargetLayer(keras.layers.Layer):
                 rois - tf.tile(corner, [1, 1, 2]), tf.tile(size, [1, 1, 2])
             )
         shape = tf.shape(gt_masks)
+        if not self.mini_masks:
+            # Crops are placed by the centres of the outermost pixels.
+            space = BoxSpace(self.box_shift)
+            rois = space.convert(rois, shape[1:3], CELL_CENTERS, xp=keras.ops)
         # Integers, because whole-image masks of a hundred instances are large.
         masks = tf.cast(tf.transpose(gt_masks, [0, 3, 1, 2]), tf.uint8)
         masks = tf.reshape(masks, [-1, shape[1], shape[2], 1])
@@ -173,16 +175,10 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     def get_config(self):
         names = ("rois_per_image", "positive_ratio", "mask_shape", "mini_masks", "bbox_std_dev")
-        names += ("positive_iou", "crowd_iou", "seed")
+        names += ("positive_iou", "crowd_iou", "box_shift", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _count(flags, limit):
-    """Number of True a row, at most `limit`: int32 `[batch, 1]`."""
+    """Return the number of True per row, at most `limit`: int32 `[batch, 1]`."""
     return tf.minimum(tf.reduce_sum(tf.cast(flags, tf.int32), axis=1, keepdims=True), limit)
-
-
-def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config):
-    """`DetectionTargetLayer` on one image: the same tensors without their batch axis."""
-    inputs = [tensor[None] for tensor in (proposals, gt_class_ids, gt_boxes, gt_masks)]
-    return [tensor[0] for tensor in DetectionTargetLayer(config)(inputs)]

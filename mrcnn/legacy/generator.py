@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -16,7 +15,7 @@ import numpy as np
 
 from mrcnn.data.loader import SampleLoader
 from mrcnn.inputs import model_inputs
-from mrcnn.ops.images import mold_image
+from mrcnn.ops.images import subtract_mean
 
 # What a batch consists of: (inputs, outputs).
 Batch = tuple[list[np.ndarray], list[np.ndarray]]
@@ -145,8 +144,7 @@ def _collate(samples, config):
     names = [spec.name for spec in model_inputs(config, "training")[:7]]
     arrays = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
     # In float32 at once: a float64 image of 1024x1024 takes longer than all the rest.
-    mean = SimpleNamespace(MEAN_PIXEL=np.float32(config.MEAN_PIXEL))
-    arrays["input_image"] = mold_image(arrays["input_image"], mean)
+    arrays["input_image"] = subtract_mean(arrays["input_image"], np.float32(config.MEAN_PIXEL))
     inputs = [arrays[name] for name in [*names, "input_roi", "rois"] if name in arrays]
     outputs = []
     if "rois" in arrays:

@@ -1,95 +1,91 @@
-"""Anchors: the boxes that the region proposal network scores and refines.
-
-Anchors are `[n, (y1, x1, y2, x2)]` float64 in pixels, not clipped to the image. Their order is the
-order of the network's outputs: level, row, column, then shape.
-"""
+"""Anchors: the boxes that the region proposal network scores and refines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
-def generate_anchors(
-    scales: float | Sequence[float],
-    ratios: float | Sequence[float],
-    shape: Sequence[int],
-    feature_stride: int,
-    anchor_stride: int,
-) -> np.ndarray:
-    """Anchors of one feature map.
+class AnchorGenerator(NamedTuple):
+    """Anchors of any image, by pyramid level, finest level first.
 
-    Arguments:
-        scales: side or sides in pixels of the square with the anchor's area.
-        ratios: width / height, one or many.
-        shape: `(rows, columns)` of the feature map.
-        feature_stride: pixels between neighbouring cells of the feature map.
-        anchor_stride: cells between neighbouring anchors; 1 puts anchors on every cell.
+    Within a level their order is that of the network's outputs: row, column, then shape, where the
+    ratios vary slower than the sizes. Anchors are not clipped to the image.
 
-    Returns:
-        `[rows * columns * len(ratios) * len(scales), (y1, x1, y2, x2)]` float64 in pixels. Centres
-        are multiples of the strides, without the half cell that Detectron adds. On one cell the
-        ratios vary slower than the scales.
+    Args:
+        sizes: for each level a tuple of sides in pixels of the square with the anchor's area.
+        ratios: for each level a tuple of width / height.
+        strides: pixels between neighbouring cells of each level.
+        spacing: cells between neighbouring anchors; 1 puts anchors on every cell.
+        offset: distance of the first centre from the image border in strides: 0 as the original,
+            0.5 as the paper's code.
+        level_shapes: function from an image shape to `[(rows, columns), ...]` of the levels; by
+            default the sides divided by the strides, rounded up.
     """
-    scales, roots = np.atleast_1d(scales), np.sqrt(np.atleast_1d(ratios))[:, np.newaxis]
-    sizes = np.stack([scales / roots, scales * roots], axis=-1).reshape(-1, 2)
-    rows, columns = (np.arange(0, cells, anchor_stride) * feature_stride for cells in shape[:2])
-    centers = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 1, 2)
-    return np.concatenate([centers - 0.5 * sizes, centers + 0.5 * sizes], axis=-1).reshape(-1, 4)
 
+    sizes: tuple[tuple[float, ...], ...]
+    ratios: tuple[tuple[float, ...], ...]
+    strides: tuple[int, ...]
+    spacing: int = 1
+    offset: float = 0.0
+    level_shapes: Callable | None = None
 
-def generate_pyramid_anchors(
-    scales: Sequence[float],
-    ratios: float | Sequence[float],
-    feature_shapes: Sequence[Sequence[int]],
-    feature_strides: Sequence[int],
-    anchor_stride: int,
-) -> np.ndarray:
-    """Anchors of all levels of a pyramid, finest level first.
+    @property
+    def per_cell(self) -> int:
+        """Number of anchors at each position."""
+        return len(self.sizes[0]) * len(self.ratios[0])
 
-    Arguments:
-        scales: one entry a level, see `generate_anchors`.
-        ratios: the same for all levels.
-        feature_shapes: `(rows, columns)` of each level.
-        feature_strides: pixels between neighbouring cells of each level.
-        anchor_stride: cells between neighbouring anchors.
+    def shapes(self, image_shape: Sequence[int]) -> np.ndarray:
+        """Return the shapes of the levels, `[levels, (rows, columns)]` int64."""
+        if self.level_shapes is not None:
+            return np.asarray(self.level_shapes(image_shape))
+        return -(-np.asarray(image_shape[:2]) // np.asarray(self.strides)[:, np.newaxis])
 
-    Returns:
-        `[anchors, (y1, x1, y2, x2)]` float64 in pixels.
+    def level(self, index: int, shape: Sequence[Any], xp: ModuleType = np) -> Any:
+        """Return the anchors of one level.
 
-    Raises:
-        ValueError: if the three lists have different lengths.
-    """
-    lengths = len(scales), len(feature_shapes), len(feature_strides)
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            "Anchors need one scale, one shape and one stride a pyramid level; "
-            "given were {} scales, {} shapes and {} strides.".format(*lengths)
+        Args:
+            index: of the level.
+            shape: `(rows, columns)` of its feature map, numbers or scalar tensors.
+            xp: `numpy`, or `keras.ops` inside a graph.
+
+        Returns:
+            `[anchors, (y1, x1, y2, x2)]` in pixels, float64 from NumPy, float32 from `keras.ops`.
+        """
+        sizes, roots = np.asarray(self.sizes[index]), np.sqrt(self.ratios[index])[:, np.newaxis]
+        halves = 0.5 * np.stack([sizes / roots, sizes * roots], axis=-1).reshape(-1, 2)
+        stride, dtype = self.strides[index], "float64" if xp is np else "float32"
+        rows, columns = (
+            xp.arange(0, cells, self.spacing, dtype=dtype) * stride + self.offset * stride
+            for cells in shape[:2]
         )
-    levels = zip(scales, feature_shapes, feature_strides, strict=True)
-    return np.concatenate(
-        [generate_anchors(scale, ratios, *level, anchor_stride) for scale, *level in levels]
-    )
+        centers = xp.stack(xp.meshgrid(rows, columns, indexing="ij"), axis=-1)
+        centers, halves = xp.reshape(centers, (-1, 1, 2)), halves.astype(dtype)
+        return xp.reshape(xp.concatenate([centers - halves, centers + halves], axis=-1), (-1, 4))
+
+    def pyramid(self, shapes: Sequence[Sequence[Any]], xp: ModuleType = np) -> Any:
+        """Return the anchors of all levels, of which `shapes` has one entry per level."""
+        levels = [self.level(index, shape, xp) for index, shape in enumerate(shapes)]
+        return xp.concatenate(levels, axis=0)
+
+    def of_image(self, image_shape: Sequence[int]) -> np.ndarray:
+        """Return the anchors of an image, computed once for each shape.
+
+        Args:
+            image_shape: `(height, width, ...)` of the network's input in pixels.
+
+        Returns:
+            `[anchors, (y1, x1, y2, x2)]` float64 in pixels, read-only, its columns contiguous.
+        """
+        return _of_image(self, tuple(int(side) for side in image_shape[:2]))
 
 
-def backbone_shapes(image_shape: Sequence[int], strides: Sequence[int]) -> np.ndarray:
-    """`[levels, (rows, columns)]` int64: feature map shapes of an image `(height, width, ...)`."""
-    return -(-np.asarray(image_shape[:2]) // np.asarray(strides)[:, np.newaxis])
-
-
-def compute_backbone_shapes(config: Any, image_shape: Sequence[int]) -> np.ndarray:
-    """Shapes of the feature maps that a configuration's backbone makes of an image.
-
-    Arguments:
-        config: read are `BACKBONE` and `BACKBONE_STRIDES`, or, where `BACKBONE` is a function,
-            `COMPUTE_BACKBONE_SHAPE`, which gets `image_shape`.
-        image_shape: `(height, width, ...)` in pixels.
-
-    Returns:
-        `[levels, (rows, columns)]` int64.
-    """
-    if callable(config.BACKBONE) and config.COMPUTE_BACKBONE_SHAPE is not None:
-        return np.asarray(config.COMPUTE_BACKBONE_SHAPE(image_shape))
-    return backbone_shapes(image_shape, config.BACKBONE_STRIDES)
+@functools.lru_cache(maxsize=16)
+def _of_image(generator, image_shape):
+    anchors = np.asfortranarray(generator.pyramid(generator.shapes(image_shape)))
+    anchors.flags.writeable = False
+    return anchors

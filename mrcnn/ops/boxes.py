@@ -1,4 +1,4 @@
-"""Boxes: areas, overlaps, deltas, clipping, normalization, pyramid levels.
+"""Boxes: areas, overlaps, deltas, clipping, pyramid levels.
 
 Boxes are `[..., (y1, x1, y2, x2)]`. Unless a function says otherwise it takes any unit (pixels or
 normalized) and any leading axes. `xp` is `numpy` or `keras.ops`. With `keras.ops` everything is
@@ -26,7 +26,7 @@ _BLOCK = 8192
 
 
 def _float(x: Array, xp: ModuleType, numpy_dtype: type = np.float32) -> Array:
-    """`x` as float32; NumPy callers may ask for another precision."""
+    """Return `x` as float32; NumPy callers may ask for another precision."""
     return np.asarray(x, numpy_dtype) if xp is np else xp.cast(x, "float32")
 
 
@@ -37,13 +37,13 @@ def _centers_and_sizes(boxes: Array) -> tuple[Array, Array]:
 
 
 def box_area(boxes: Array, xp: ModuleType = np) -> Array:
-    """Areas `[...]` of boxes `[..., (y1, x1, y2, x2)]`, in the square of their unit."""
+    """Return the areas `[...]` of boxes `[..., (y1, x1, y2, x2)]`, in the square of their unit."""
     boxes = np.asarray(boxes) if xp is np else _float(boxes, xp)
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def _iou(a: Array, b: Array, area_a: Array, area_b: Array, xp: ModuleType) -> Array:
-    """IoU of boxes whose leading axes broadcast; 0 where both are empty."""
+    """Return the IoU of boxes whose leading axes broadcast; 0 where both are empty."""
     heights = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
     widths = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])
     intersections = xp.maximum(heights, 0) * xp.maximum(widths, 0)
@@ -53,9 +53,9 @@ def _iou(a: Array, b: Array, area_a: Array, area_b: Array, xp: ModuleType) -> Ar
 def compute_iou(
     box: np.ndarray, boxes: np.ndarray, box_area: float, boxes_area: np.ndarray
 ) -> np.ndarray:
-    """IoU of one box with many.
+    """Return the IoU of one box with many.
 
-    Arguments:
+    Args:
         box: `[(y1, x1, y2, x2)]`.
         boxes: `[n, (y1, x1, y2, x2)]`.
         box_area: area of `box`. The areas are arguments so that loops compute them once.
@@ -68,9 +68,9 @@ def compute_iou(
 
 
 def compute_overlaps(boxes1: Array, boxes2: Array, xp: ModuleType = np) -> Array:
-    """IoU of every box of one set with every box of another.
+    """Return the IoU of every box of one set with every box of another.
 
-    Arguments:
+    Args:
         boxes1: `[..., n1, (y1, x1, y2, x2)]`; leading axes with `keras.ops` only.
         boxes2: `[..., n2, (y1, x1, y2, x2)]`.
 
@@ -95,9 +95,9 @@ def compute_overlaps(boxes1: Array, boxes2: Array, xp: ModuleType = np) -> Array
 
 
 def encode_boxes(boxes: Array, gt_boxes: Array, xp: ModuleType = np) -> Array:
-    """Deltas that turn `boxes` into `gt_boxes`; the inverse of `decode_boxes`.
+    """Return the deltas that turn `boxes` into `gt_boxes`; the inverse of `decode_boxes`.
 
-    Arguments:
+    Args:
         boxes: `[..., (y1, x1, y2, x2)]`.
         gt_boxes: `[..., (y1, x1, y2, x2)]` in the same unit.
 
@@ -115,9 +115,9 @@ def encode_boxes(boxes: Array, gt_boxes: Array, xp: ModuleType = np) -> Array:
 def decode_boxes(
     boxes: Array, deltas: Array, xp: ModuleType = np, max_log_size: float = 80.0
 ) -> Array:
-    """Boxes moved and stretched by deltas; the inverse of `encode_boxes`.
+    """Return boxes moved and stretched by deltas; the inverse of `encode_boxes`.
 
-    Arguments:
+    Args:
         boxes: `[..., (y1, x1, y2, x2)]`.
         deltas: `[..., (dy, dx, log dh, log dw)]`, already multiplied by the standard deviations.
         max_log_size: larger `log dh` and `log dw` count as this. The default only keeps `exp`
@@ -134,22 +134,12 @@ def decode_boxes(
     return xp.concatenate([corners, corners + sizes], axis=-1)
 
 
-def box_refinement(box: np.ndarray, gt_box: np.ndarray) -> np.ndarray:
-    """`encode_boxes` on NumPy arrays under its historical name."""
-    return encode_boxes(box, gt_box)
-
-
-def apply_box_deltas(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
-    """`decode_boxes` on NumPy arrays under its historical name."""
-    return decode_boxes(boxes, deltas)
-
-
 def clip_boxes(boxes: Array, window: Array, xp: ModuleType = np) -> Array:
-    """Boxes cut to a window.
+    """Return boxes cut to a window.
 
-    Arguments:
+    Args:
         boxes: `[..., (y1, x1, y2, x2)]`.
-        window: `[(y1, x1, y2, x2)]` in the same unit, or one window a box in a shape that
+        window: `[(y1, x1, y2, x2)]` in the same unit, or one window per box in a shape that
             broadcasts against `boxes`: `[batch, 1, 4]` for boxes `[batch, n, 4]`.
 
     Returns:
@@ -161,44 +151,8 @@ def clip_boxes(boxes: Array, window: Array, xp: ModuleType = np) -> Array:
     return xp.maximum(xp.minimum(boxes, high), low)
 
 
-def _normalization(shape: Array, xp: ModuleType) -> tuple[Array, Array]:
-    """Scale `[4]` and shift `[4]` between pixels and normalized coordinates."""
-    height, width = (_float(shape[axis], xp, np.float64) for axis in (0, 1))
-    scale = xp.stack([height, width, height, width], axis=-1) - 1
-    return scale, _float([0, 0, 1, 1], xp, np.float64)
-
-
-def norm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
-    """Pixels to normalized coordinates: `(boxes - [0, 0, 1, 1]) / [h-1, w-1, h-1, w-1]`.
-
-    Arguments:
-        boxes: `[..., (y1, x1, y2, x2)]` in pixels, y2 and x2 exclusive.
-        shape: `(height, width)` of the image in pixels; more entries are ignored.
-
-    Returns:
-        `[..., 4]` float32. The zeros of padding rows become small negative numbers.
-    """
-    scale, shift = _normalization(shape, xp)
-    return _float((_float(boxes, xp, np.float64) - shift) / scale, xp)
-
-
-def denorm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
-    """Normalized coordinates to whole pixels; the inverse of `norm_boxes` up to rounding.
-
-    Arguments:
-        boxes: `[..., (y1, x1, y2, x2)]`, normalized.
-        shape: `(height, width)` of the image in pixels; more entries are ignored.
-
-    Returns:
-        `[..., 4]` int32 in pixels, y2 and x2 exclusive, rounded half to even.
-    """
-    scale, shift = _normalization(shape, xp)
-    pixels = xp.round(_float(boxes, xp, np.float64) * scale + shift)
-    return pixels.astype(np.int32) if xp is np else xp.cast(pixels, "int32")
-
-
 def trim_zeros(x: np.ndarray) -> np.ndarray:
-    """The rows of `[rows, columns]` that are not all zeros: an array without its padding."""
+    """Return the rows of `[rows, columns]` that are not all zeros, without padding."""
     x = np.asarray(x)
     return x[np.any(x != 0, axis=1)]
 
@@ -213,9 +167,9 @@ def pyramid_level(
     canonical_size: float = 224.0,
     canonical_level: int = 4,
 ) -> Array:
-    """The pyramid level whose features describe a box: `4 + log2(sqrt(h * w) / 224 pixels)`.
+    """Return the pyramid level whose features describe a box: `4 + log2(sqrt(h * w) / 224 pixels)`.
 
-    Arguments:
+    Args:
         boxes: `[..., (y1, x1, y2, x2)]`, normalized.
         image_area: height times width of the image in square pixels: a number, or an array that
             broadcasts against the leading axes of `boxes`.

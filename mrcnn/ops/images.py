@@ -1,4 +1,4 @@
-"""Images: resizing to what the network takes, mean colour, and the meta vector that travels along.
+"""Images: resizing to what the network takes, and mean colour.
 
 Resizing follows scikit-image's `resize(order=1, mode="constant", anti_aliasing=False)`, as in the
 original: linear in y, then in x, between the centres of pixels; what lies outside the image counts
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def resize(
     anti_aliasing: bool = False,
     anti_aliasing_sigma: float | Sequence[float] | None = None,
 ) -> np.ndarray:
-    """`skimage.transform.resize` with the original's defaults, for masks of bools too.
+    """Call `skimage.transform.resize` with the original's defaults, for masks of bools too.
 
     Returns:
         `output_shape` (plus the channels of the image) float64. As in scikit-image, integers are
@@ -62,9 +63,9 @@ def resize(
 def linear_taps(
     size_in: int, size_out: int, start: int = 0, stop: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The two input samples, with their weights, of each output sample of a linear resize.
+    """Return the two input samples, with weights, of each output sample of a linear resize.
 
-    Arguments:
+    Args:
         size_in: samples of the input.
         size_out: samples of the output.
         start: first output sample asked for.
@@ -84,7 +85,7 @@ def linear_taps(
 
 
 def _resize_pixels(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """`resize(image, shape, preserve_range=True)` with OpenCV, over 50 times faster.
+    """Return `resize(image, shape, preserve_range=True)` by OpenCV, over 50 times faster.
 
     The result is float32 for uint8 images, else float64. Without OpenCV, or with more channels than
     it takes, scikit-image does the work.
@@ -116,7 +117,7 @@ def _resize_scale(
     min_scale: float | None,
     mode: str,
 ) -> float:
-    """The factor that `resize_image` resizes by; the integer 1 means that nothing is resampled."""
+    """Return the factor that `resize_image` resizes by; the integer 1 for no resampling."""
     scale = max(1, min_dim / min(height, width)) if min_dim else 1
     if min_scale:
         scale = max(scale, min_scale)
@@ -126,7 +127,7 @@ def _resize_scale(
 
 
 def _check_resize(image: np.ndarray, min_dim: int | None, max_dim: int | None, mode: str) -> None:
-    """One sentence for each call of `resize_image` that cannot work."""
+    """Raise ValueError for a call of `resize_image` that cannot work."""
     if mode not in _MODES:
         raise ValueError(f'Image resize mode is "{mode}"; accepted are {", ".join(_MODES)}.')
     if image.ndim not in (2, 3) or image.size == 0:
@@ -150,7 +151,7 @@ def resize_image(
 ) -> tuple[np.ndarray, Window, float, Padding, tuple[int, int, int, int] | None]:
     """Bring an image to a size that the network takes, keeping its aspect ratio.
 
-    Arguments:
+    Args:
         image: `[height, width, channels]` of any number type, or `[height, width]`.
         min_dim: enlarge so that the shorter side has at least this many pixels.
         max_dim: in mode "square", the side of the result; the longer side never exceeds it.
@@ -195,89 +196,36 @@ def resize_image(
     return canvas, (top, left, top + height, left + width), scale, padding, None
 
 
-def _mean_pixel(channels: int, config: Any) -> np.ndarray:
-    """`config.MEAN_PIXEL`, checked against the channels of an image."""
-    mean = np.atleast_1d(config.MEAN_PIXEL)
+def subtract_mean(images: Any, mean_pixel: Any, xp: ModuleType = np) -> Any:
+    """Subtract the mean colour, which the network expects of its input.
+
+    Args:
+        images: `[..., height, width, channels]` of any number type, RGB.
+        mean_pixel: one value, or one per channel, on the scale of the images.
+        xp: `numpy`, or `keras.ops` for tensors.
+
+    Returns:
+        The same shape, float32; from NumPy float64 with a float64 `mean_pixel`.
+
+    Raises:
+        ValueError: if `mean_pixel` does not fit the channels.
+    """
+    mean = _checked_mean(images.shape[-1], mean_pixel)
+    if xp is np:
+        return np.asarray(images, np.float32) - mean
+    return xp.cast(images, "float32") - mean.astype(np.float32)
+
+
+def add_mean(images: np.ndarray, mean_pixel: Any) -> np.ndarray:
+    """Add the mean colour: `[..., height, width, channels]` floats to uint8 (truncated)."""
+    return (images + _checked_mean(images.shape[-1], mean_pixel)).astype(np.uint8)
+
+
+def _checked_mean(channels, mean_pixel):
+    mean = np.atleast_1d(mean_pixel)
     if mean.shape not in ((1,), (channels,)):
         raise ValueError(
             f"MEAN_PIXEL has {mean.size} values, but the image has {channels} channels; "
-            "give one value, or one a channel."
+            "give one value, or one per channel."
         )
     return mean
-
-
-def mold_image(images: np.ndarray, config: Any) -> np.ndarray:
-    """Subtract the mean colour: what the network takes.
-
-    Arguments:
-        images: `[..., height, width, channels]` of any number type, RGB.
-        config: read is `MEAN_PIXEL`.
-
-    Returns:
-        The same shape; float64 with a float64 `MEAN_PIXEL`, float32 with a float32 one.
-
-    Raises:
-        ValueError: if `MEAN_PIXEL` does not fit the channels.
-    """
-    return np.asarray(images, np.float32) - _mean_pixel(np.shape(images)[-1], config)
-
-
-def unmold_image(normalized_images: np.ndarray, config: Any) -> np.ndarray:
-    """Add the mean colour again: `[..., height, width, channels]` floats to uint8 (truncated)."""
-    channels = np.shape(normalized_images)[-1]
-    return (normalized_images + _mean_pixel(channels, config)).astype(np.uint8)
-
-
-# Name of an entry -> its columns in the meta vector; the class flags are the rest.
-_META_COLUMNS = {
-    "image_id": 0,
-    "original_image_shape": slice(1, 4),
-    "image_shape": slice(4, 7),
-    "window": slice(7, 11),
-    "scale": 11,
-    "active_class_ids": slice(12, None),
-}
-
-
-def compose_image_meta(
-    image_id: int,
-    original_image_shape: Sequence[int],
-    image_shape: Sequence[int],
-    window: Sequence[int],
-    scale: float,
-    active_class_ids: Sequence[int],
-) -> np.ndarray:
-    """Pack what is known of an image into one vector, which the network takes beside it.
-
-    Arguments:
-        image_id: a number.
-        original_image_shape: `(height, width, channels)` before resizing.
-        image_shape: `(height, width, channels)` after it.
-        window: `(y1, x1, y2, x2)` in pixels, see `resize_image`.
-        scale: see `resize_image`.
-        active_class_ids: `[NUM_CLASSES]` flags: 1 for the classes that the image's dataset has.
-
-    Returns:
-        `[12 + NUM_CLASSES]` float64.
-    """
-    parts = ([image_id], original_image_shape, image_shape, window, [scale], active_class_ids)
-    return np.concatenate([np.asarray(part, np.float64) for part in parts])
-
-
-def parse_meta(meta: Any) -> dict[str, Any]:
-    """Take `[batch, 12 + NUM_CLASSES]` meta vectors apart; NumPy arrays and tensors alike.
-
-    Returns:
-        `image_id [batch]`, `original_image_shape [batch, 3]`, `image_shape [batch, 3]`,
-        `window [batch, 4]` in pixels, `scale [batch]`, `active_class_ids [batch, NUM_CLASSES]`, all
-        in the type of `meta`.
-    """
-    return {name: meta[:, columns] for name, columns in _META_COLUMNS.items()}
-
-
-def parse_image_meta(meta: np.ndarray) -> dict[str, np.ndarray]:
-    """`parse_meta` on a NumPy array: `scale` as float32, everything else as int32."""
-    return {
-        name: values.astype(np.float32 if name == "scale" else np.int32)
-        for name, values in parse_meta(meta).items()
-    }

@@ -17,7 +17,7 @@ _OVER_HALF = 0.5 + 1e-9
 
 
 def _any_along_columns(masks: np.ndarray) -> np.ndarray:
-    """`masks.any(axis=1)` of `[height, width, instances]` bool.
+    """Return `masks.any(axis=1)` of `[height, width, instances]` bool.
 
     Folding one half onto the other works on long runs of memory; `any` would reduce a few
     instances at a time. The overlap of halves of an odd width does no harm.
@@ -29,9 +29,9 @@ def _any_along_columns(masks: np.ndarray) -> np.ndarray:
 
 
 def extract_bboxes(mask: np.ndarray) -> np.ndarray:
-    """The smallest boxes around masks.
+    """Return the smallest boxes around masks.
 
-    Arguments:
+    Args:
         mask: `[height, width, instances]`, where other than zero means object.
 
     Returns:
@@ -49,9 +49,9 @@ def extract_bboxes(mask: np.ndarray) -> np.ndarray:
 
 
 def compute_overlaps_masks(masks1: np.ndarray, masks2: np.ndarray) -> np.ndarray:
-    """IoU of every mask of one stack with every mask of another.
+    """Return the IoU of every mask of one stack with every mask of another.
 
-    Arguments:
+    Args:
         masks1: `[height, width, n1]`; values above 0.5 are object.
         masks2: `[height, width, n2]`.
 
@@ -79,7 +79,7 @@ def compute_overlaps_masks(masks1: np.ndarray, masks2: np.ndarray) -> np.ndarray
 
 
 def _nearest(size: int, scale: float) -> np.ndarray:
-    """Input index of each output sample of `scipy.ndimage.zoom(order=0)`, -1 for none.
+    """Return the input index of each output sample of `scipy.ndimage.zoom(order=0)`, -1 for none.
 
     SciPy itself resizes the numbers 1, 2, ...: its rule has corners (rounding of halves, a last
     sample that may fall outside) that a formula would have to repeat.
@@ -99,7 +99,7 @@ def resize_mask(
 ) -> np.ndarray:
     """Give masks the size that `resize_image` gave their image.
 
-    Arguments:
+    Args:
         mask: `[height, width, instances]` of any type.
         scale: as returned by `resize_image`.
         padding: as returned by `resize_image`; not applied when there is a crop.
@@ -123,13 +123,13 @@ def resize_mask(
 
 def _check_count(boxes: np.ndarray, masks: int) -> None:
     if len(boxes) != masks:
-        raise ValueError(f"One box a mask is needed; given: {len(boxes)} boxes, {masks} masks.")
+        raise ValueError(f"One box per mask is needed; given: {len(boxes)} boxes, {masks} masks.")
 
 
 def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int]) -> np.ndarray:
     """Cut masks to their boxes and shrink them, to save memory; `expand_mask` reverses it.
 
-    Arguments:
+    Args:
         bbox: `[instances, (y1, x1, y2, x2)]` integers in pixels.
         mask: `[height, width, instances]`, where other than zero means object.
         mini_shape: `(height, width)` of the result.
@@ -138,7 +138,7 @@ def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int])
         `[mini_height, mini_width, instances]` bool.
 
     Raises:
-        ValueError: if a box has no area within the image, or if there is not one box a mask.
+        ValueError: if a box has no area within the image, or if there is not one box per mask.
     """
     _check_count(bbox, mask.shape[-1])
     mini_masks = np.empty((*mini_shape, len(bbox)), bool)
@@ -154,7 +154,7 @@ def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int])
 
 
 def _shrink(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """`np.around(resize(mask, shape)).astype(bool)` of a bool mask; touches needed pixels only."""
+    """Return `np.around(resize(mask, shape)).astype(bool)`, touching needed pixels only."""
     (rows, row_weights), (columns, column_weights) = map(linear_taps, mask.shape, shape)
     lines = sum(mask[taps] * w[:, np.newaxis] for taps, w in zip(rows, row_weights, strict=True))
     taps = zip(columns, column_weights, strict=True)
@@ -165,7 +165,7 @@ def _shrink(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 def expand_mask(bbox: np.ndarray, mini_mask: np.ndarray, image_shape: Sequence[int]) -> np.ndarray:
     """Paste mini-masks back into full size; the inverse of `minimize_mask` up to rounding.
 
-    Arguments:
+    Args:
         bbox: `[instances, (y1, x1, y2, x2)]` integers in pixels; parts outside the image are cut.
         mini_mask: `[mini_height, mini_width, instances]` bool.
         image_shape: `(height, width)` of the result; more entries are ignored.
@@ -174,18 +174,14 @@ def expand_mask(bbox: np.ndarray, mini_mask: np.ndarray, image_shape: Sequence[i
         `[height, width, instances]` bool.
 
     Raises:
-        ValueError: if there is not one box a mask.
+        ValueError: if there is not one box per mask.
     """
     masks = np.moveaxis(np.asarray(mini_mask).astype(bool, copy=False), -1, 0)
     return paste_masks(masks, bbox, image_shape, threshold=_OVER_HALF)
 
 
-def mold_mask(mask: np.ndarray, config: object) -> None:
-    """Does nothing: the original exports the name, and never filled it."""
-
-
 def _linear_matrix(size_in: int, size_out: int, start: int, stop: int) -> np.ndarray:
-    """`[stop - start, size_in]` float64: rows of the matrix that resizes `size_in` samples."""
+    """Return rows of the matrix that resizes `size_in` samples, `[stop - start, size_in]`."""
     indices, weights = linear_taps(size_in, size_out, start, stop)
     matrix = np.zeros((stop - start, size_in))
     outputs = np.arange(stop - start)
@@ -200,7 +196,7 @@ def paste_masks(
 ) -> np.ndarray:
     """Resize small soft masks to their boxes, and threshold them into full-size masks.
 
-    Arguments:
+    Args:
         masks: `[instances, h, w]` floats, 0 to 1.
         boxes: `[instances, (y1, x1, y2, x2)]` integers in pixels. What lies outside the image is
             cut; a box without area gives an empty mask.
@@ -211,7 +207,7 @@ def paste_masks(
         `[height, width, instances]` bool, a view of instances that are contiguous each.
 
     Raises:
-        ValueError: if there is not one box a mask.
+        ValueError: if there is not one box per mask.
     """
     _check_count(boxes, len(masks))
     height, width = image_shape[:2]
@@ -234,8 +230,5 @@ def paste_masks(
 
 
 def unmold_mask(mask: np.ndarray, bbox: Sequence[int], image_shape: Sequence[int]) -> np.ndarray:
-    """`paste_masks` for one mask `[h, w]` and one box `[(y1, x1, y2, x2)]`: `[height, width]`."""
+    """Return `paste_masks` of one mask `[h, w]` and one box, `[height, width]` bool."""
     return paste_masks(np.asarray(mask)[np.newaxis], [bbox], image_shape)[..., 0]
-
-
-paste_mask = unmold_mask

@@ -1,4 +1,4 @@
-"""Matches: which box belongs to which ground truth, which of them train, which detections stay.
+"""Matches of boxes and ground truth, samples for training, non-maximum suppression.
 
 Shorthand: A anchors, G ground-truth boxes. All functions work on NumPy arrays, on the CPU side of
 the input pipeline.
@@ -20,14 +20,14 @@ def match_anchors(
     negative_below: float = 0.3,
     positive_from: float = 0.7,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The role of every anchor in RPN training.
+    """Return the role of every anchor in RPN training.
 
     An anchor is negative where its best IoU is below `negative_below`; positive where it is at
     least `positive_from`, or where no anchor overlaps one of the ground-truth boxes more (all
     anchors of a tie count, so that every object is learned from); else neutral. (Faster R-CNN,
     section 3.1.2.)
 
-    Arguments:
+    Args:
         overlaps: `[A, G]` IoU of anchors and ground-truth boxes without crowds.
         crowd_mask: `[A]` bool, True for the anchors that touch a crowd: they are never negative.
         negative_below: IoU.
@@ -59,10 +59,15 @@ def match_anchors(
     return match, gt_index
 
 
-def subsample(indices: np.ndarray, count: int, rng: Any = np.random) -> np.ndarray:
-    """At most `count` of the indices, drawn without replacement.
+def positive_limit(count: int, fraction: float) -> int:
+    """Return how many of `count` training examples may be positive."""
+    return int(count * fraction)
 
-    Arguments:
+
+def subsample(indices: np.ndarray, count: int, rng: Any = np.random) -> np.ndarray:
+    """Return at most `count` of the indices, drawn without replacement.
+
+    Args:
         indices: `[n]`.
         count: how many to keep; fewer than 0 counts as 0.
         rng: `np.random`, a `RandomState` or a `Generator`. `np.random` under a seed keeps what the
@@ -82,11 +87,11 @@ def subsample(indices: np.ndarray, count: int, rng: Any = np.random) -> np.ndarr
 def sample_balanced(
     match: np.ndarray, count: int, positive_fraction: float = 0.5, rng: Any = np.random
 ) -> np.ndarray:
-    """Matches of which at most `count` are not neutral.
+    """Return matches of which at most `count` are not neutral.
 
-    Positives take at most `int(count * positive_fraction)` places, negatives the rest.
+    Positives take at most `positive_limit(count, positive_fraction)` places, negatives the rest.
 
-    Arguments:
+    Args:
         match: `[A]`, POSITIVE, NEGATIVE or NEUTRAL.
         count: places for both.
         positive_fraction: of `count`.
@@ -96,7 +101,7 @@ def sample_balanced(
         A copy of `match` in which those that found no place are NEUTRAL.
     """
     positives, negatives = (np.flatnonzero(match == code) for code in (POSITIVE, NEGATIVE))
-    positives = subsample(positives, int(count * positive_fraction), rng)
+    positives = subsample(positives, positive_limit(count, positive_fraction), rng)
     negatives = subsample(negatives, count - len(positives), rng)
     sampled = np.full_like(match, NEUTRAL)
     sampled[positives] = POSITIVE
@@ -105,9 +110,9 @@ def sample_balanced(
 
 
 def non_max_suppression(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Greedy non-maximum suppression.
+    """Run greedy non-maximum suppression.
 
-    Arguments:
+    Args:
         boxes: `[n, (y1, x1, y2, x2)]`, at least one.
         scores: `[n]`.
         threshold: a box goes where its IoU with a kept box of higher score is above this.

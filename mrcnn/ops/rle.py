@@ -10,23 +10,23 @@ from mrcnn.ops.masks import unmold_mask
 
 
 def encode_mask(mask: np.ndarray) -> dict:
-    """A mask `[height, width]` bool as a COCO RLE: `{"size": [height, width], "counts": bytes}`."""
+    """Return a mask `[height, width]` bool as a COCO RLE, a dict of `size` and `counts`."""
     from pycocotools import mask as coco_mask
 
     return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 
 def decode_mask(rle: dict) -> np.ndarray:
-    """The mask `[height, width]` bool of a COCO RLE."""
+    """Return the mask `[height, width]` bool of a COCO RLE."""
     from pycocotools import mask as coco_mask
 
     return coco_mask.decode(rle).astype(bool)
 
 
 def paste_rles(masks: np.ndarray, boxes: np.ndarray, image_shape: Sequence[int]) -> list[dict]:
-    """`ops.masks.paste_masks` into COCO RLEs, with one full-size mask in memory at a time.
+    """Paste masks into COCO RLEs, with one full-size mask in memory at a time.
 
-    Arguments:
+    Args:
         masks: `[instances, h, w]` floats, 0 to 1.
         boxes: `[instances, (y1, x1, y2, x2)]` integers in pixels.
         image_shape: `(height, width)` of the result; more entries are ignored.

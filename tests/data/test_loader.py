@@ -5,7 +5,6 @@ import pytest
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.loader import SampleLoader
-from mrcnn.data.rpn_targets import build_rpn_targets, pyramid_anchors
 from mrcnn.data.sample import load_image_gt
 
 
@@ -56,10 +55,8 @@ def test_sample_of_one_image(array_dataset, rectangles, tiny_config):
 
     tiny_config.RPN_TRAIN_ANCHORS_PER_IMAGE = 10**4
     full = SampleLoader(dataset, tiny_config, seed=0).load(0)
-    anchors = pyramid_anchors(tiny_config, image.shape)
-    match, deltas = build_rpn_targets(
-        image.shape, anchors, np.array(class_ids), np.array(boxes), tiny_config
-    )
+    targets = tiny_config.recipe().rpn_targets(tiny_config)
+    match, deltas = targets(image.shape, class_ids, boxes, rng=None)
     np.testing.assert_array_equal(full["input_rpn_match"], match[:, np.newaxis])
     np.testing.assert_array_equal(full["input_rpn_bbox"], deltas)
 
@@ -240,7 +237,8 @@ def test_sizes_may_differ_in_batches_of_one_only(array_dataset, rectangles, tiny
     shapes = [single.load(number)["input_image"].shape for number in range(3)]
     assert shapes == [(128, 128, 3), (64, 128, 3), (128, 128, 3)]
     anchors = [len(single.load(number)["input_rpn_match"]) for number in range(2)]
-    assert anchors == [len(pyramid_anchors(tiny_config, shape)) for shape in shapes[:2]]
+    generator = tiny_config.recipe().anchors(tiny_config)
+    assert anchors == [len(generator.of_image(shape)) for shape in shapes[:2]]
     pairs = SampleLoader(dataset, tiny_config, shuffle=False, batch_size=2)
     pairs.load(0)
     message = (

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mrcnn.constants import NEGATIVE, NEUTRAL, POSITIVE
-from mrcnn.data.rpn_targets import anchor_overlaps, build_rpn_targets, pyramid_anchors
-from mrcnn.ops.anchors import generate_pyramid_anchors
+from mrcnn.data.rpn_targets import anchor_overlaps
+from mrcnn.legacy.formulas import build_rpn_targets, generate_pyramid_anchors
 from mrcnn.ops.boxes import compute_overlaps
 
 # An object of 10x10 pixels, and what each anchor shares with it.
@@ -19,6 +19,10 @@ ANCHORS = np.array(
     ],
     np.float64,
 )
+
+
+def image_anchors(config, shape):
+    return config.recipe().anchors(config).of_image(shape)
 
 
 def targets(config, anchors, class_ids, boxes, **kwargs):
@@ -88,7 +92,7 @@ def test_without_objects_all_anchors_are_negative(tiny_config):
 
 def test_agrees_with_loops_over_anchors_and_boxes(tiny_config, rng):
     tiny_config.RPN_TRAIN_ANCHORS_PER_IMAGE = 10**6
-    anchors = pyramid_anchors(tiny_config, (64, 64, 3))
+    anchors = image_anchors(tiny_config, (64, 64, 3))
     corners = rng.integers(0, 40, (5, 2))
     boxes = np.concatenate([corners, corners + rng.integers(4, 24, (5, 2))], axis=1)
     class_ids = [1, 2, -3, 1, 3]
@@ -171,7 +175,7 @@ def test_default_randomness_is_that_of_numpy(tiny_config):
 
 
 def test_anchor_overlaps_equal_the_full_computation(tiny_config, rng):
-    anchors = pyramid_anchors(tiny_config, (64, 64, 3))
+    anchors = image_anchors(tiny_config, (64, 64, 3))
     corners = rng.uniform(-5, 50, (9, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(0.1, 30, (9, 2))], axis=1)
     overlaps = anchor_overlaps(anchors, boxes)
@@ -179,15 +183,15 @@ def test_anchor_overlaps_equal_the_full_computation(tiny_config, rng):
     assert (overlaps > 0).any()
 
 
-def test_pyramid_anchors_are_those_of_the_shape_and_made_once(tiny_config):
-    anchors = pyramid_anchors(tiny_config, (64, 128, 3))
+def test_anchors_are_those_of_the_shape_and_made_once(tiny_config):
+    anchors = image_anchors(tiny_config, (64, 128, 3))
     shapes = [[16, 32], [8, 16], [4, 8], [2, 4], [1, 2]]
     expected = generate_pyramid_anchors(
         tiny_config.RPN_ANCHOR_SCALES, [0.5, 1, 2], shapes, [4, 8, 16, 32, 64], 1
     )
     np.testing.assert_array_equal(anchors, expected)
-    assert pyramid_anchors(tiny_config, np.array([64, 128, 3])) is anchors
+    assert image_anchors(tiny_config, np.array([64, 128, 3])) is anchors
     tiny_config.RPN_ANCHOR_RATIOS = [1]
-    assert len(pyramid_anchors(tiny_config, (64, 128, 3))) == len(expected) / 3
+    assert len(image_anchors(tiny_config, (64, 128, 3))) == len(expected) / 3
     with pytest.raises(ValueError, match="read-only"):
         anchors[0] = 0

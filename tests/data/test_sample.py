@@ -4,7 +4,7 @@ import pytest
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.sample import load_image_gt
-from mrcnn.ops.images import parse_image_meta
+from mrcnn.ops.meta import parse_image_meta
 
 
 def one_image(array_dataset, image, masks, class_ids, **kwargs):

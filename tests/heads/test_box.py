@@ -1,16 +1,14 @@
 """The box head: its losses by hand, its outputs against plain NumPy."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 
-from mrcnn.heads.box import (
-    BoxHead,
-    fpn_classifier_graph,
-    mrcnn_bbox_loss_graph,
-    mrcnn_class_loss_graph,
-    mrcnn_class_loss_of_meta,
-)
+from mrcnn.heads.box import BoxHead, mrcnn_bbox_loss_graph, mrcnn_class_loss_graph
+from mrcnn.layers.norm import BatchNorm
+from mrcnn.legacy.graph_names import fpn_classifier_graph
 from tests.loss_gradient import gradient
 
 ACTIVE = np.ones((1, 3), np.float32)
@@ -32,9 +30,6 @@ def test_class_loss_looks_at_the_data_set_of_each_image():
     target = np.array([[1, 0], [1, 0]])
     loss = mrcnn_class_loss_graph(target, logits, active)
     np.testing.assert_allclose(loss, -(np.log(1 / 2) + np.log(1 / 4)) / 2, rtol=1e-6)
-    # The meta vector ends with the active classes.
-    meta = np.concatenate([np.full((2, 12), 5), active], axis=1).astype(np.float32)
-    np.testing.assert_allclose(mrcnn_class_loss_of_meta(target, logits, meta), loss)
 
 
 def test_class_loss_without_active_classes():
@@ -84,11 +79,15 @@ def test_bbox_loss_without_positives():
     assert not to_deltas.any()
 
 
+def frozen_head():
+    return BoxHead(3, 7, 8, partial(BatchNorm, train_bn=False))
+
+
 @pytest.fixture
 def head(rng):
     """A model around the head with random weights, and those by name."""
     rois = keras.Input((None, 7, 7, 6))
-    model = keras.Model(rois, BoxHead(3, 8, False, {})(rois))
+    model = keras.Model(rois, frozen_head()(rois))
     for layer in model.layers:
         # Variances have to be positive.
         layer.set_weights(
@@ -129,7 +128,7 @@ def test_first_outputs_are_small():
     # As Detectron's; 256 * 21 numbers and four times as many: 5 % are five standard errors.
     keras.utils.set_random_seed(0)
     rois = keras.Input((None, 1, 1, 4))
-    model = keras.Model(rois, BoxHead(21, 256, False, {})(rois))
+    model = keras.Model(rois, BoxHead(21, 1, 256)(rois))
     spreads = [
         model.get_layer(name).kernel.numpy().std()
         for name in ("mrcnn_class_logits", "mrcnn_bbox_fc")
@@ -138,18 +137,18 @@ def test_first_outputs_are_small():
 
 
 def test_weights_of_the_losses(rng):
-    box_head = BoxHead(3, 8, False, {"mrcnn_class_loss": 0.5, "mrcnn_bbox_loss": 3})
+    box_head = BoxHead(3, 7, 8, None, {"mrcnn_class_loss": 0.5, "mrcnn_bbox_loss": 3})
     inputs = [
         keras.Input((2,), dtype="int32"),
         keras.Input((2, 4)),
-        keras.Input((15,)),
+        keras.Input((3,)),
         keras.Input((2, 3)),
         keras.Input((2, 3, 4)),
     ]
-    model = keras.Model(inputs, box_head.losses(*inputs))
+    model = keras.Model(inputs, list(box_head.losses(*inputs).values()))
     class_ids = np.array([[2, 0]], np.int32)
     values = [rng.normal(size=(1, *x.shape[1:])).astype(np.float32) for x in inputs[1:]]
-    values[1][:, 12:] = 1
+    values[1][:] = 1
     target, _, logits, deltas = values
     expected = [
         mrcnn_class_loss_graph(class_ids, logits, ACTIVE),
@@ -173,7 +172,7 @@ def test_historical_function(rng):
     features = [rng.normal(size=(1, side, side, 6)).astype(np.float32) for side in sizes]
     crops = model.get_layer("roi_align_classifier")([boxes, metas, *features])
     rows = keras.Input((None, 7, 7, 6))
-    head = keras.Model(rows, BoxHead(3, 8, False, {})(rows))
+    head = keras.Model(rows, frozen_head()(rows))
     head.set_weights(model.get_weights())
     for a, b in zip(model([boxes, metas, *features]), head(crops), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)

@@ -1,13 +1,19 @@
 """The mask head: its loss by hand, its outputs against plain layers of Keras."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.heads.mask import MaskHead, MaskOutput, build_fpn_mask_graph, mrcnn_mask_loss_graph
+from mrcnn.heads.mask import MaskHead, MaskOutput, mrcnn_mask_loss_graph
+from mrcnn.layers.norm import BatchNorm
+from mrcnn.legacy.graph_names import build_fpn_mask_graph
 from tests.layer_contract import run_layer_test
 from tests.loss_gradient import gradient
+
+FROZEN = partial(BatchNorm, train_bn=False)
 
 # Two RoIs of 2x1 pixels, three classes.
 TARGET = np.float32([[[[1], [0]], [[1], [1]]]])
@@ -97,7 +103,7 @@ def features(rng):
 
 def head_model(restore, with_keep=True):
     x, keep = keras.Input((3, 4, 5, CHANNELS)), keras.Input((3,), dtype="bool")
-    head = MaskHead(CLASSES, False, {}, channels=CHANNELS)
+    head = MaskHead(CLASSES, CHANNELS, FROZEN)
     masks = head(x, keep if with_keep else None, restore=restore)
     return keras.Model([x, keep] if with_keep else x, masks)
 
@@ -138,11 +144,12 @@ def test_masks_of_all_rois(features, rng):
 
 def test_training_without_a_positive_roi(features, rng):
     """The step has to go on: its loss is 0 and so are its gradients."""
-    head = MaskHead(CLASSES, False, {}, channels=CHANNELS)
+    head = MaskHead(CLASSES, CHANNELS, FROZEN)
     x, keep = keras.Input((3, 4, 5, CHANNELS)), keras.Input((3,), dtype="bool")
     masks = head(x, keep, restore=False)
     target, class_ids = keras.Input((3, 8, 10)), keras.Input((3,), dtype="int32")
-    model = keras.Model([x, keep, target, class_ids], head.loss(target, class_ids, masks, keep))
+    losses = head.losses(target, class_ids, masks, keep)
+    model = keras.Model([x, keep, target, class_ids], losses["mrcnn_mask_loss"])
     random_weights(model, rng)
     inputs = [
         features,
@@ -165,11 +172,12 @@ def test_training_without_a_positive_roi(features, rng):
 
 
 def test_loss_of_kept_rois_is_that_of_all(features, rng):
-    head = MaskHead(CLASSES, False, {"mrcnn_mask_loss": 2.0}, channels=CHANNELS)
+    head = MaskHead(CLASSES, CHANNELS, FROZEN, {"mrcnn_mask_loss": 2.0})
     x, keep = keras.Input((3, 4, 5, CHANNELS)), keras.Input((3,), dtype="bool")
     masks = head(x, keep, restore=False)
     target, class_ids = keras.Input((3, 8, 10)), keras.Input((3,), dtype="int32")
-    model = keras.Model([x, keep, target, class_ids], head.loss(target, class_ids, masks, keep))
+    losses = head.losses(target, class_ids, masks, keep)
+    model = keras.Model([x, keep, target, class_ids], losses["mrcnn_mask_loss"])
     random_weights(model, rng)
     targets = (rng.uniform(size=(2, 3, 8, 10)) > 0.5).astype(np.float32)
     ids = np.where(KEEP, rng.integers(1, 3, (2, 3)), 0)
@@ -193,10 +201,23 @@ def test_historical_function(rng):
     masks = model([boxes, metas, *features])
     assert masks.shape == (1, 5, 8, 8, CLASSES)
     crops = keras.Input((None, 4, 4, 256))
-    head = keras.Model(crops, MaskHead(CLASSES, False, {})(crops))
+    head = keras.Model(crops, MaskHead(CLASSES, norm=FROZEN)(crops))
     head.set_weights(model.get_weights())
     expected = head(model.get_layer("roi_align_mask")([boxes, metas, *features]))
     np.testing.assert_allclose(masks, expected, atol=1e-5)
+
+
+def test_a_head_is_applied_twice_in_one_graph(features, rng):
+    # A cascade, test-time augmentation: the same weights on other RoIs.
+    head = MaskHead(CLASSES, CHANNELS, FROZEN)
+    first, second = keras.Input((3, 4, 5, CHANNELS)), keras.Input((3, 4, 5, CHANNELS))
+    model = keras.Model([first, second], [head(first), head(second)])
+    random_weights(model, rng)
+    flat = (-1, 4, 5, CHANNELS)
+    for masks, x in zip(model([features, 2 * features]), (features, 2 * features), strict=True):
+        expected = plain_masks(model, x.reshape(flat)).reshape(2, 3, 8, 10, CLASSES)
+        np.testing.assert_allclose(masks, expected, rtol=1e-4, atol=1e-5)
+    assert len(model.weights) == 4 * 6 + 2 + 2
 
 
 def test_keras_contract(tmp_path):

@@ -8,12 +8,10 @@ import tensorflow as tf
 from mrcnn.constants import NEGATIVE, NEUTRAL, POSITIVE
 from mrcnn.heads.rpn import (
     RPN,
-    build_rpn_model,
     rpn_bbox_loss,
-    rpn_bbox_loss_graph,
     rpn_class_loss_graph,
-    rpn_graph,
 )
+from mrcnn.legacy.graph_names import build_rpn_model, rpn_bbox_loss_graph, rpn_graph
 from tests.loss_gradient import gradient
 
 
@@ -39,6 +37,25 @@ def test_class_loss_is_one_mean_over_the_batch():
         match([POSITIVE, NEUTRAL, NEUTRAL], [NEGATIVE, NEGATIVE, POSITIVE]), logits
     )
     np.testing.assert_allclose(loss, -(np.log(3 / 4) + 3 * np.log(1 / 2)) / 4, rtol=1e-6)
+
+
+def test_class_loss_of_one_logit_by_hand():
+    # Sigmoid of ln 3 is 3/4.
+    logits = np.full((1, 4, 1), np.log(3), np.float32)
+    logits[0, 2] = -50
+    loss = rpn_class_loss_graph(match([POSITIVE, NEGATIVE, NEUTRAL, POSITIVE]), logits)
+    expected = -(2 * np.log(3 / 4) + np.log(1 / 4)) / 3
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_one_logit_and_fewer_channels(rng):
+    # The paper's RPN: 256 channels, and a sigmoid.
+    rpn = RPN(3, 8, hidden=256, logits=1)
+    assert rpn.model.count_params() == (9 * 8 + 1) * 256 + (256 + 1) * 3 * (1 + 4)
+    x = rng.normal(size=(1, 4, 4, 8)).astype(np.float32)
+    logits, probs, deltas = rpn.model(x)
+    assert (logits.shape, deltas.shape) == ((1, 48, 1), (1, 48, 4))
+    np.testing.assert_allclose(probs, 1 / (1 + np.exp(-logits.numpy())), rtol=1e-5)
 
 
 def test_class_loss_without_anchors():
@@ -122,10 +139,12 @@ def test_first_outputs_are_small():
 
 
 def test_levels_share_weights_and_stand_finest_first(rng):
-    rpn = RPN(3, 1, 8, {})
+    rpn = RPN(3, 8)
     set_random(rpn.model, rng)
     inputs = {"P2": keras.Input((8, 8, 8)), "P3": keras.Input((4, 4, 8))}
-    model = keras.Model(list(inputs.values()), rpn(inputs))
+    outputs = rpn(inputs)
+    assert list(outputs.levels) == ["P2", "P3"]
+    model = keras.Model(list(inputs.values()), list(outputs[1:]))
     levels = [rng.normal(size=(1, side, side, 8)).astype(np.float32) for side in (8, 4)]
     assert model.count_params() == rpn.model.count_params()
     for together, fine, coarse in zip(

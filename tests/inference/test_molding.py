@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mrcnn.inference import molding as mold
-from mrcnn.ops import anchors as anchor_ops
+from mrcnn.legacy.formulas import generate_pyramid_anchors
 from tests.mini import MiniConfig, mini_config
 
 PIXELS = np.array([[[0, 10, 255], [1, 2, 3]], [[100, 200, 50], [255, 255, 255]]], np.uint8)
@@ -120,7 +120,7 @@ def test_anchors():
     config = MiniConfig()
     pixels, normalized = mold.normalized_anchors(config, (64, 128, 3))
     cells = [(16, 32), (8, 16), (4, 8), (2, 4), (1, 2)]
-    expected = anchor_ops.generate_pyramid_anchors(
+    expected = generate_pyramid_anchors(
         config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, cells, (4, 8, 16, 32, 64), 1
     )
     np.testing.assert_array_equal(pixels, expected)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from mrcnn import utils
-from mrcnn.config import Config
-from mrcnn.layers.detections import DetectionLayer, refine_detections_graph
+from mrcnn.layers.detections import DetectionLayer
 from tests.layer_contract import run_layer_test
 
 STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
@@ -14,10 +13,9 @@ SHAPE = np.array([128, 256, 3])
 WINDOW = np.array([16, 0, 112, 256])
 
 
-def image_meta(window=WINDOW, shape=SHAPE, batch=1):
-    row = np.zeros(17, np.float32)
-    row[4:7], row[7:11] = shape, window
-    return np.tile(row, (batch, 1))
+def window_and_image(window=WINDOW, shape=SHAPE, batch=1):
+    """The last two inputs of the layer."""
+    return [np.tile(np.float32(window), (batch, 1)), np.zeros((batch, *shape), np.float32)]
 
 
 def head_outputs(rng, batch, count, classes=5):
@@ -51,7 +49,7 @@ def test_detections_equal_numpy(rng):
     inputs = head_outputs(rng, 3, 80)
     window = utils.norm_boxes(WINDOW, SHAPE[:2])
     layer = DetectionLayer(max_instances=100, min_confidence=0.4, nms_threshold=0.3)
-    detections = layer([*inputs, image_meta(batch=3)]).numpy()
+    detections = layer([*inputs, *window_and_image(batch=3)]).numpy()
     for image in range(3):
         expected = numpy_detections(*(x[image] for x in inputs), window, 0.4, 0.3)
         assert 15 < len(expected) < 60
@@ -64,15 +62,15 @@ def test_only_the_best_instances_stay(rng):
     window = utils.norm_boxes(WINDOW, SHAPE[:2])
     expected = numpy_detections(*(x[0] for x in inputs), window, 0, 0.3)
     layer = DetectionLayer(max_instances=6, min_confidence=0, nms_threshold=0.3)
-    detections = layer([*inputs, image_meta()]).numpy()[0]
+    detections = layer([*inputs, *window_and_image()]).numpy()[0]
     assert len(expected) > 6
     np.testing.assert_allclose(detections, expected[:6], rtol=0, atol=1e-6)
 
 
 def test_batch_equals_its_images(rng):
-    inputs = [*head_outputs(rng, 3, 40), image_meta(batch=3)]
+    inputs = [*head_outputs(rng, 3, 40), *window_and_image(batch=3)]
     # Images of one batch may have other windows.
-    inputs[3][1, 7:11] = 0, 64, 128, 192
+    inputs[3][1] = 0, 64, 128, 192
     layer = DetectionLayer(min_confidence=0.3)
     together = layer(inputs).numpy()
     alone = [layer([x[image : image + 1] for x in inputs]).numpy()[0] for image in range(3)]
@@ -86,7 +84,7 @@ def by_hand(class_ids, scores, boxes, classes=4):
     probs[rows, class_ids] = scores
     deltas = np.zeros((1, len(boxes), classes, 4), np.float32)
     rois, probs = np.array([boxes], np.float32), np.array([probs], np.float32)
-    return [rois, probs, deltas, image_meta((0, 0, 101, 101), (101, 101, 3))]
+    return [rois, probs, deltas, *window_and_image((0, 0, 101, 101), (101, 101, 3))]
 
 
 def found(layer, inputs):
@@ -135,33 +133,27 @@ def test_overlap_above_the_threshold_suppresses(threshold):
 def test_boxes_are_cut_to_the_window():
     inputs = by_hand([1], [0.9], [[0.0, 0.2, 1.0, 0.8]])
     # Rows 20 to 60 of 101: normalized 0.2 to (60 - 1) / 100.
-    inputs[3] = image_meta((20, 0, 60, 101), (101, 101, 3))
+    inputs[3] = np.float32([[20, 0, 60, 101]])
     row = DetectionLayer()(inputs).numpy()[0, 0]
     np.testing.assert_allclose(row, [0.2, 0.2, 0.59, 0.8, 1, 0.9], atol=1e-6)
 
 
-class Loose(Config):
-    DETECTION_MAX_INSTANCES = 7
-    DETECTION_MIN_CONFIDENCE = 0.2
-    DETECTION_NMS_THRESHOLD = 0.6
-    BBOX_STD_DEV = np.array([0.2, 0.2, 0.1, 0.1])
+def test_borders_as_limits():
+    # With a shift of 0, rows 20 to 60 of 100 are 0.2 to 0.6.
+    inputs = by_hand([1], [0.9], [[0.0, 0.2, 1.0, 0.8]])
+    inputs[3:] = window_and_image((20, 0, 60, 100), (100, 100, 3))
+    row = DetectionLayer(box_shift=0)(inputs).numpy()[0, 0]
+    np.testing.assert_allclose(row, [0.2, 0.2, 0.6, 0.8, 1, 0.9], atol=1e-6)
 
 
-def test_historical_constructor(rng):
-    inputs = [*head_outputs(rng, 1, 40), image_meta()]
-    layer = DetectionLayer(Loose(), name="mrcnn_detection")
-    scalars = DetectionLayer(
-        max_instances=7, min_confidence=0.2, nms_threshold=0.6, bbox_std_dev=[0.2, 0.2, 0.1, 0.1]
-    )
-    np.testing.assert_array_equal(layer(inputs), scalars(inputs))
-    assert layer.get_config()["max_instances"] == 7
-
-
-def test_historical_function(rng):
-    inputs = [*head_outputs(rng, 1, 40), image_meta()]
-    window = utils.norm_boxes(WINDOW, SHAPE[:2])
-    one = refine_detections_graph(*(x[0] for x in inputs[:3]), window, Loose())
-    np.testing.assert_allclose(one, DetectionLayer(Loose())(inputs)[0], atol=1e-6)
+def test_many_classes_do_not_meet():
+    # The same box for each of 120 classes; then twice, and the better one of each class stays.
+    box = np.float32([0, 0, 1, 1])
+    class_ids = np.tile(np.arange(1, 121), 2)
+    scores = np.linspace(0.9, 0.6, 240)
+    inputs = by_hand(class_ids, scores, [box] * 240, classes=121)
+    layer = DetectionLayer(min_confidence=0, max_instances=240)
+    assert [row[0] for row in found(layer, inputs)] == list(range(1, 121))
 
 
 def test_keras_contract(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.layers.conv import Conv2D, RoIConv2D
-from mrcnn.layers.norm import BatchNorm, conv_bn
+from mrcnn.layers.norm import BatchNorm, conv_norm
 from tests.layer_contract import run_layer_test
 
 CHANNELS = 5
@@ -92,7 +92,7 @@ def folded_and_plain(statistics, rng, conv_class=Conv2D, shape=(6, 7, 3), **argu
     conv = conv_class(CHANNELS, 3, padding="same", **arguments)
     image = keras.Input(shape)
     bn = BatchNorm(train_bn=False)
-    folded = keras.Model(image, conv_bn(image, conv, bn))
+    folded = keras.Model(image, conv_norm(image, conv, bn))
     plain = keras.layers.Conv2D(CHANNELS, 3, padding="same", **arguments)
     plain_bn = keras.layers.BatchNormalization()
     plain_image = keras.Input(shape[-3:])
@@ -154,7 +154,7 @@ def test_folding_is_used(statistics, rng):
 def test_batch_statistics_are_not_folded(statistics, rng):
     conv, bn = Conv2D(CHANNELS, 3, padding="same"), BatchNorm(train_bn=True)
     image = keras.Input((6, 7, 3))
-    model = keras.Model(image, conv_bn(image, conv, bn))
+    model = keras.Model(image, conv_norm(image, conv, bn))
     bn.set_weights(statistics)
     x = rng.normal(size=(4, 6, 7, 3)).astype(np.float32)
     y = conv(x).numpy()
@@ -165,7 +165,7 @@ def test_batch_statistics_are_not_folded(statistics, rng):
 def test_weights_are_counted_once():
     conv, bn = Conv2D(2, 3), BatchNorm(train_bn=False)
     image = keras.Input((8, 8, 3))
-    model = keras.Model(image, conv_bn(image, conv, bn))
+    model = keras.Model(image, conv_norm(image, conv, bn))
     # 3 * 3 * 3 * 2 + 2 and 4 * 2.
     assert model.count_params() == 56 + 8
     assert len(bn.weights) == 4
@@ -178,7 +178,7 @@ def test_mixed_precision(statistics, rng):
     weights, exact = folded.get_weights(), value_and_gradients(folded, x, dy, True)
     image = keras.Input((6, 7, 3))
     conv = Conv2D(CHANNELS, 3, padding="same", dtype="mixed_bfloat16")
-    mixed = keras.Model(image, conv_bn(image, conv, BatchNorm(False, dtype="mixed_bfloat16")))
+    mixed = keras.Model(image, conv_norm(image, conv, BatchNorm(False, dtype="mixed_bfloat16")))
     mixed.set_weights(weights)
     results = value_and_gradients(mixed, x, tf.cast(dy, tf.bfloat16), True)
     assert results[0].dtype == tf.bfloat16

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from keras import tree
 
 from mrcnn import utils
-from mrcnn.config import Config
 from mrcnn.layers.proposals import ProposalLayer
 from tests.layer_contract import run_layer_test
 
@@ -87,22 +85,6 @@ def test_batch_equals_its_images(rng):
     alone = [layer([x[image : image + 1] for x in inputs]).numpy()[0] for image in range(3)]
     np.testing.assert_array_equal(together, alone)
     assert len(np.unique(together[:, 0], axis=0)) == 3
-
-
-def test_historical_constructor(rng):
-    class Other(Config):
-        PRE_NMS_LIMIT = 50
-        RPN_BBOX_STD_DEV = np.array([0.2, 0.2, 0.4, 0.4])
-
-    inputs = rpn_outputs(rng, 1, 100)
-    layer = ProposalLayer(20, 0.6, Other(), name="ROI")
-    assert layer.name == "ROI"
-    scalars = ProposalLayer(20, 0.6, pre_nms_limit=50, bbox_std_dev=[0.2, 0.2, 0.4, 0.4])
-    np.testing.assert_array_equal(layer(inputs), scalars(inputs))
-    assert not np.array_equal(layer(inputs), ProposalLayer(20, 0.6)(inputs))
-    # Only numbers and text are stored, no Config.
-    values = tree.flatten({k: v for k, v in layer.get_config().items() if k != "dtype"})
-    assert all(isinstance(value, (int, float, str, bool)) for value in values)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.35])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.layers.roi_align import PyramidROIAlign, crop_and_resize, log2_graph, roi_align
+from mrcnn.layers.roi_align import PyramidROIAlign, crop_and_resize, roi_align
+from mrcnn.ops.space import BoxSpace
 from tests.layer_contract import run_layer_test
 
 
@@ -66,10 +67,9 @@ def test_crop_has_samples_on_the_edges_of_the_box():
     np.testing.assert_array_equal(crops[0, ..., 0], RAMP[0, 1:4, 1:4, 0])
 
 
-def meta(height, width, batch=1):
-    row = np.zeros(14, np.float32)
-    row[4:7] = height, width, 3
-    return np.tile(row, (batch, 1))
+def canvas(height, width, batch=1):
+    """An image of a size, which is all that the layer wants to know of it."""
+    return np.zeros((batch, height, width, 1), np.float32)
 
 
 def random_boxes(rng, *shape, low=-0.1, high=1.1):
@@ -159,7 +159,7 @@ def test_gradient_reaches_features_and_not_boxes(rng, method):
     feature = tf.constant(rng.normal(size=(1, 8, 8, 2)), tf.float32)
     with tf.GradientTape() as tape:
         tape.watch([boxes, feature])
-        total = tf.reduce_sum(layer([boxes, meta(32, 32), feature]))
+        total = tf.reduce_sum(layer([boxes, canvas(32, 32), feature]))
     to_boxes, to_feature = tape.gradient(total, [boxes, feature])
     assert to_boxes is None
     # All bins lie inside, and the weights of each sum up to 1: 3 * 3 bins, 2 channels.
@@ -175,7 +175,7 @@ def levels_of(boxes, size=(1024, 1024), **arguments):
     layer = PyramidROIAlign((1, 1), **arguments)
     pixels = np.asarray(boxes, np.float32)[None]
     scale = np.array([*size, *size]) - 1
-    return layer([(pixels / scale).astype(np.float32), meta(*size), *features]).numpy().ravel()
+    return layer([(pixels / scale).astype(np.float32), canvas(*size), *features]).numpy().ravel()
 
 
 @pytest.mark.parametrize("method", PyramidROIAlign.METHODS)
@@ -199,9 +199,9 @@ def test_order_of_boxes_and_images_is_kept(rng, method):
     ]
     boxes = random_boxes(rng, 2, 25, low=0, high=1)
     layer = PyramidROIAlign((2, 3), method)
-    together = layer([boxes, meta(512, 768, batch=2), *features]).numpy()
+    together = layer([boxes, canvas(512, 768, batch=2), *features]).numpy()
     for image, row in np.ndindex(2, 25):
-        one = [boxes[image : image + 1, row : row + 1], meta(512, 768)]
+        one = [boxes[image : image + 1, row : row + 1], canvas(512, 768)]
         alone = layer([*one, *(feature[image : image + 1] for feature in features)])
         np.testing.assert_allclose(together[image, row], alone[0, 0], atol=1e-6)
     # All levels took part, so that there was something to bring into order.
@@ -219,12 +219,29 @@ def test_levels_without_a_box_do_no_harm(method):
 def test_zero_boxes_sample_the_first_cell(rng, method):
     features = [rng.normal(size=(1, 64 // s, 64 // s, 3)).astype(np.float32) for s in (1, 2, 4, 8)]
     layer = PyramidROIAlign((2, 2), method)
-    crops = layer([np.zeros((1, 1, 4), np.float32), meta(256, 256), *features])
+    crops = layer([np.zeros((1, 1, 4), np.float32), canvas(256, 256), *features])
     np.testing.assert_allclose(crops[0, 0], np.tile(features[0][0, 0, 0], (2, 2, 1)), rtol=1e-6)
 
 
-def test_log2():
-    np.testing.assert_allclose(log2_graph(np.float32([1, 8, 0.5])), [0, 3, -1], atol=1e-6)
+def test_rounding_of_levels_is_a_choice():
+    # 4 + log2(side / 224): a box of 223 pixels is just below level 4, one of 112 on level 3.
+    boxes = [[0, 0, 223, 223], [0, 0, 112, 112], [0, 0, 111, 111]]
+    assert levels_of(boxes, level_rounding="floor").tolist() == [3, 3, 2]
+    assert levels_of(boxes).tolist() == [4, 3, 3]
+
+
+@pytest.mark.parametrize("method", PyramidROIAlign.METHODS)
+def test_boxes_between_borders_sample_the_same_points(rng, method):
+    # The same box in pixels, in both spaces.
+    features = rng.normal(size=(1, 8, 8, 2)).astype(np.float32)
+    pixels, size = np.float32([[[4, 6, 20, 27]]]), (32, 32)
+    crops = [
+        PyramidROIAlign((3, 3), method, box_shift=shift)(
+            [BoxSpace(shift).normalize(pixels, size), canvas(*size), features]
+        )
+        for shift in (1.0, 0.0)
+    ]
+    np.testing.assert_allclose(*crops, atol=1e-5)
 
 
 def test_unknown_method():
@@ -235,7 +252,7 @@ def test_unknown_method():
 def test_keras_contract(tmp_path):
     # An image of 20x20 pixels with cells of 4: the box (4, 4, 12, 12) is (1, 1, 3, 3) in cells.
     box = (np.array([[[4, 4, 12, 12]]]) - [0, 0, 1, 1]) / 19
-    inputs = [box.astype(np.float32), meta(20, 20), RAMP]
+    inputs = [box.astype(np.float32), canvas(20, 20), RAMP]
     run_layer_test(
         lambda: PyramidROIAlign((4, 4), "align"),
         (inputs,),

@@ -7,7 +7,9 @@ import tensorflow as tf
 from mrcnn import utils
 from mrcnn.config import Config
 from mrcnn.data.debug_targets import build_detection_targets
-from mrcnn.layers.targets import DetectionTargetLayer, detection_targets_graph
+from mrcnn.layers.targets import DetectionTargetLayer
+from mrcnn.legacy import layers as legacy
+from mrcnn.legacy.graph_names import detection_targets_graph
 from tests.layer_contract import run_layer_test
 
 NAMES = ("rois", "class_ids", "deltas", "masks")
@@ -59,7 +61,7 @@ def test_all_used_equals_numpy(scene, rng):
     masks = rng.uniform(size=(28, 28, 3)) > 0.5
     twin = build_detection_targets(*scene, masks, AllUsed())
     rois, class_ids, deltas, _ = arrays(
-        DetectionTargetLayer(AllUsed())(layer_inputs(*scene, masks))
+        legacy.DetectionTargetLayer(AllUsed())(layer_inputs(*scene, masks))
     )
     expected = np.column_stack([twin[0] / 100, twin[1], twin[2][np.arange(27), twin[1]]])
     found = np.column_stack([rois[0], class_ids[0], deltas[0]])
@@ -95,7 +97,7 @@ def test_masks_equal_numpy(scene, rng, mini):
     inputs = layer_inputs(*scene, masks)
     config = AllUsed()
     config.USE_MINI_MASK = mini
-    layer = DetectionTargetLayer(config)
+    layer = legacy.DetectionTargetLayer(config)
     rois, class_ids, _, targets = arrays(layer(inputs))
     different = 0
     for roi, class_id, target in zip(rois[0, :9], class_ids[0], targets[0], strict=False):
@@ -311,10 +313,10 @@ def test_more_places_than_proposals():
 def test_historical_constructor_and_function(scene):
     masks = np.ones((28, 28, 3), bool)
     inputs = layer_inputs(*scene, masks)
-    config = DetectionTargetLayer(AllUsed(), name="proposal_targets").get_config()
+    config = legacy.DetectionTargetLayer(AllUsed(), name="proposal_targets").get_config()
     assert config["rois_per_image"] == 27
     assert config["positive_ratio"] == 1 / 3
-    batch = by_roi(DetectionTargetLayer(AllUsed())(inputs))
+    batch = by_roi(legacy.DetectionTargetLayer(AllUsed())(inputs))
     one = by_roi(x[None] for x in detection_targets_graph(*(x[0] for x in inputs), AllUsed()))
     assert one.keys() == batch.keys()
     for roi, values in batch.items():
@@ -324,7 +326,7 @@ def test_historical_constructor_and_function(scene):
 
 def test_overlaps_are_those_of_numpy(scene):
     inputs = layer_inputs(*scene, np.ones((28, 28, 3), bool))
-    overlaps = DetectionTargetLayer(AllUsed()).steps(*inputs)["overlaps"].numpy()[0]
+    overlaps = legacy.DetectionTargetLayer(AllUsed()).steps(*inputs)["overlaps"].numpy()[0]
     expected = utils.compute_overlaps(scene[0], scene[2])
     np.testing.assert_allclose(overlaps[:, :3], expected, atol=1e-6)
     assert (overlaps[:, 3:] == -1).all()

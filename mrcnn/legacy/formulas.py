@@ -1,0 +1,151 @@
+"""Formulas under the names that scripts for Matterport's library use.
+
+Those that take `xp` work on NumPy arrays, or with `keras.ops` on tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mrcnn.ops.anchors import AnchorGenerator
+from mrcnn.ops.boxes import decode_boxes, encode_boxes
+from mrcnn.ops.images import add_mean, subtract_mean
+from mrcnn.ops.space import CELL_CENTERS
+
+Array = Any
+
+
+def box_refinement(box: Array, gt_box: Array, xp: ModuleType = np) -> Array:
+    """Return `encode_boxes` under its historical name."""
+    return encode_boxes(box, gt_box, xp)
+
+
+def apply_box_deltas(boxes: Array, deltas: Array, xp: ModuleType = np) -> Array:
+    """Return `decode_boxes` under its historical name."""
+    return decode_boxes(boxes, deltas, xp)
+
+
+def norm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
+    """Convert pixels to normalized coordinates: `(boxes - [0, 0, 1, 1]) / [h-1, w-1, h-1, w-1]`.
+
+    Args:
+        boxes: `[..., (y1, x1, y2, x2)]` in pixels, y2 and x2 exclusive.
+        shape: `(height, width)` of the image in pixels; more entries are ignored.
+
+    Returns:
+        `[..., 4]` float32. The zeros of padding rows become small negative numbers.
+    """
+    return CELL_CENTERS.normalize(boxes, shape, xp)
+
+
+def denorm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
+    """Convert normalized coordinates to whole pixels, the inverse of `norm_boxes`.
+
+    Returns:
+        `[..., (y1, x1, y2, x2)]` int32, y2 and x2 exclusive, rounded half to even.
+    """
+    return CELL_CENTERS.to_pixels(boxes, shape, xp)
+
+
+def generate_anchors(
+    scales: float | Sequence[float],
+    ratios: float | Sequence[float],
+    shape: Sequence[int],
+    feature_stride: int,
+    anchor_stride: int,
+) -> np.ndarray:
+    """Return the anchors of one feature map, see `AnchorGenerator.level`.
+
+    Args:
+        scales: side or sides in pixels of the square with the anchor's area.
+        ratios: width / height, one or many.
+        shape: `(rows, columns)` of the feature map.
+        feature_stride: pixels between neighbouring cells of the feature map.
+        anchor_stride: cells between neighbouring anchors.
+
+    Returns:
+        `[anchors, (y1, x1, y2, x2)]` float64 in pixels.
+    """
+    sizes, ratios = [np.atleast_1d(scales)], [np.atleast_1d(ratios)]
+    return AnchorGenerator(sizes, ratios, [feature_stride], anchor_stride).level(0, shape)
+
+
+def generate_pyramid_anchors(
+    scales: Sequence[float],
+    ratios: float | Sequence[float],
+    feature_shapes: Sequence[Sequence[int]],
+    feature_strides: Sequence[int],
+    anchor_stride: int,
+) -> np.ndarray:
+    """Return the anchors of all levels of a pyramid, finest level first.
+
+    Args:
+        scales: one entry per level, see `generate_anchors`.
+        ratios: the same for all levels.
+        feature_shapes: `(rows, columns)` of each level.
+        feature_strides: pixels between neighbouring cells of each level.
+        anchor_stride: cells between neighbouring anchors.
+
+    Returns:
+        `[anchors, (y1, x1, y2, x2)]` float64 in pixels.
+
+    Raises:
+        ValueError: if the three lists have different lengths.
+    """
+    lengths = len(scales), len(feature_shapes), len(feature_strides)
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            "Anchors need one scale, one shape and one stride per pyramid level; "
+            "given were {} scales, {} shapes and {} strides.".format(*lengths)
+        )
+    levels = zip(scales, feature_shapes, feature_strides, strict=True)
+    return np.concatenate(
+        [generate_anchors(scale, ratios, *level, anchor_stride) for scale, *level in levels]
+    )
+
+
+def compute_backbone_shapes(config: Any, image_shape: Sequence[int]) -> np.ndarray:
+    """Return the shapes of the pyramid levels that a Config's network makes of an image.
+
+    Args:
+        config: a `Config`.
+        image_shape: `(height, width, ...)` in pixels.
+
+    Returns:
+        `[levels, (rows, columns)]` int64.
+    """
+    return config.recipe().anchors(config).shapes(image_shape)
+
+
+def mold_image(images: np.ndarray, config: Any) -> np.ndarray:
+    """Return `subtract_mean` with the Config's `MEAN_PIXEL`."""
+    return subtract_mean(np.asarray(images), config.MEAN_PIXEL)
+
+
+def unmold_image(normalized_images: np.ndarray, config: Any) -> np.ndarray:
+    """Return `add_mean` with the Config's `MEAN_PIXEL`."""
+    return add_mean(normalized_images, config.MEAN_PIXEL)
+
+
+def mold_mask(mask: np.ndarray, config: Any) -> None:
+    """Do nothing: the original exports the name, and never filled it."""
+
+
+def build_rpn_targets(
+    image_shape: Sequence[int],
+    anchors: np.ndarray,
+    gt_class_ids: np.ndarray,
+    gt_boxes: np.ndarray,
+    config: Any,
+    rng: Any = np.random,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the RPN's targets for given anchors, see `RPNTargets.of_anchors`.
+
+    `image_shape` is not used; the original has it.
+    """
+    targets = config.recipe().rpn_targets(config)
+    return targets.of_anchors(anchors, gt_class_ids, gt_boxes, rng)

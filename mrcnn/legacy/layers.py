@@ -1,0 +1,93 @@
+"""Layers with the constructors and inputs that scripts for Matterport's library use.
+
+Each takes its numbers from a Config at once and keeps nothing of it. Where the layers of
+`mrcnn.layers` take an image for its size, these take `image_meta` `[batch, meta_size]`, too.
+"""
+
+import keras
+import tensorflow as tf
+
+from mrcnn.layers import detections, proposals, roi_align, targets
+from mrcnn.ops.meta import parse_meta
+
+_register = keras.saving.register_keras_serializable(package="mrcnn_legacy")
+
+
+def _from_config(config, settings, kwargs):
+    """Return the keyword arguments of a layer, those in `settings` from a Config if there is one.
+
+    `settings` is a dict from the name of an argument to that of a setting.
+    """
+    if config is None:
+        return kwargs
+    return {**{name: getattr(config, setting) for name, setting in settings.items()}, **kwargs}
+
+
+@_register
+class ProposalLayer(proposals.ProposalLayer):
+    """`mrcnn.layers.proposals.ProposalLayer` with the settings of a Config."""
+
+    def __init__(self, proposal_count, nms_threshold, config=None, **kwargs):
+        settings = {"pre_nms_limit": "PRE_NMS_LIMIT", "bbox_std_dev": "RPN_BBOX_STD_DEV"}
+        super().__init__(proposal_count, nms_threshold, **_from_config(config, settings, kwargs))
+
+
+@_register
+class DetectionLayer(detections.DetectionLayer):
+    """`mrcnn.layers.detections.DetectionLayer` with the settings of a Config.
+
+    Inputs are `[rois, probabilities, deltas, image_meta]`, or those of the base class.
+    """
+
+    def __init__(self, config=None, **kwargs):
+        settings = {
+            "max_instances": "DETECTION_MAX_INSTANCES",
+            "min_confidence": "DETECTION_MIN_CONFIDENCE",
+            "nms_threshold": "DETECTION_NMS_THRESHOLD",
+            "bbox_std_dev": "BBOX_STD_DEV",
+        }
+        kwargs = _from_config(config, settings, kwargs)
+        if kwargs.get("min_confidence", 0) is None:
+            kwargs["min_confidence"] = 0
+        super().__init__(**kwargs)
+
+    def steps(self, rois, probs, deltas, windows, image=None):
+        """Return every intermediate result in order; the last one is what `call` returns."""
+        if image is None:
+            meta = parse_meta(tf.convert_to_tensor(windows))
+            windows = meta["window"]
+            image = _blank(meta)
+        return super().steps(rois, probs, deltas, windows, image)
+
+
+@_register
+class DetectionTargetLayer(targets.DetectionTargetLayer):
+    """`mrcnn.layers.targets.DetectionTargetLayer` with the settings of a Config."""
+
+    def __init__(self, config=None, **kwargs):
+        settings = {
+            "rois_per_image": "TRAIN_ROIS_PER_IMAGE",
+            "positive_ratio": "ROI_POSITIVE_RATIO",
+            "mask_shape": "MASK_SHAPE",
+            "mini_masks": "USE_MINI_MASK",
+            "bbox_std_dev": "BBOX_STD_DEV",
+        }
+        super().__init__(**_from_config(config, settings, kwargs))
+
+
+@_register
+class PyramidROIAlign(roi_align.PyramidROIAlign):
+    """`mrcnn.layers.roi_align.PyramidROIAlign` for inputs `[boxes, image_meta, *features]`."""
+
+    def call(self, inputs):
+        boxes, meta, *features = inputs
+        if len(meta.shape) != 2:
+            return super().call(inputs)
+        size = tf.cast(parse_meta(tf.convert_to_tensor(meta))["image_shape"][0, :2], tf.float32)
+        return self.pool(boxes, size, features)
+
+
+def _blank(meta):
+    """Return an image of the size that `image_meta` says, in which nothing is."""
+    height, width = tf.unstack(tf.cast(meta["image_shape"][0, :2], tf.int32))
+    return tf.zeros([1, height, width, 1])
