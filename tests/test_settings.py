@@ -2,7 +2,6 @@
 
 import functools
 import os
-import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -30,7 +29,7 @@ class Change(NamedTuple):
     """What is observed before and after a setting has changed.
 
     Attributes:
-        value: the other value of the setting.
+        value: the other value of the setting; None for one that follows those in `also`.
         observe: function from what the test makes with a configuration to a value.
         before, after: the observed values, or DIFFERENT for arrays that only have to differ.
         common: further settings of both configurations.
@@ -47,7 +46,7 @@ class Change(NamedTuple):
 
 def check(change, name, make):
     """Observe what `make` makes of the settings, without and with the change."""
-    changed = {name: change.value} if name not in COMPUTED else {}
+    changed = {} if change.value is None else {name: change.value}
     before = change.observe(make(**change.common))
     after = change.observe(make(**change.common, **changed, **change.also))
     if change.before is DIFFERENT:
@@ -96,17 +95,14 @@ def unreadable(config):
 
 def busy_threads(config):
     """Images that are loaded at the same time, at most."""
-    dataset, load, lock, busy = MiniShapes(8), MiniShapes.load_image, threading.Lock(), []
-    counts = []
+    dataset, busy, counts = MiniShapes(8), [], []
 
     def slow(image_id):
-        with lock:
-            busy.append(image_id)
-            counts.append(len(busy))
+        busy.append(image_id)
+        counts.append(len(busy))
         time.sleep(0.1)
-        with lock:
-            busy.remove(image_id)
-        return load(dataset, image_id)
+        busy.remove(image_id)
+        return MiniShapes.load_image(dataset, image_id)
 
     dataset.load_image = slow
     list(make_dataset(dataset, config, repeat=False, seed=0))
@@ -126,7 +122,7 @@ OWN_RECIPE = SimpleNamespace(
 SAMPLES = {
     "IMAGES_PER_GPU": Change(3, shape("input_image", 0), [2], [3]),
     "GPU_COUNT": Change(2, shape("input_image", 0), [2], [4]),
-    "BATCH_SIZE": Change(1, shape("input_image", 0), [2], [1], also={"BATCH_SIZE": 1}),
+    "BATCH_SIZE": Change(1, shape("input_image", 0), [2], [1]),
     # 3 anchors on each of 16**2 + 8**2 + 4**2 + 2**2 + 1 cells.
     "RPN_ANCHOR_RATIOS": Change([1], shape("input_rpn_match", 1), [3 * 341], [341]),
     "RPN_ANCHOR_STRIDE": Change(2, shape("input_rpn_match", 1), [3 * 341], [3 * 86]),
@@ -251,15 +247,6 @@ TRAINING = {
 # Runs: two epochs of two steps, which are played.
 
 
-class Run(NamedTuple):
-    """What is observed of a run."""
-
-    model: Any
-    steps: Any
-    rates: list
-    had_state: list
-
-
 class Observed(NamedTuple):
     """What is observed of a run with the defaults, and of one of `OTHER_RUNS`."""
 
@@ -330,8 +317,6 @@ RUNS = {
     ),
 }
 
-COMPUTED = {"IMAGE_SHAPE", "IMAGE_META_SIZE", "BATCH_SIZE"}
-
 
 class PlayedSteps(ScriptedSteps):  # noqa: F405
     """Notes the options, too, and takes several batches a step."""
@@ -374,7 +359,7 @@ def observe(model, monkeypatch, tmp_path):
         watch = keras.callbacks.LambdaCallback(on_train_batch_begin=begin)
         rate = model.config.LEARNING_RATE
         model.train(MiniShapes(2), MiniShapes(2), rate, 2, "all", custom_callbacks=[watch])
-        run = Run(model, steps, rates, had_state)
+        run = SimpleNamespace(model=model, steps=steps, rates=rates, had_state=had_state)
         return {
             name: entry.observe(run)
             for name, entry in RUNS.items()
