@@ -109,10 +109,6 @@ def busy_threads(config):
     return max(counts)
 
 
-def few_cells(image_shape):
-    return np.array([[8, 8], [4, 4], [2, 2], [1, 1], [1, 1]])
-
-
 # The original's, but for smaller anchors to train the RPN with.
 SMALLER = mini_config(RPN_ANCHOR_SCALES=(6, 12, 24, 48, 64))
 OWN_RECIPE = SimpleNamespace(
@@ -127,7 +123,10 @@ SAMPLES = {
     "RPN_ANCHOR_RATIOS": Change([1], shape("input_rpn_match", 1), [3 * 341], [341]),
     "RPN_ANCHOR_STRIDE": Change(2, shape("input_rpn_match", 1), [3 * 341], [3 * 86]),
     "COMPUTE_BACKBONE_SHAPE": Change(
-        staticmethod(few_cells), shape("input_rpn_match", 1), [3 * 341], [3 * 86]
+        lambda *_: np.array([[8, 8], [4, 4], [2, 2], [1, 1], [1, 1]]),
+        shape("input_rpn_match", 1),
+        [3 * 341],
+        [3 * 86],
     ),
     "RPN_ANCHOR_SCALES": Change((10, 20, 30, 40, 50), values("input_rpn_match")),
     "BACKBONE_STRIDES": Change([2, 4, 8, 16, 32], values("input_rpn_match")),
@@ -357,8 +356,8 @@ def observe(model, monkeypatch, tmp_path):
             )
 
         watch = keras.callbacks.LambdaCallback(on_train_batch_begin=begin)
-        rate = model.config.LEARNING_RATE
-        model.train(MiniShapes(2), MiniShapes(2), rate, 2, "all", custom_callbacks=[watch])
+        rate, data = model.config.LEARNING_RATE, MiniShapes(2)
+        model.train(data, data, rate, 2, "all", custom_callbacks=[watch])
         run = SimpleNamespace(model=model, steps=steps, rates=rates, had_state=had_state)
         return {
             name: entry.observe(run)
