@@ -31,27 +31,18 @@ def display_differences(
     with the nearest one when it matches none.
 
     Args:
-        image: [height, width] or [height, width, channels].
         gt_box, gt_class_id, gt_mask: [G, (y1, x1, y2, x2)] pixels, [G], [height, width, G].
         pred_box, pred_class_id, pred_score, pred_mask: the same of P detections, with [P] scores.
-        class_names: names by class id.
         title: line of text above the image; None or "" explains the colours.
-        ax: Matplotlib axes to draw on.
-        show_mask: fill the masks.
-        show_box: draw the boxes.
         iou_threshold, score_threshold: mask IoU that a match needs; see `compute_matches`.
-        save_to: path of the picture to write instead of showing it.
-
-    Raises:
-        ValueError: as `display_instances`.
+        The others, and errors: see `display_instances`.
     """
     # The matching drops boxes of zeros and ranks by score: done here, so that its indices hold.
-    real = np.any(gt_box, axis=-1)
+    real = np.flatnonzero(np.any(gt_box, axis=-1))
     best = np.argsort(-np.asarray(pred_score), kind="stable")
     best = best[np.any(np.asarray(pred_box)[best], axis=-1)]
-    gt = [np.asarray(gt_box)[real], np.asarray(gt_class_id)[real], np.asarray(gt_mask)[..., real]]
-    found = [np.asarray(values)[best] for values in (pred_box, pred_class_id, pred_score)]
-    found.append(np.asarray(pred_mask)[..., best])
+    gt = _chosen(real, gt_box, gt_class_id, masks=gt_mask)
+    found = _chosen(best, pred_box, pred_class_id, pred_score, masks=pred_mask)
     _, pred_match, overlaps = compute_matches(
         *gt, *found, iou_threshold=iou_threshold, score_threshold=score_threshold
     )
@@ -61,10 +52,10 @@ def display_differences(
         captions.append(f"{score:.2f} / {iou:.2f}")
     display_instances(
         image,
-        np.concatenate([gt[0], found[0]]),
-        np.concatenate([gt[2], found[3]], axis=-1),
-        np.concatenate([gt[1], found[1]]),
-        class_names,
+        boxes=np.concatenate([gt[0], found[0]]),
+        masks=np.concatenate([gt[2], found[3]], axis=-1),
+        class_ids=np.concatenate([gt[1], found[1]]),
+        class_names=class_names,
         title=title or "ground truth: green, detections: red with score / IoU",
         ax=ax,
         show_mask=show_mask,
@@ -73,3 +64,7 @@ def display_differences(
         captions=captions,
         save_to=save_to,
     )
+
+
+def _chosen(indices, *arrays, masks):
+    return [*(np.asarray(array)[indices] for array in arrays), np.asarray(masks)[..., indices]]
