@@ -1,16 +1,12 @@
 """The names and signatures that scripts written for the original call."""
 
-import ast
 import importlib
 import inspect
-from pathlib import Path
 
 import pytest
 
 from mrcnn import config_check
 from mrcnn.config import Config
-
-PACKAGE = Path(__file__).parents[1] / "mrcnn"
 
 # One line a name: "module name (parameters)". A parameter without a default may have one here.
 SIGNATURES = """\
@@ -176,26 +172,6 @@ def test_old_calls_still_bind(line):
 
 def test_url_of_the_coco_weights():
     assert find("utils", "COCO_MODEL_URL").endswith("/v2.0/mask_rcnn_coco.h5")
-
-
-def attributes_read(source):
-    """Names read as `something.NAME`, or by getattr with a literal, in Python source."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            yield node.attr
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr":
-            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant))
-
-
-# Scripts pass the first one to train() themselves; BATCH_SIZE is made of the second; Config itself
-# reads the last.
-READ_ELSEWHERE = {"LEARNING_RATE", "IMAGES_PER_GPU", "RECIPE"}
-
-
-def test_every_word_of_the_config_is_read_by_the_package():
-    paths = [path for path in PACKAGE.rglob("*.py") if not path.name.startswith("config")]
-    read = {name for path in paths for name in attributes_read(path.read_text(encoding="utf-8"))}
-    assert {name for name in vars(Config) if name.isupper()} - read == READ_ELSEWHERE
 
 
 def test_words_that_the_config_accepts_are_those_that_the_package_has():

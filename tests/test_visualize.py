@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex, to_rgb
 from skimage.io import imread
 
 from mrcnn import visualize
+from mrcnn.ops.rle import encode_mask
 
 NAMES = ["BG", "cat", "dog", "bird"]
 GRAY = 100
@@ -173,6 +174,21 @@ def test_masks_may_be_missing(scene):
     visualize.display_instances(image, boxes, None, class_ids, NAMES, captions=["a", "b"], ax=ax)
     assert captions(ax) == ["b", "a"]
     assert len(ax.patches) == 2
+
+
+def test_masks_may_be_run_lengths(scene, tmp_path):
+    image, boxes, masks, class_ids = scene
+    pixels = []
+    for form in (masks, [encode_mask(masks[..., i]) for i in range(2)]):
+        visualize.display_instances(
+            image, boxes, form, class_ids, NAMES, figsize=(2, 2), save_to=tmp_path / "p.png"
+        )
+        pixels.append(imread(tmp_path / "p.png"))
+    np.testing.assert_array_equal(*pixels)
+    with pytest.raises(ValueError, match="mask has shape .28, 40. but the image .40, 40."):
+        small = encode_mask(masks[:28, :, 0])
+        visualize.display_instances(image, boxes[:1], [small], [1], NAMES)
+    assert plt.get_fignums() == []
 
 
 @pytest.mark.parametrize("masks_shape", [(40, 40, 0), (0, 0, 0)])
@@ -342,7 +358,7 @@ def test_boxes_by_visibility(scene):
         ((10, 11, 12, 13), "-", green),
         ((1, 1, 1, 1), "-", magenta),
     ]
-    assert captions(ax) == ["a", "b", "c", "d"]
+    assert captions(ax) == ["d", "c", "b", "a"]
     assert len(ax.lines) == 3
 
 

@@ -1,10 +1,9 @@
 """Matplotlib figures: opened for a file or for the screen, written whole, never leaked.
 
-A picture that goes to a file is drawn on a figure that pyplot never hears of: no display is needed
-and nothing has to be closed. A picture for the screen is a pyplot figure, as scripts expect.
+A picture for a file is drawn on a figure outside pyplot, which needs no display and no closing. A
+picture for the screen is a pyplot figure, as scripts expect.
 """
 
-import os
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,18 +24,20 @@ _last_shown = None
 def canvas(figsize, *, ax=None, save_to=None, show=False, layout=None):
     """The figure to draw on, as a context: saved or shown when the block ends.
 
-    With `ax` it is the figure of those axes and stays the caller's: it is saved if asked, but
-    neither shown nor closed. With `save_to` alone it is a figure outside pyplot. With neither it
-    is a new pyplot figure, which is the current one after the block, so that `plt.savefig` works;
-    under a backend that writes files it replaces the one that the last call opened, so that a loop
-    over a thousand images keeps one figure, not a thousand.
+    With `ax` it is the figure of those axes, which the caller shows and closes. With `save_to`
+    alone it is a figure outside pyplot. With neither it is a new pyplot figure, which is the
+    current one after the block, so that `plt.savefig` works; under a backend that only writes files
+    it replaces the figure of the last call, so that a loop over a thousand images keeps one figure.
 
     Args:
         figsize: (width, height) in inches of a new figure.
         ax: Matplotlib axes of the caller, or None.
-        save_to: path of the picture to write, or None.
+        save_to: path of the picture to write, an open binary file, or None.
         show: call `plt.show()` on a new pyplot figure at the end.
         layout: Matplotlib layout engine of a new figure, such as "constrained".
+
+    Yields:
+        The Matplotlib figure.
     """
     if ax is not None:
         figure = ax.figure.figure  # the whole figure, where the axes sit in a part of one
@@ -51,7 +52,8 @@ def canvas(figsize, *, ax=None, save_to=None, show=False, layout=None):
         FigureCanvasAgg(figure)
         yield figure
         save_figure(figure, save_to)
-        figure.clear()  # breaks reference cycles, so that the arrays go now and not at the next gc
+        # Without its reference cycles, its arrays are freed now and not at the next collection.
+        figure.clear()
     else:
         import matplotlib.pyplot as plt
 
@@ -66,25 +68,49 @@ def canvas(figsize, *, ax=None, save_to=None, show=False, layout=None):
 
 
 @contextmanager
-def image_canvas(figsize, image_shape, title, *, ax=None, save_to=None, show=False):
-    """Axes for one image, as a context that behaves like `canvas`.
+def image_canvas(figsize, image_shape, *, title=False, panels=1, ax=None, save_to=None, show=False):
+    """Axes for images of one size side by side, as a context that behaves like `canvas`.
 
     Args:
-        figsize: (width, height) in inches; of a picture for a file, the limits.
+        figsize: (width, height) in inches; of a file or of several panels, the limits.
         image_shape: (height, width, ...) pixels.
-        title: the text that the image will have above it, or "".
-        ax: Matplotlib axes of the caller, or None.
-        save_to: path of the picture to write, or None.
-        show: call `plt.show()` on a new pyplot figure at the end.
+        title: leave a band for a line of text above the images.
+        panels: number of images in the row.
+        ax, save_to, show: see `canvas`.
+
+    Yields:
+        List of Matplotlib axes, left to right.
     """
-    to_file = ax is None and save_to is not None
-    if to_file:
-        figsize = fitted_size(figsize, image_shape, title=bool(title))
+    fitted = ax is None and (panels > 1 or save_to is not None)
+    if fitted:
+        figsize = fitted_size(figsize, image_shape, panels, title)
     with canvas(figsize, ax=ax, save_to=save_to, show=show) as figure:
-        if to_file:
-            yield image_axes(figure, title=bool(title))[0]
+        if fitted:
+            yield image_axes(figure, panels, title)
         else:
-            yield figure.subplots() if ax is None else ax
+            yield [figure.subplots() if ax is None else ax]
+
+
+@contextmanager
+def grid_canvas(count, columns, cell, *, save_to=None, show=False):
+    """Axes in a grid, row by row, as a context that behaves like `canvas`.
+
+    Args:
+        count: number of axes; the places of the last row that are left over stay blank.
+        columns: axes per row.
+        cell: (width, height) in inches of each.
+        save_to, show: see `canvas`.
+
+    Yields:
+        `[count]` array of Matplotlib axes.
+    """
+    rows = max(1, -(-count // columns))
+    size = (columns * cell[0], rows * cell[1])
+    with canvas(size, save_to=save_to, show=show, layout="constrained") as figure:
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax in axes[count:]:
+            ax.set_axis_off()
+        yield axes[:count]
 
 
 def _writes_files_only() -> bool:
@@ -94,7 +120,7 @@ def _writes_files_only() -> bool:
 
 
 def _pyplot_figure(figsize, layout):
-    """A new current pyplot figure; closes the last one of ours where nobody can see it."""
+    """A new current pyplot figure; closes our last one where no window shows it."""
     global _last_shown
     import matplotlib.pyplot as plt
 
@@ -106,13 +132,17 @@ def _pyplot_figure(figsize, layout):
     return figure
 
 
-def save_figure(figure, path: str | os.PathLike) -> None:
-    """Write a figure to a file as a whole, making its folder where needed.
+def save_figure(figure, path) -> None:
+    """Write a figure to a file, whole or not at all.
 
     Args:
         figure: Matplotlib figure.
-        path: file name; its ending chooses the format (png where there is none).
+        path: file name, whose ending chooses the format (png without one) and whose folder is made
+            where it is missing; or an open binary file, which gets a png.
     """
+    if hasattr(path, "write"):
+        figure.savefig(path, dpi="figure", format="png")
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:

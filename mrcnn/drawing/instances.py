@@ -1,26 +1,82 @@
-"""Instances of an image: checked, given colours and captions, drawn."""
+"""The one way to draw instances, boxes and RoIs over their image, and the pictures made with it."""
 
 import numpy as np
 
-from mrcnn.drawing.marks import caption, outline, outlines, rectangle, show_image
+from mrcnn.drawing.figures import image_canvas
+from mrcnn.drawing.marks import caption, outline, rectangle, show_image
 from mrcnn.drawing.pixels import apply_mask, as_rgb, random_colors
+from mrcnn.ops.rle import decode_mask
+
+
+def draw_instances(
+    ax,
+    image,
+    boxes,
+    colors,
+    captions,
+    masks=None,
+    *,
+    refined=None,
+    styles=None,
+    title="",
+    show_mask=True,
+    show_box=True,
+) -> None:
+    """Draw instances on axes: filled mask, outline, box, refined box and caption.
+
+    Args:
+        ax: Matplotlib axes.
+        image: [height, width, 3] uint8; not changed.
+        boxes: [N, (y1, x1, y2, x2)] pixels; zeros are padding and not drawn.
+        colors: [N] Matplotlib colours.
+        captions: [N] texts.
+        masks: [N] list of [height, width] arrays, COCO RLEs or None; or None.
+        refined: [N, (y1, x1, y2, x2)] pixels, drawn solid and joined to `boxes`; or None. Zeros
+            are not drawn.
+        styles: [N] line styles of `boxes`; dashed by default.
+        title: line of text above the image.
+        show_mask: fill the masks. Outlines are drawn anyway.
+        show_box: draw the boxes.
+    """
+    from matplotlib.colors import to_rgb
+
+    picture = image.copy()
+    before = [np.any(box) for box in boxes]
+    after = [False] * len(boxes) if refined is None else [np.any(box) for box in refined]
+    shown = [i for i in range(len(boxes)) if before[i] or after[i]]
+    for i in shown:
+        mask = None if masks is None else masks[i]
+        if mask is not None:
+            # The masks of one pixel lie side by side in memory: one copy saves many slow passes.
+            mask = decode_mask(mask) if isinstance(mask, dict) else np.ascontiguousarray(mask)
+            outline(ax, mask, colors[i])
+            if show_mask:
+                apply_mask(picture, mask, to_rgb(colors[i]))
+        if show_box and before[i]:
+            rectangle(ax, boxes[i], colors[i], styles[i] if styles else "--")
+        if show_box and after[i]:
+            rectangle(ax, refined[i], colors[i])
+        if show_box and before[i] and after[i]:
+            (y1, x1), (y2, x2) = boxes[i][:2], refined[i][:2]
+            line = [x1 - 0.5, x2 - 0.5], [y1 - 0.5, y2 - 0.5]
+            ax.plot(*line, color=colors[i], linewidth=1, scalex=False, scaley=False)
+    # Whatever the order of the calls, Matplotlib draws the image first and texts last.
+    show_image(ax, picture, title)
+    # In reverse, so that the first captions, which have the best scores among detections, end up on
+    # top.
+    for i in reversed(shown):
+        caption(ax, (refined if after[i] else boxes)[i], captions[i], colors[i], image.shape)
 
 
 class Instances:
-    """The instances of one image, ready to be drawn on any axes.
+    """The instances of one image, checked, with colours and captions; see `display_instances`.
 
     Args:
-        image: [height, width] or [height, width, channels].
-        boxes: [N, (y1, x1, y2, x2)] pixels; boxes of zeros are padding and not drawn.
-        masks: [height, width, N], or None.
         class_ids: [N] int, 0 for padding, negative for a crowd of that class.
-        class_names: names by class id.
-        scores: [N], or None.
-        colors: [N] colours, "class" for one a class, or None for one an instance.
-        captions: [N] texts, or None for class and score.
+        The others: see `display_instances`.
 
     Raises:
-        ValueError: the arguments do not fit together; see `display_instances`.
+        ValueError: the arguments do not fit together.
     """
 
     def __init__(
@@ -36,19 +92,16 @@ class Instances:
     ):
         self.image = as_rgb(image)
         self.boxes = np.asarray(boxes).reshape(-1, 4)
+        self.masks = mask_list(masks, self.image.shape, len(self.boxes))
         class_ids = np.asarray(class_ids, np.int64).reshape(-1)
         if isinstance(colors, str):
             if colors != "class":
                 raise ValueError(f'colors is {colors!r}; expected N colours, "class" or None')
             palette = random_colors(int(np.abs(class_ids).max(initial=0)) + 1)
             colors = [palette[abs(class_id)] for class_id in class_ids]
-        # An image without instances comes with masks of many shapes, [0, 0, 0] among them.
-        self.masks = None
-        if masks is not None and (len(self.boxes) or np.shape(masks)[-1]):
-            self.masks = check_masks(masks, self.image.shape)
         check_counts(
             boxes=self.boxes,
-            masks=None if self.masks is None else np.moveaxis(self.masks, -1, 0),
+            masks=self.masks,
             class_ids=class_ids,
             scores=scores,
             colors=colors,
@@ -64,33 +117,91 @@ class Instances:
     def __len__(self):
         return len(self.boxes)
 
-    def draw(self, ax, title="", show_mask=True, show_box=True) -> None:
-        """Draw the image and its instances on Matplotlib axes."""
-        picture = self.image.copy()
-        shown = [i for i, box in enumerate(self.boxes) if np.any(box)]
-        contours = dict.fromkeys(shown, ())
-        for i in shown if self.masks is not None else ():
-            # The masks of one pixel lie side by side in memory: one copy saves many slow passes.
-            mask = np.ascontiguousarray(self.masks[..., i])
-            contours[i] = outlines(mask)
-            if show_mask:
-                apply_mask(picture, mask, _rgb(self.colors[i]))
-        show_image(ax, picture, title)
-        for i in shown:
-            outline(ax, contours[i], self.colors[i])
-            if show_box:
-                rectangle(ax, self.boxes[i], self.colors[i], style="--")
-        # Captions last, so that no outline runs through them; the first instances, which have the
-        # best scores among detections, come out on top.
-        for i in reversed(shown):
-            caption(ax, self.boxes[i], self.captions[i], self.colors[i], picture.shape)
+    def draw(self, ax, title="", **options) -> None:
+        """Draw the image and its instances on axes; options as in `draw_instances`."""
+        drawn = self.image, self.boxes, self.colors, self.captions, self.masks
+        draw_instances(ax, *drawn, title=title, **options)
 
 
-def _rgb(color) -> tuple[float, float, float]:
-    """(red, green, blue) in [0, 1] of any colour that Matplotlib knows, names included."""
-    from matplotlib.colors import to_rgb
+def display_instances(
+    image,
+    boxes,
+    masks,
+    class_ids,
+    class_names,
+    scores=None,
+    title="",
+    figsize=(16, 16),
+    ax=None,
+    show_mask=True,
+    show_bbox=True,
+    colors=None,
+    captions=None,
+    *,
+    save_to=None,
+) -> None:
+    """Draw instances over their image: filled mask, outline, dashed box and caption.
 
-    return to_rgb(color)
+    Args:
+        image: [height, width] or [height, width, channels].
+        boxes: [N, (y1, x1, y2, x2)] pixels; boxes of zeros are padding and not drawn.
+        masks: [height, width, N], the size of the image; a list of N COCO RLEs, as `detect` gives
+            with mask_format="rle"; or None to draw boxes only.
+        class_ids: [N] int.
+        class_names: names by class id.
+        scores: [N] shown in the captions, or None.
+        title: line of text above the image. Without instances it says so.
+        figsize: (width, height) in inches; a saved picture has 100 pixels per inch and is no larger
+            than its image needs.
+        ax: Matplotlib axes to draw on; their figure is neither shown nor closed.
+        show_mask: fill the masks. Their outlines are drawn anyway, as in the original.
+        show_bbox: draw the boxes.
+        colors: [N] colours, or "class" for one per class, the same in every picture. By default
+            every instance has its own.
+        captions: [N] texts instead of class and score.
+        save_to: path of the picture to write instead of showing it.
+
+    Raises:
+        ValueError: the arguments have different numbers of instances, the masks do not have the
+            size of the image (mini-masks), or a class id has no name.
+    """
+    instances = Instances(image, boxes, masks, class_ids, class_names, scores, colors, captions)
+    if not len(instances):
+        title = f"{title}: no instances" if title else "no instances"
+    place = {"title": bool(title), "ax": ax, "save_to": save_to, "show": True}
+    with image_canvas(figsize, instances.image.shape, **place) as (panel,):
+        instances.draw(panel, title, show_mask=show_mask, show_box=show_bbox)
+
+
+def display_comparison(
+    image, gt, pred, class_names, *, title="", figsize=(16, 8.5), save_to=None
+) -> None:
+    """Draw the ground truth and the detections of an image side by side, one colour per class.
+
+    Args:
+        image: [height, width] or [height, width, channels].
+        gt: (boxes [G, (y1, x1, y2, x2)] pixels, masks [height, width, G], class_ids [G]).
+        pred: one result of `MaskRCNN.detect`: dict with rois [P, (y1, x1, y2, x2)] pixels,
+            masks [height, width, P] or a list of P COCO RLEs, class_ids [P] and scores [P].
+        class_names: names by class id.
+        title: text before the headings of both halves.
+        figsize: limits of (width, height) in inches.
+        save_to: path of the picture to write, or an open binary file, instead of showing it.
+
+    Raises:
+        ValueError: as `display_instances`.
+    """
+    found = pred["rois"], pred["masks"], pred["class_ids"]
+    halves = {
+        "ground truth": Instances(image, *gt, class_names, colors="class"),
+        "detections": Instances(image, *found, class_names, pred["scores"], colors="class"),
+    }
+    shape = halves["detections"].image.shape
+    options = {"title": True, "panels": 2, "save_to": save_to, "show": True}
+    with image_canvas(figsize, shape, **options) as panels:
+        for ax, (name, half) in zip(panels, halves.items(), strict=True):
+            heading = f"{name} ({len(half)})" if len(half) else f"{name}: no instances"
+            half.draw(ax, f"{title}: {heading}" if title else heading)
 
 
 def class_name(class_names, class_id: int) -> str:
@@ -107,15 +218,20 @@ def class_name(class_names, class_id: int) -> str:
     return class_names[class_id] if class_id >= 0 else f"{class_names[-class_id]} (crowd)"
 
 
-def check_masks(masks, image_shape) -> np.ndarray:
-    """The masks as an array [height, width, N].
+def mask_list(masks, image_shape, count: int) -> list | None:
+    """The masks of `count` instances one by one: views of an array, or COCO RLEs as they are.
 
     Raises:
-        ValueError: they have not the size of the image, as is the case with mini-masks.
+        ValueError: they do not have the size of the image, as is the case with mini-masks.
     """
-    masks = np.asarray(masks)
-    if masks.ndim == 3 and masks.shape[:2] == tuple(image_shape[:2]):
+    if masks is None or (isinstance(masks, list) and all(isinstance(m, dict) for m in masks)):
         return masks
+    masks = np.asarray(masks)
+    # An image without instances comes with masks of many shapes, [0, 0, 0] among them.
+    if not count and masks.shape[-1] == 0:
+        return []
+    if masks.ndim == 3 and masks.shape[:2] == tuple(image_shape[:2]):
+        return list(np.moveaxis(masks, -1, 0))
     found = "x".join(map(str, masks.shape))
     raise ValueError(
         f"masks are {found} but the image is {image_shape[0]}x{image_shape[1]}; expected "
@@ -128,7 +244,7 @@ def check_counts(**lists) -> None:
     """Check that all lists which are not None have the same length.
 
     Raises:
-        ValueError: they have not; the sentence counts all of them.
+        ValueError: they do not; the sentence counts all of them.
     """
     counts = {name: len(values) for name, values in lists.items() if values is not None}
     if len(set(counts.values())) > 1:

@@ -1,24 +1,23 @@
-"""Pictures as arrays: RGB conversion, colours, blending, burnt-in boxes. NumPy only."""
+"""Pictures as arrays: RGB conversion, colours, masks and boxes. NumPy only."""
 
 import colorsys
 
 import numpy as np
 
 # Multiples of the golden ratio never come close to one another on the circle of hues, whatever
-# their number, so neighbours in the list look different and a longer list starts like a shorter.
+# their number: neighbours in the list look different, and a longer list starts like a shorter one.
 _HUE_STEP = 0.6180339887498949
 
 # (saturation, brightness) of the first twelve colours, the next twelve, and so on in turn: the eye
-# takes more hues than that for one another.
+# does not tell more hues apart.
 _SHADES = ((1.0, 1.0), (0.5, 1.0), (1.0, 0.6))
 
 
 def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float]]:
     """N distinct colours, each unlike the one before it.
 
-    The name is the original's. These colours are not drawn at random: the same N always gives the
-    same list, the first M of N colours are those of ``random_colors(M)``, and no random state is
-    touched.
+    Only the name, the original's, is random: the same N always gives the same list, the first M of
+    N colours are those of ``random_colors(M)``, and no random state is touched.
 
     Args:
         N: number of colours.
@@ -38,9 +37,9 @@ def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float
 def as_rgb(image: np.ndarray) -> np.ndarray:
     """A copy of any image as [height, width, 3] uint8.
 
-    One channel (or two) becomes gray, of more than three channels the first three are taken.
-    Booleans and floats within [0, 1] are stretched to 0..255; other floats are taken as 0..255 and
-    clipped; integers above 255 (16-bit images) are divided by the largest value.
+    One channel (or two) becomes gray; of more than three channels the first three are used.
+    Booleans and floats within [0, 1] are scaled to 0..255; other floats are clipped to 0..255;
+    integers above 255 (16-bit images) are scaled so that the largest becomes 255.
 
     Args:
         image: [height, width] or [height, width, channels], any numeric type.
@@ -78,9 +77,9 @@ def apply_mask(
     Args:
         image: [height, width, channels >= 3], values 0..255. Changed in place; its first three
             channels are painted.
-        mask: [height, width]; pixels other than zero are painted.
+        mask: [height, width]; nonzero pixels are painted.
         color: (red, green, blue) in [0, 1]; a fourth number is ignored.
-        alpha: share of the colour, 0 leaves the image, 1 covers it. Integer images round down.
+        alpha: share of the colour, from 0 to 1. Integer images round down.
 
     Returns:
         The image that was given.
@@ -102,15 +101,15 @@ def apply_mask(
 
 
 def draw_box(image: np.ndarray, box: np.ndarray, color) -> np.ndarray:
-    """Burn the four edges of a box, two pixels thick, into an image.
+    """Draw the four edges of a box, two pixels thick, into an image.
 
     The top and left edges lie inside the box, the bottom and right ones start at y2 and x2, the
-    first pixels outside. What lies outside the image is left out.
+    first pixels outside. Parts outside the image are left out.
 
     Args:
         image: [height, width, channels] or [height, width]; changed in place.
         box: (y1, x1, y2, x2) int pixels.
-        color: one value a channel, in the units of the image.
+        color: one value per channel, in the units of the image.
 
     Returns:
         The image that was given.
@@ -124,5 +123,5 @@ def draw_box(image: np.ndarray, box: np.ndarray, color) -> np.ndarray:
 
 
 def _span(start: int, stop: int) -> slice:
-    """A slice that starts at the image's edge where NumPy would count from the other end."""
+    """A slice cut off at 0, where NumPy would count negative numbers from the other end."""
     return slice(max(start, 0), max(stop, 0))

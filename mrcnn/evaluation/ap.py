@@ -1,9 +1,9 @@
 """The original's average precision: one image, all classes together.
 
-These are quick numbers for notebooks and validation. They are neither the Pascal VOC nor the COCO
-metric: see `compute_ap`; `compute_coco_metrics` computes that of COCO.
+These are quick numbers for notebooks and validation, neither the Pascal VOC nor the COCO metric:
+see `compute_ap`. `compute_coco_metrics` computes that of COCO.
 
-Shorthand: P predictions, G ground-truth objects. The arguments that all functions share:
+Shorthand: P predictions, G ground-truth objects. All functions share these arguments:
 
     gt_boxes        [G, (y1, x1, y2, x2)] in pixels; rows of zeros at the end are padding
     gt_class_ids    [G] int
@@ -26,37 +26,22 @@ from mrcnn.ops.masks import compute_overlaps_masks
 COCO_IOU_THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 
 
-def _trim(boxes: np.ndarray) -> np.ndarray:
-    return trim_zeros(np.reshape(boxes, (-1, 4)))
-
-
-def _ranked_overlaps(
-    gt_boxes: np.ndarray,
-    gt_masks: np.ndarray,
-    pred_boxes: np.ndarray,
-    pred_class_ids: np.ndarray,
-    pred_scores: np.ndarray,
-    pred_masks: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+def _ranked_overlaps(gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks):
     """Drop padding and sort predictions by falling score: class ids `[P]`, mask IoU `[P, G]`."""
-    gt_count, pred_count = len(_trim(gt_boxes)), len(_trim(pred_boxes))
+    gt_count, pred_count = (
+        len(trim_zeros(np.reshape(boxes, (-1, 4)))) for boxes in (gt_boxes, pred_boxes)
+    )
     order = np.argsort(np.asarray(pred_scores)[:pred_count])[::-1]
     overlaps = compute_overlaps_masks(pred_masks[..., order], gt_masks[..., :gt_count])
     return np.asarray(pred_class_ids)[order], overlaps
 
 
-def _match(
-    gt_class_ids: np.ndarray,
-    pred_class_ids: np.ndarray,
-    overlaps: np.ndarray,
-    iou_threshold: float,
-    score_threshold: float = 0.0,
-) -> tuple[np.ndarray, np.ndarray]:
+def _match(gt_class_ids, pred_class_ids, overlaps, iou_threshold):
     """Greedy matching: each prediction takes the free object of its class that it overlaps most."""
     pred_match, gt_match = (np.full(count, -1.0) for count in overlaps.shape)
     for prediction, ious in enumerate(overlaps):
         for gt in np.argsort(ious)[::-1]:
-            if ious[gt] < max(iou_threshold, score_threshold):
+            if ious[gt] < iou_threshold:
                 break
             if gt_match[gt] < 0 and pred_class_ids[prediction] == gt_class_ids[gt]:
                 gt_match[gt], pred_match[prediction] = prediction, gt
@@ -77,12 +62,12 @@ def compute_matches(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the predictions of one image that are right.
 
-    By falling score, each prediction takes the free ground-truth object of its class that its mask
-    overlaps most. The boxes only tell objects from padding.
+    In order of falling score, each prediction takes the free ground-truth object of its class that
+    its mask overlaps most. The boxes only tell objects from padding.
 
-    Arguments:
+    Args:
         iou_threshold: mask IoU below which nothing matches.
-        score_threshold: a second lower limit of the IoU, not of the score: the original's name.
+        score_threshold: a second lower limit of the IoU, not of the score, as in the original.
         The others: see the top of the module.
 
     Returns:
@@ -98,13 +83,11 @@ def compute_matches(
     ranked_class_ids, overlaps = _ranked_overlaps(
         gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks
     )
-    matches = _match(gt_class_ids, ranked_class_ids, overlaps, iou_threshold, score_threshold)
-    return *matches, overlaps
+    threshold = max(iou_threshold, score_threshold)
+    return *_match(gt_class_ids, ranked_class_ids, overlaps, threshold), overlaps
 
 
-def _average_precision(
-    gt_match: np.ndarray, pred_match: np.ndarray
-) -> tuple[float, np.ndarray, np.ndarray]:
+def _average_precision(gt_match, pred_match):
     """Area under the precision-recall curve, and the curve, of one image's matches."""
     if len(gt_match) == len(pred_match) == 0:
         return 1.0, np.ones(2), np.array([0.0, 1.0])
@@ -132,16 +115,16 @@ def compute_ap(
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """Average precision of one image at one mask IoU.
 
-    What it is not: the AP of Pascal VOC or COCO. Those rank the predictions of a class over the
-    whole dataset, and average over classes. This ranks the predictions of all classes in one image;
-    its average over images weighs an image with one object like one with fifty, and leaves out how
-    the scores of different images compare. Use it to follow a training, not to compare with papers.
+    Pascal VOC and COCO rank the predictions of a class over the whole dataset and average over
+    classes. This ranks the predictions of all classes in one image; its average over images gives
+    an image with one object the weight of one with fifty, and does not compare scores across
+    images. Use it to follow a training, not to compare with papers.
 
-    Without ground truth there is no recall: the result is then 1 if nothing was predicted, 0 if
-    anything was, so that an average over images stays a number.
+    Without ground truth there is no recall; the result is then 1 if nothing was predicted and 0
+    otherwise, so that an average over images stays a number.
 
-    Arguments:
-        iou_threshold: mask IoU from which a prediction is right.
+    Args:
+        iou_threshold: mask IoU that a right prediction has at least.
         The others: see the top of the module.
 
     Returns:
@@ -153,17 +136,11 @@ def compute_ap(
     Raises:
         ValueError: if predicted and ground-truth masks differ in size.
     """
-    gt_match, pred_match, overlaps = compute_matches(
-        gt_boxes,
-        gt_class_ids,
-        gt_masks,
-        pred_boxes,
-        pred_class_ids,
-        pred_scores,
-        pred_masks,
-        iou_threshold,
+    ranked_class_ids, overlaps = _ranked_overlaps(
+        gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks
     )
-    return *_average_precision(gt_match, pred_match), overlaps
+    matches = _match(gt_class_ids, ranked_class_ids, overlaps, iou_threshold)
+    return *_average_precision(*matches), overlaps
 
 
 def compute_ap_range(
@@ -179,9 +156,9 @@ def compute_ap_range(
 ) -> float:
     """Mean of `compute_ap` over IoU thresholds.
 
-    Arguments:
+    Args:
         iou_thresholds: 0.5, 0.55, ... 0.95 by default, as COCO has them.
-        verbose: 0 to print nothing; else one line a threshold and one for the mean.
+        verbose: 0 prints nothing, 1 one line per threshold and one for the mean.
         The others: see the top of the module.
 
     Returns:
@@ -211,10 +188,10 @@ def compute_recall(
 ) -> tuple[float, np.ndarray]:
     """Share of the ground-truth boxes that are the best match of a predicted box.
 
-    Arguments:
+    Args:
         pred_boxes: `[P, (y1, x1, y2, x2)]`.
         gt_boxes: `[G, (y1, x1, y2, x2)]` in the same unit.
-        iou: box IoU from which a prediction counts.
+        iou: box IoU that a prediction needs to count.
 
     Returns:
         recall: 0 to 1; 1 without ground truth.

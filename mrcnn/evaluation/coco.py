@@ -1,4 +1,4 @@
-"""The figures of COCO: AP and AR of boxes and masks, computed by pycocotools."""
+"""AP and AR of boxes and masks by the rules of COCO, computed by pycocotools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.evaluation.coco_stats import AREAS, ClassMatches, CocoStats
+from mrcnn.evaluation.coco_stats import AREAS, ClassMatches, CocoStats, coco_numbers
 
 _GEOMETRY = {"bbox": "bbox", "segm": "segmentation"}
 
@@ -24,39 +24,39 @@ def run_coco_eval(
 ) -> CocoStats:
     """Evaluate predictions by the rules of COCO, as `pycocotools.cocoeval.COCOeval` does.
 
-    Nothing is printed, and a list without predictions is evaluated like any other: its AP is 0
-    where there are objects.
+    Nothing is printed. An empty list of predictions is accepted: its AP is 0 where there are
+    objects.
 
-    Arguments:
+    Args:
         coco_gt: `pycocotools.coco.COCO` with the ground truth.
         results: COCO result dicts: image_id, category_id, score, and "bbox" `[x, y, width, height]`
             in pixels or "segmentation", a COCO RLE of the size of the image. A dict may have both;
             the size of a predicted mask is then its own and not that of the box.
         iou_type: "bbox" or "segm".
-        image_ids: of the images to evaluate; all by default.
-        category_ids: of the categories to evaluate; all by default.
-        max_dets: predictions an image and class that count, the best first. The default is COCO's.
-            Raise it where images have more objects (cells); figures are then not those that papers
-            report.
+        image_ids: ids of the images to evaluate; all by default.
+        category_ids: ids of the categories to evaluate; all by default.
+        max_dets: predictions per image and class that count, the best first. The default is COCO's.
+            Raise it where images have more objects (cells); the numbers are then not those that
+            papers report.
 
     Returns:
         A `CocoStats`.
 
     Raises:
-        ValueError: one sentence, if results, image_ids or category_ids do not belong to `coco_gt`,
-            if a result has no box or mask or one of another size than its image, if `iou_type` is
-            another, or if max_dets is not above 10.
+        ValueError: results, image_ids or category_ids do not belong to `coco_gt`, a result has no
+            box or mask, or a mask of another size than its image, `iou_type` is unknown, or
+            max_dets is not above 10.
     """
     from pycocotools.cocoeval import COCOeval
 
     if iou_type not in _GEOMETRY:
         raise ValueError(f'iou_type is "{iou_type}"; accepted are "bbox" and "segm".')
     if max_dets <= 10:
-        raise ValueError(f"max_dets is {max_dets}; it has to be more than 10.")
+        raise ValueError(f"max_dets is {max_dets}; it must be more than 10.")
     image_ids = _known(image_ids, coco_gt.getImgIds(), "image_ids")
     category_ids = _known(category_ids, coco_gt.getCatIds(), "category_ids")
     coco_results = _load_results(coco_gt, results, _GEOMETRY[iou_type])
-    # pycocotools tells of its progress on stdout.
+    # pycocotools prints its progress.
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = COCOeval(coco_gt, coco_results, iou_type)
         evaluator.params.imgIds = image_ids
@@ -68,22 +68,27 @@ def run_coco_eval(
 
 
 def _known(ids, known, name):
-    """Sorted `ids`, or all that are known; one sentence if one of them is not."""
+    """Sorted `ids`, by default all that are known; ValueError if one is not known."""
     if ids is None:
         return sorted(known)
-    # Plain ints: COCO's JSON has such, and NumPy's are no keys to everything.
+    # Plain ints, as in COCO's JSON.
     ids = sorted({int(i) for i in ids})
     strangers = sorted(set(ids) - set(known))
     if strangers:
         raise ValueError(
-            f"{name} has {strangers[0]}, which the ground truth does not know "
-            f"({len(strangers)} such ids, {len(known)} known ones)."
+            f"{name} has {strangers[0]}, which is not in the ground truth "
+            f"({len(strangers)} unknown ids; the ground truth has {len(known)})."
         )
     return ids
 
 
 def _load_results(coco_gt, results, geometry):
-    """Results as the COCO object that COCOeval takes."""
+    """Results as the COCO object that COCOeval takes.
+
+    Not by `COCO.loadRes`: it fails on an empty list, changes the dicts, and takes the area of a box
+    for that of the mask beside it.
+    """
+    from pycocotools import mask as coco_mask
     from pycocotools.coco import COCO
 
     images, categories = coco_gt.imgs, coco_gt.cats
@@ -99,30 +104,31 @@ def _load_results(coco_gt, results, geometry):
             f"The results have category_id {min(strangers)}, which is not among the categories of "
             f"the ground truth: {sorted(categories)}."
         )
-    loaded = []
-    for result in results:
+    annotations = []
+    for number, result in enumerate(results, start=1):
         image = images[result["image_id"]]
         if geometry not in result:
             raise ValueError(f'A result of image {image["id"]} has no "{geometry}".')
+        shape = result[geometry]
         if geometry == "segmentation":
-            _check_size(result["segmentation"], image)
-        # With a box beside it, pycocotools would take the area of the box for that of the mask. It
-        # adds entries, so the caller's dicts are copied.
+            _check_size(shape, image)
+            area = float(coco_mask.area(shape))
+        else:
+            area = shape[2] * shape[3]
         keys = ("image_id", "category_id", "score", geometry)
-        loaded.append({key: result[key] for key in keys})
+        entry = {key: result[key] for key in keys}
+        annotations.append({**entry, "id": number, "iscrowd": 0, "area": area})
+    loaded = COCO()
+    loaded.dataset = {**coco_gt.dataset, "annotations": annotations}
     with contextlib.redirect_stdout(io.StringIO()):
-        if loaded:
-            return coco_gt.loadRes(loaded)
-        empty = COCO()
-        empty.dataset = {**coco_gt.dataset, "annotations": []}
-        empty.createIndex()
-        return empty
+        loaded.createIndex()
+    return loaded
 
 
 def _check_size(rle, image):
     if not isinstance(rle, dict):
         raise ValueError(f"A result of image {image['id']} has a mask that is not a COCO RLE.")
-    # pycocotools counts masks of different sizes as no overlap, without a word.
+    # For masks of different sizes, pycocotools silently returns no overlap.
     expected = [image["height"], image["width"]]
     if list(rle["size"]) != expected:
         raise ValueError(
@@ -132,7 +138,7 @@ def _check_size(rle, image):
 
 
 def _mean(values):
-    """Mean of the entries that exist; -1 without any, as COCOeval has it."""
+    """Mean of the entries above -1, which stands for no objects; -1 without any, as in COCOeval."""
     values = values[values > -1]
     return float(values.mean()) if values.size else -1.0
 
@@ -142,14 +148,13 @@ def _stats(evaluator, coco_gt, max_dets):
     precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
     ious = np.asarray(evaluator.params.iouThrs)
     fifty, seventy_five = (int(np.argmin(abs(ious - iou))) for iou in (0.5, 0.75))
+    stats = {}
+    for name, iou, area, count in coco_numbers(max_dets):
+        table = precision if "AP" in name else recall
+        table = table if iou is None else table[int(np.argmin(abs(ious - iou)))]
+        place = AREAS.index(area), evaluator.params.maxDets.index(count)
+        stats[name] = _mean(table[(..., *place)])
     whole = precision[:, :, :, 0, 2]
-    stats = {"AP": _mean(whole), "AP50": _mean(whole[fifty]), "AP75": _mean(whole[seventy_five])}
-    for area, name in enumerate(AREAS[1:], start=1):
-        stats[f"AP{name[0]}"] = _mean(precision[:, :, :, area, 2])
-    for place, count in enumerate((1, 10, max_dets)):
-        stats[f"AR{count}"] = _mean(recall[:, :, 0, place])
-    for area, name in enumerate(AREAS[1:], start=1):
-        stats[f"AR{name[0]}"] = _mean(recall[:, :, area, 2])
     matches = _matches(evaluator)
     by_class = [
         {
@@ -178,11 +183,11 @@ def _stats(evaluator, coco_gt, max_dets):
 def _matches(evaluator):
     """`ClassMatches` of every class, over objects of all sizes."""
     images = len(evaluator.params.imgIds)
-    # By class, then by area, then by image; the first area is all of them.
-    a_class = images * len(evaluator.params.areaRng)
+    # Ordered by class, then by area, then by image; the first area is "all".
+    per_class = images * len(evaluator.params.areaRng)
     found = []
     for k in range(len(evaluator.params.catIds)):
-        rows = evaluator.evalImgs[k * a_class : k * a_class + images]
+        rows = evaluator.evalImgs[k * per_class : k * per_class + images]
         rows = [row for row in rows if row is not None]
         scores = np.concatenate([row["dtScores"] for row in rows] or [np.zeros(0)])
         correct = [

@@ -1,4 +1,4 @@
-"""What an evaluation by the rules of COCO has found: figures, tables and curves."""
+"""The result of an evaluation by the rules of COCO: numbers, tables and curves."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ import numpy as np
 AREAS = ("all", "small", "medium", "large")
 
 
-class F1Curve(NamedTuple):
-    """F1 over the score threshold. The arrays are `[n]`, one entry a different score, falling.
+def coco_numbers(max_dets: int) -> list[tuple[str, float | None, str, int]]:
+    """COCO's twelve numbers in order: name, IoU (None for all), area, predictions per image."""
+    by_area = [(area[0], None, area, max_dets) for area in AREAS[1:]]
+    precisions = [("", None, "all", max_dets)]
+    precisions += [(f"{100 * iou:.0f}", iou, "all", max_dets) for iou in (0.5, 0.75)]
+    recalls = [(f"{count}", None, "all", count) for count in (1, 10, max_dets)]
+    rows = {"AP": precisions + by_area, "AR": recalls + by_area}
+    return [(kind + end, *row) for kind in rows for end, *row in rows[kind]]
 
-    `best_f1` is 0 and `best_threshold` 1 where nothing was predicted.
+
+class F1Curve(NamedTuple):
+    """F1 over the score threshold. The arrays are `[n]`, one entry per distinct score, falling.
+
+    Without predictions `best_f1` is 0 and `best_threshold` 1.
     """
 
     thresholds: np.ndarray
@@ -27,9 +37,10 @@ class F1Curve(NamedTuple):
 class ClassMatches(NamedTuple):
     """The predictions of a class in all images, and which of them are right.
 
-    scores: `[n]`, falling.
-    correct: `[T, n]` int8, by IoU threshold: 1 right, 0 wrong, -1 left out (on a crowd).
-    count: objects of the class, without crowds.
+    Attributes:
+        scores: `[n]`, falling.
+        correct: `[T, n]` int8, by IoU threshold: 1 right, 0 wrong, -1 left out (on a crowd).
+        count: objects of the class, without crowds.
     """
 
     scores: np.ndarray
@@ -39,20 +50,20 @@ class ClassMatches(NamedTuple):
 
 @dataclass(frozen=True)
 class CocoStats:
-    """The result of `run_coco_eval` for boxes or for masks. -1 means: no object to find.
+    """The result of `run_coco_eval` for boxes or for masks. -1 stands for no objects.
 
-    `str()` is the twelve lines that pycocotools prints.
+    `str()` gives the twelve lines that pycocotools prints.
 
     Attributes:
         iou_type: "bbox" or "segm".
-        stats: the twelve figures by name, 0 to 1: AP (mean over IoU 0.5, 0.55 ... 0.95), AP50,
+        stats: the twelve numbers by name, 0 to 1: AP (mean over IoU 0.5, 0.55 ... 0.95), AP50,
             AP75, APs, APm, APl (objects below 32**2, up to 96**2, and above it in pixels), AR1,
-            AR10, AR100 (recall with so many predictions an image; the number is `max_dets`), ARs,
+            AR10, AR100 (recall with that many predictions per image; the last is `max_dets`), ARs,
             ARm, ARl.
-        by_class: a dict a class: id, name, count (objects, without crowds), AP, AP50, AP75, AR.
-        max_dets: predictions an image and class that count.
+        by_class: one dict per class: id, name, count (objects without crowds), AP, AP50, AP75, AR.
+        max_dets: predictions per image and class that count.
         iou_thresholds: `[T]`.
-        recalls: `[R]`, at which `precision` is given.
+        recalls: `[R]`, the recalls of `precision`.
         precision: `[T, R, K]`, classes in the order of `by_class`; -1 for a class without objects.
         matches: `ClassMatches` by class, in the same order.
     """
@@ -67,19 +78,13 @@ class CocoStats:
     matches: list[ClassMatches] = field(repr=False)
 
     def __str__(self) -> str:
-        rows = [(True, None, "all", self.max_dets)]
-        rows += [(True, iou, "all", self.max_dets) for iou in (0.5, 0.75)]
-        rows += [(True, None, area, self.max_dets) for area in AREAS[1:]]
-        rows += [(False, None, "all", count) for count in (1, 10, self.max_dets)]
-        rows += [(False, None, area, self.max_dets) for area in AREAS[1:]]
         span = f"{self.iou_thresholds[0]:.2f}:{self.iou_thresholds[-1]:.2f}"
         lines = []
-        for (precision, iou, area, count), value in zip(rows, self.stats.values(), strict=True):
-            title = "Average Precision  (AP)" if precision else "Average Recall     (AR)"
+        for name, iou, area, count in coco_numbers(self.max_dets):
+            title = "Average Precision  (AP)" if "AP" in name else "Average Recall     (AR)"
             which = span if iou is None else f"{iou:.2f}"
-            lines.append(
-                f" {title} @[ IoU={which:<9} | area={area:>6} | maxDets={count:>3d} ] = {value:.3f}"
-            )
+            place = f"IoU={which:<9} | area={area:>6} | maxDets={count:>3d}"
+            lines.append(f" {title} @[ {place} ] = {self.stats[name]:.3f}")
         return "\n".join(lines)
 
     def class_table(self) -> str:
@@ -101,15 +106,15 @@ class CocoStats:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The curve whose area is the AP at one IoU.
 
-        Arguments:
+        Args:
             iou: one of `iou_thresholds`.
-            class_id: of one class; None for the mean curve of the classes that have objects.
+            class_id: one class; None for the mean curve of the classes that have objects.
 
         Returns:
-            precisions `[R]` and recalls `[R]`. Precisions are -1 where there is nothing to find.
+            precisions `[R]` and recalls `[R]`. Precisions are -1 without objects.
 
         Raises:
-            ValueError: if there is no such threshold or class.
+            ValueError: there is no such threshold or class.
         """
         curves = self.precision[self._iou_index(iou)]
         if class_id is not None:
@@ -119,17 +124,17 @@ class CocoStats:
         return mean, self.recalls
 
     def f1_curve(self, iou: float = 0.5, class_id: int | None = None) -> F1Curve:
-        """Precision, recall and F1 when only predictions from a score on are taken.
+        """Precision, recall and F1 of the predictions above each score threshold.
 
-        Arguments:
+        Args:
             iou: one of `iou_thresholds`.
-            class_id: of one class; None counts the predictions of all classes together.
+            class_id: one class; None counts the predictions of all classes together.
 
         Returns:
             An `F1Curve`; its `best_threshold` is the score to cut at.
 
         Raises:
-            ValueError: if there is no such threshold or class.
+            ValueError: there is no such threshold or class.
         """
         index = self._iou_index(iou)
         chosen = self.matches if class_id is None else [self.matches[self._class_index(class_id)]]
@@ -138,7 +143,7 @@ class CocoStats:
         scores, correct = scores[correct >= 0], correct[correct >= 0]
         order = np.argsort(-scores, kind="stable")
         scores, correct = scores[order], correct[order]
-        # A threshold takes all predictions of its score, so the last of equal ones tells.
+        # A threshold keeps all predictions of its score: the last of equal scores counts.
         last = np.flatnonzero(np.diff(scores, append=-np.inf))
         hits, taken = np.cumsum(correct)[last], last + 1
         count = sum(m.count for m in chosen)

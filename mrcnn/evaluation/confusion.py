@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Confusion matrix of the classes of detections."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def confusion_matrix(
 ) -> np.ndarray:
     """Count objects by their class and the class that was predicted for them.
 
-    The predictions of an image take turns by falling score; each takes the free object of any class
-    that it overlaps most. Predictions on a crowd that match nothing are left out.
+    In order of falling score, each prediction of an image takes the free object of any class that
+    it overlaps most. Predictions on a crowd that match nothing are left out.
 
-    Arguments:
+    Args:
         coco_gt: `pycocotools.coco.COCO`, whose categories are 1 to num_classes - 1.
         results: COCO result dicts.
-        iou_type: "bbox" or "segm": what overlaps.
-        num_classes: with the background.
-        iou: from which an object and a prediction match.
-        score: of the predictions to count, at least.
+        iou_type: "bbox" or "segm", whose overlap counts.
+        num_classes: number of classes, the background included.
+        iou: least IoU of an object and a prediction that match.
+        score: least score of the predictions to count.
 
     Returns:
         `[num_classes, num_classes]` int64, rows truth, columns predicted. Class 0 is the
@@ -59,7 +59,7 @@ def confusion_matrix(
 
 
 def _pairs(overlaps, true_ids, predicted_ids, crowd, iou):
-    """Class ids (true, predicted) of the matches of an image, and 0 for none of either side."""
+    """Class ids (true, predicted) of the matches of an image, with 0 where one side is missing."""
     free = ~crowd
     for predicted, row in zip(predicted_ids, overlaps, strict=True):
         rest = np.where(free & (row >= iou), row, 0)

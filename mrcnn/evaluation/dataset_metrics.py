@@ -1,4 +1,4 @@
-"""How good a model is on a `Dataset`."""
+"""COCO metrics of a model on any `Dataset`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mrcnn.evaluation.ground_truth import coco_ground_truth
 
 @dataclass(frozen=True)
 class DatasetMetrics:
-    """What `compute_coco_metrics` has found. `str()` is a report.
+    """The result of `compute_coco_metrics`. `str()` gives a report.
 
     Attributes:
-        bbox, segm: `CocoStats` of boxes and of masks, with the twelve figures of COCO, AP by class,
-            curves of precision over recall and of F1; None for what was not asked for.
+        bbox, segm: `CocoStats` of boxes and of masks, with the twelve numbers of COCO, AP by class,
+            curves of precision over recall and of F1; None where it was not asked for.
         class_names: names by class id.
         ground_truth: `pycocotools.coco.COCO`.
         results: COCO result dicts of all detections, with boxes and masks.
@@ -37,10 +37,7 @@ class DatasetMetrics:
     def confusion_matrix(
         self, iou: float = 0.5, score: float = 0.5, iou_type: str = "segm"
     ) -> np.ndarray:
-        """Objects by their class (row) and the class predicted for them (column); 0 is none.
-
-        Arguments and result: see `mrcnn.evaluation.confusion.confusion_matrix`.
-        """
+        """Objects by class (row) and predicted class (column), 0 for none: see `confusion`."""
         classes = len(self.class_names)
         return confusion_matrix(self.ground_truth, self.results, iou_type, classes, iou, score)
 
@@ -67,37 +64,37 @@ def compute_coco_metrics(
     max_dets: int = 100,
     ground_truth: Any = None,
 ) -> DatasetMetrics:
-    """Detect in the images of a data set, and evaluate by the rules of COCO.
+    """Detect in the images of a dataset, and evaluate by the rules of COCO.
 
-    These are the figures that papers report, for any `Dataset`; `compute_ap` is not.
+    These are the numbers that papers report; those of `compute_ap` are not.
 
-    `DETECTION_MIN_CONFIDENCE` cuts detections off before they are counted here, and each of them
-    that is right would have raised the AP a little. COCO results are usually made with 0.05 or
-    less; with the default 0.7 the AP is lower, and says how good the detections are that one gets.
+    `DETECTION_MIN_CONFIDENCE` drops detections before they are counted here, and each of them that
+    is right would have raised the AP a little. COCO results are usually made with 0.05 or less;
+    with the default 0.7 the AP is lower, and describes the detections that users see.
 
-    Arguments:
-        dataset: prepared.
+    Args:
+        dataset: a prepared `Dataset`.
         model: a `MaskRCNN` in inference mode; one in training mode has `inference_model()`.
-        image_ids: of the images to evaluate; all by default.
-        limit: take so many of them only, at equal distances: the same ones every time.
+        image_ids: ids of the images to evaluate; all by default.
+        limit: number of images to evaluate, at equal distances: the same ones every time.
         iou_types: "bbox", "segm" or both.
         verbose: 1 shows progress.
-        max_dets: detections an image and class that count. 100 is COCO's; where images have more
-            objects (cells), set this and `DETECTION_MAX_INSTANCES`.
-        ground_truth: what `coco_ground_truth` has made for these images, to spare the time.
+        max_dets: detections per image and class that count. 100 is COCO's; where images have more
+            objects (cells), raise this and `DETECTION_MAX_INSTANCES`.
+        ground_truth: result of `coco_ground_truth` for these images, to save time.
 
     Returns:
         A `DatasetMetrics`; `print` it for a report.
 
     Raises:
-        ValueError: if there are no images, or a mask has not the size of its image.
-        RuntimeError: if the model is in training mode.
+        ValueError: there are no images, or a mask does not have the size of its image.
+        RuntimeError: the model is in training mode.
     """
     image_ids = choose_images(dataset, image_ids, limit)
     if ground_truth is None:
         watched = _progress(image_ids, "Reading the ground truth", verbose)
         ground_truth = coco_ground_truth(dataset, watched)
-    results = detect_dataset(dataset, model, image_ids, ground_truth, verbose)
+    results = _detect(dataset, model, image_ids, ground_truth, verbose)
     stats = dict.fromkeys(("bbox", "segm"))
     for iou_type in iou_types:
         stats[iou_type] = run_coco_eval(
@@ -111,29 +108,23 @@ def compute_coco_metrics(
 def choose_images(
     dataset: Dataset, image_ids: Iterable[int] | None = None, limit: int | None = None
 ) -> list[int]:
-    """Ids of the images to evaluate: those given or all, and of them `limit` at equal distances.
+    """Ids of the images to evaluate: `limit` at equal distances of those given, or of all.
 
     Raises:
-        ValueError: if there are none, or limit is not positive.
+        ValueError: there are none, or limit is not positive.
     """
     ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)]
     if not ids:
-        raise ValueError("There are no images to evaluate; was the data set prepared?")
+        raise ValueError("There are no images to evaluate; was the dataset prepared?")
     if limit is None or limit >= len(ids):
         return ids
     if limit < 1:
-        raise ValueError(f"limit is {limit}; it has to be at least 1, or None for all images.")
+        raise ValueError(f"limit is {limit}; it must be at least 1, or None for all images.")
     return [ids[i * len(ids) // limit] for i in range(limit)]
 
 
-def detect_dataset(
-    dataset: Dataset, model: Any, image_ids: Sequence[int], ground_truth: Any, verbose: int = 1
-) -> list[dict]:
-    """Detections of a model as COCO result dicts with the class ids of the data set.
-
-    Raises:
-        ValueError: names the image whose size is not that of its masks.
-    """
+def _detect(dataset, model, image_ids, ground_truth, verbose):
+    """Detections of a model as COCO result dicts with the class ids of the dataset."""
     results = []
     size = max(1, model.config.BATCH_SIZE)
     batches = [image_ids[i : i + size] for i in range(0, len(image_ids), size)]
@@ -149,21 +140,12 @@ def detect_dataset(
                 )
         detections = model.detect(images, mask_format="rle")
         for image_id, detected in zip(batch, detections, strict=True):
-            results += as_coco_results(image_id, detected)
+            results += _as_coco_results(image_id, detected)
     return results
 
 
-def as_coco_results(image_id: int, detected: dict) -> list[dict]:
-    """Detections of an image, made with `mask_format="rle"`, as COCO result dicts.
-
-    Arguments:
-        image_id: for the dicts.
-        detected: one result of `MaskRCNN.detect`.
-
-    Returns:
-        A list of dicts: image_id, category_id (our class id), score, bbox `[x, y, width, height]`
-        in pixels, segmentation.
-    """
+def _as_coco_results(image_id, detected):
+    """Detections of an image, made with `mask_format="rle"`, as COCO result dicts."""
     columns = (detected[name] for name in ("rois", "class_ids", "scores", "masks"))
     return [
         {
@@ -178,11 +160,11 @@ def as_coco_results(image_id: int, detected: dict) -> list[dict]:
 
 
 def _progress(items: Sequence, title: str, verbose: int, total: int | None = None) -> Iterator:
-    """The items, with a bar that counts them, or `total` where they are lists."""
+    """The items, with a bar that counts them, or, if they are lists, the `total` in them."""
     if not verbose:
         yield from items
         return
-    # Here a model exists, so Keras is loaded anyway.
+    # The model has loaded Keras already.
     import keras
 
     print(title)

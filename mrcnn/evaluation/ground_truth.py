@@ -1,4 +1,4 @@
-"""The ground truth of any `Dataset` as pycocotools takes it, without a JSON file."""
+"""The ground truth of any `Dataset` in the form that pycocotools takes, without a JSON file."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from mrcnn.ops.rle import encode_mask
 
 
 def coco_ground_truth(dataset: Dataset, image_ids: Iterable[int] | None = None) -> Any:
-    """The instances of a data set as a COCO object in memory.
+    """The instances of a dataset as a COCO object in memory.
 
-    Image ids are those of the data set, categories its class ids without the background. A negative
-    class id becomes a crowd. Boxes and areas are those of the masks; masks without a pixel are left
-    out.
+    Image ids are those of the dataset, categories its class ids without the background. A negative
+    class id becomes a crowd. Boxes and areas are those of the masks; empty masks are left out.
 
-    Arguments:
-        dataset: prepared. Images are read where there is no mask to tell their size.
-        image_ids: of the images to take; all by default. May be a progress bar.
+    Args:
+        dataset: a prepared `Dataset`. An image is read only where no mask tells its size.
+        image_ids: ids of the images to take; all by default.
 
     Returns:
         A `pycocotools.coco.COCO`.
 
     Raises:
-        ValueError: names the image whose class ids are not one a mask, or not those of classes.
+        ValueError: names the image whose masks and class ids differ in number, or whose class ids
+            are not those of the dataset.
     """
     from pycocotools.coco import COCO
 
@@ -43,7 +43,7 @@ def coco_ground_truth(dataset: Dataset, image_ids: Iterable[int] | None = None) 
         shape = masks.shape if len(class_ids) else dataset.load_image(image_id).shape
         images.append({"id": image_id, "height": int(shape[0]), "width": int(shape[1])})
         for annotation in _annotations(masks, class_ids):
-            # From 1 on: pycocotools reads a match with id 0 as none.
+            # Starting at 1: pycocotools takes a match with id 0 for none.
             number = len(annotations) + 1
             annotations.append({"id": number, "image_id": image_id, **annotation})
     coco = COCO()

@@ -1,6 +1,7 @@
 """Pictures for TensorBoard of what the model detects during training."""
 
 import copy
+import io
 import os
 import warnings
 
@@ -9,10 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.data.checks import describe_image, load_instances
-from mrcnn.drawing.labelled import label_instances, side_by_side
+from mrcnn.drawing.instances import display_comparison
 from mrcnn.evaluation.dataset_metrics import choose_images
 from mrcnn.ops.masks import extract_bboxes
-from mrcnn.ops.rle import decode_mask
+
+# Both images of a picture, 512 pixels each, and a line of text above them, 100 pixels per inch.
+_INCHES = (10.34, 5.57)
 
 
 class DetectionPictures(keras.callbacks.Callback):
@@ -90,22 +93,12 @@ class DetectionPictures(keras.callbacks.Callback):
 
     def _picture(self, image_id):
         """Ground truth and detections of an image, side by side, [height, width, 3] uint8."""
-        image, names = self.dataset.load_image(image_id), self.dataset.class_names
+        image = self.dataset.load_image(image_id)
         masks, class_ids = load_instances(self.dataset, image_id, image.shape)
-        truth = label_instances(
-            image, extract_bboxes(masks), np.moveaxis(masks, -1, 0), class_ids, names
+        # RLEs, so that only one mask at a time becomes large.
+        found = self._detector.detect([image], mask_format="rle")[0]
+        truth, file = (extract_bboxes(masks), masks, class_ids), io.BytesIO()
+        display_comparison(
+            image, truth, found, self.dataset.class_names, figsize=_INCHES, save_to=file
         )
-        # One mask at a time becomes large. The best come last, on top.
-        found = {
-            key: values[::-1]
-            for key, values in self._detector.detect([image], mask_format="rle")[0].items()
-        }
-        detected = label_instances(
-            image,
-            found["rois"],
-            map(decode_mask, found["masks"]),
-            found["class_ids"],
-            names,
-            scores=found["scores"],
-        )
-        return side_by_side(truth, detected)
+        return tf.io.decode_png(file.getvalue(), channels=3).numpy()

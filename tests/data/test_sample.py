@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -46,6 +47,22 @@ def test_resized_and_padded(array_dataset, rectangles, tiny_config):
     assert parsed["image_shape"].tolist() == [[64, 64, 3]]
     assert parsed["window"].tolist() == [[16, 0, 48, 64]]
     assert parsed["scale"].tolist() == [2]
+
+
+def test_augmentation_that_changes_the_size_is_part_of_the_scale(
+    array_dataset, rectangles, tiny_config
+):
+    image, masks, class_ids = rectangles([(12, 12, 20, 20)], [1], size=32, value=200)
+    dataset = one_image(array_dataset, image, masks, class_ids)
+    middle = keras.layers.CenterCrop(32, 32)
+    _, meta, _, boxes, _ = load_image_gt(dataset, tiny_config, 0, augmentation=middle)
+    # 32x32 is doubled to 64x64, where the box is 24..40; 32x32 of that, where it is 8..24, is
+    # doubled again.
+    assert boxes.tolist() == [[16, 16, 48, 48]]
+    parsed = parse_image_meta(meta[np.newaxis])
+    assert parsed["scale"].tolist() == [4]
+    assert parsed["original_image_shape"].tolist() == [[32, 32, 3]]
+    assert parsed["window"].tolist() == [[0, 0, 64, 64]]
 
 
 def test_instances_without_pixels_are_dropped(array_dataset, rectangles, tiny_config):

@@ -1,21 +1,20 @@
-"""Charts and tables show the numbers that they were given."""
+"""Charts show the numbers that they were given."""
 
-import sys
-from types import SimpleNamespace
-
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from skimage.io import imread
 
 from mrcnn.drawing.charts import (
-    display_table,
-    display_weight_stats,
+    plot_confusion_matrix,
+    plot_f1,
     plot_losses,
     plot_overlaps,
     plot_precision_recall,
-    plot_weight_histograms,
+    plot_precision_recall_curves,
 )
+from mrcnn.evaluation.coco_stats import F1Curve
 
 
 def test_precision_against_recall():
@@ -76,8 +75,11 @@ def test_losses_and_their_validation_twins_share_a_chart():
 
 
 def test_losses_of_a_resumed_run_keep_their_epochs():
-    plot_losses(SimpleNamespace(history={"loss": [1.0, float("nan")]}, epoch=[5, 6]))
-    assert plt.gcf().axes[0].lines[0].get_xdata().tolist() == [6, 7]
+    history = keras.callbacks.History()
+    history.history, history.epoch = {"loss": [1.0, float("nan")]}, [5, 6]
+    for arguments in ((history,), (history.history, 6)):
+        plot_losses(*arguments)
+        assert plt.gcf().axes[0].lines[0].get_xdata().tolist() == [6, 7]
 
 
 def test_four_losses_take_two_rows(tmp_path):
@@ -91,99 +93,68 @@ def test_history_without_values_is_refused(history):
         plot_losses(history)
 
 
-TABLE = [["name", "std"], ["conv1", "<span style='color:red'>0.5</span>"], ["x < 3 > y", 7]]
-TEXT = "name       std\nconv1      0.5\nx < 3 > y  7\n"
+CURVE = F1Curve(
+    thresholds=np.array([0.9, 0.5]),
+    precision=np.array([1.0, 0.5]),
+    recall=np.array([0.25, 0.5]),
+    f1=np.array([0.4, 0.5]),
+    best_f1=0.5,
+    best_threshold=0.5,
+)
 
 
-@pytest.mark.parametrize("missing", [True, False])
-def test_table_is_text_outside_notebooks(capsys, monkeypatch, missing):
-    if missing:
-        monkeypatch.setitem(sys.modules, "IPython", None)
-    display_table(TABLE)
-    assert capsys.readouterr().out == TEXT
+def test_one_curve_per_class_with_its_mean():
+    curves = {"cat": [1.0, 0.5], "dog": [-1.0, -1.0], "owl": [0.25, 0.25]}
+    plot_precision_recall_curves([0.0, 1.0], curves)
+    figure = plt.gcf()
+    drawn = [line.get_xydata().tolist() for line in figure.axes[0].lines]
+    assert drawn == [[[0, 1], [1, 0.5]], [[0, 0.25], [1, 0.25]]]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["cat (0.750)", "owl (0.250)"]
 
 
-def test_table_is_html_in_notebooks(monkeypatch):
-    ipython = pytest.importorskip("IPython")
-    import IPython.display
-
-    shown = []
-    monkeypatch.setattr(ipython, "get_ipython", lambda: "a shell")
-    monkeypatch.setattr(IPython.display, "display", shown.append)
-    display_table(TABLE)
-    (table,) = shown
-    assert table._repr_html_() == (
-        "<table><tr><td>name</td><td>std</td></tr>"
-        "<tr><td>conv1</td><td><span style='color:red'>0.5</span></td></tr>"
-        "<tr><td>x < 3 > y</td><td>7</td></tr></table>"
-    )
-    assert repr(table) + "\n" == TEXT
+def test_classes_without_objects_have_no_curve():
+    with pytest.raises(ValueError, match="no class has objects"):
+        plot_precision_recall_curves([0, 1], {"dog": [-1, -1]})
 
 
-class Layer:
-    def __init__(self, name, **weights):
-        self.name = name
-        self.weights = [SimpleNamespace(name=key) for key in weights]
-        self.values = [np.array(value, np.float32) for value in weights.values()]
-
-    def get_weights(self):
-        return self.values
-
-
-def test_suspicious_weights_are_pointed_at(capsys):
-    layers = [
-        Layer("fine", kernel=[[1, 2, 3]], bias=[0, 0]),
-        Layer("bn", gamma=[1, 1], beta=[0.5, -1001], moving_variance=[1, 9000]),
-        Layer("broken", kernel=[1, np.nan]),
-        Layer("empty"),
-    ]
-    display_weight_stats(SimpleNamespace(layers=layers))
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["WEIGHT", "NAME", "SHAPE", "MIN", "MAX", "STD"]
-    # The standard deviation of 1, 2, 3 is the root of 2/3.
-    assert lines[1] == ["fine/kernel", "(1,", "3)", "+1.0000", "+3.0000", "+0.8165"]
-    assert [(line[0], line[6:] if line[2] == "3)" else line[5:]) for line in lines[1:]] == [
-        ("fine/kernel", []),
-        ("fine/bias", []),
-        ("bn/gamma", ["dead?"]),
-        ("bn/beta", ["overflow?"]),
-        ("bn/moving_variance", []),
-        ("broken/kernel", ["not", "finite"]),
-    ]
+def test_f1_over_the_threshold():
+    plot_f1(CURVE)
+    ax = plt.gcf().axes[0]
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in ax.lines[:3]}
+    assert drawn == {
+        "F1": [[0.9, 0.4], [0.5, 0.5]],
+        "precision": [[0.9, 1.0], [0.5, 0.5]],
+        "recall": [[0.9, 0.25], [0.5, 0.5]],
+    }
+    assert ax.lines[3].get_xydata().tolist() == [[0.5, 0.5]]
+    assert ax.get_title() == "best F1 0.500 with scores of 0.50 and more"
 
 
-def test_weights_of_a_mask_rcnn_are_those_that_it_trains(capsys):
-    model = SimpleNamespace(get_trainable_layers=lambda: [Layer("head", kernel=[1, 2])])
-    display_weight_stats(model)
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["head/kernel"]
+def test_confusion_by_hand():
+    plot_confusion_matrix([[0, 3, 1], [2, 6, 0], [0, 5, 0]], ["BG", "cat", "dog"])
+    ax = plt.gcf().axes[0]
+    assert [text.get_text() for text in ax.texts] == ["3", "1", "2", "6", "0", "0", "5", "0"]
+    expected = [[0, 0.75, 0.25], [0.25, 0.75, 0], [0, 1, 0]]
+    np.testing.assert_array_equal(ax.images[0].get_array(), expected)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["missed", "cat", "dog"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["no object", "cat", "dog"]
 
 
-def test_histograms_count_every_finite_weight():
-    layers = [
-        Layer("a", kernel=[[0, 1, 1], [1, 1, np.inf]], bias=[5]),
-        Layer("b", kernel=[-2, 2]),
-        Layer("bn", gamma=[1]),
-    ]
-    plot_weight_histograms(SimpleNamespace(layers=layers))
-    charts = [ax for ax in plt.gcf().axes if ax.axison]
-    assert [ax.get_title().split(",")[0] for ax in charts] == ["a/kernel", "b/kernel"]
-    heights = [[bar.get_height() for bar in ax.patches if bar.get_height()] for ax in charts]
-    assert heights == [[1, 4], [1, 1]]
-    first, last = charts[1].patches[0], charts[1].patches[-1]
-    assert (first.get_x(), last.get_x() + last.get_width()) == pytest.approx((-2, 2))
-    # The mean of -2 and 2 is 0, so both deviate by 2.
-    assert charts[1].get_title() == "b/kernel, std 2"
+def test_many_classes_have_no_numbers():
+    plot_confusion_matrix(np.eye(31, dtype=int), [str(i) for i in range(31)])
+    assert not plt.gcf().axes[0].texts
 
 
-def test_histogram_of_neighbouring_numbers():
-    above = np.nextafter(np.float32(1), np.float32(2))
-    layer = Layer("a", kernel=np.array([1, 1, above], np.float32))
-    plot_weight_histograms(SimpleNamespace(layers=[layer]))
-    heights = [bar.get_height() for bar in plt.gcf().axes[0].patches]
-    assert (heights[0], heights[-1], sum(heights)) == (2, 1, 3)
+def test_a_matrix_of_other_classes_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(2, 3\); there are 3 class names"):
+        plot_confusion_matrix(np.zeros((2, 3)), ["BG", "cat", "dog"])
 
 
-def test_histograms_of_no_weight_are_refused():
-    model = SimpleNamespace(layers=[Layer("a", kernel=[1])])
-    with pytest.raises(ValueError, match="no weight has a name that matches 'kernel' as a whole"):
-        plot_weight_histograms(model, "kernel")
+def test_pictures_are_saved(tmp_path):
+    plot_precision_recall_curves([0, 1], {"cat": [1, 1]}, save_to=tmp_path / "pr.png")
+    plot_f1(CURVE, save_to=tmp_path / "f1.png")
+    plot_confusion_matrix(np.eye(3), ["BG", "cat", "dog"], save_to=tmp_path / "confusion.png")
+    shapes = [imread(tmp_path / f"{name}.png").shape[:2] for name in ("pr", "f1", "confusion")]
+    assert shapes == [(500, 700), (450, 600), (430, 430)]
+    assert not plt.get_fignums()

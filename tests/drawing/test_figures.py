@@ -132,7 +132,7 @@ def test_panels_share_the_width_below_the_title():
 
 
 def test_saved_image_fills_its_picture(tmp_path):
-    with image_canvas((2, 2), (50, 100), "", save_to=tmp_path / "p.png") as ax:
+    with image_canvas((2, 2), (50, 100), save_to=tmp_path / "p.png") as (ax,):
         ax.imshow(np.full((50, 100, 3), (10, 20, 30), np.uint8))
         ax.set_axis_off()
     pixels = imread(tmp_path / "p.png")[..., :3]

@@ -66,6 +66,13 @@ def test_ap_range_is_quiet_and_takes_thresholds(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_an_overlap_equal_to_the_threshold_is_a_match():
+    # 2 of 4 columns are common, then 3 of 4.
+    assert compute_ap(*image([(0, 4)], [1], [(0, 2)], [1], [0.9]), 0.5)[0] == 1
+    assert compute_ap(*image([(0, 4)], [1], [(0, 3)], [1], [0.9]), 0.75)[0] == 1
+    assert compute_ap(*image([(0, 4)], [1], [(0, 3)], [1], [0.9]), 0.76)[0] == 0
+
+
 def test_recall_equals_the_original():
     recall, positive_ids = compute_recall(GOLDEN["pred_boxes"], GOLDEN["gt_boxes"], 0.5)
     assert recall == GOLDEN["recall"]

@@ -174,9 +174,9 @@ def change(results, **words):
         ({"segmentation": {"size": [28, 28], "counts": b""}}, {}, "mask of 28 x 28 pixels; the im"),
         ({"segmentation": [[0, 0, 1, 1, 2, 0]]}, {}, "has a mask that is not a COCO RLE"),
         ({}, {"iou_type": "keypoints"}, 'iou_type is "keypoints"; accepted are "bbox" and "segm"'),
-        ({}, {"image_ids": [1, 50]}, "image_ids has 50, which the ground truth does not know"),
-        ({}, {"category_ids": [9]}, "category_ids has 9, which the ground truth does not know"),
-        ({}, {"max_dets": 10}, "max_dets is 10; it has to be more than 10"),
+        ({}, {"image_ids": [1, 50]}, "image_ids has 50, which is not in the ground truth"),
+        ({}, {"category_ids": [9]}, "category_ids has 9, which is not in the ground truth"),
+        ({}, {"max_dets": 10}, "max_dets is 10; it must be more than 10"),
     ],
 )
 def test_what_does_not_belong_is_refused(ground_truth, results, changes, arguments, message):

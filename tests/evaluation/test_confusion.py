@@ -43,6 +43,15 @@ def test_better_scores_choose_first():
     np.testing.assert_array_equal(matrix, [[0, 0, 0], [0, 1, 0], [0, 0, 1]])
 
 
+def test_an_overlap_equal_to_the_threshold_is_a_match():
+    # 8 of 32 columns are common: IoU 0.25.
+    matrix = confusion_matrix(*scene([(0, 1)], [(12, 2, 0.9)]), "segm", 3, iou=0.25)
+    np.testing.assert_array_equal(matrix, [[0, 0, 0], [0, 0, 1], [0, 0, 0]])
+    # Half of the prediction lies on the crowd, which is what counts there.
+    matrix = confusion_matrix(*scene([(0, -1)], [(10, 2, 0.9)]), "segm", 3, iou=0.5)
+    np.testing.assert_array_equal(matrix, np.zeros((3, 3)))
+
+
 def test_crowds_count_for_nothing():
     objects = [(0, -1), (40, 1)]
     predictions = [(0, 1, 0.9), (1, 1, 0.8), (40, 1, 0.7)]

@@ -3,11 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mrcnn.evaluation.instance_precision import (
-    instance_precision,
-    mask_overlaps,
-    mean_instance_precision,
-)
+from mrcnn.evaluation.instance_precision import instance_precision, mask_overlaps
 from mrcnn.ops.masks import compute_overlaps_masks
 
 
@@ -59,23 +55,12 @@ def test_the_matching_equals_trying_all(seed):
     assert best > 0
 
 
-def test_the_mean_over_thresholds_by_hand():
-    # IoU 3/4 exceeds 0.5, 0.55 ... 0.7: five of ten thresholds, at 1 / (1 + 1 + 0) each.
-    objects, predictions = stack([(0, 4)]), stack([(0, 3), (8, 9)])
-    assert mean_instance_precision(objects, predictions) == pytest.approx(0.25)
-    assert mean_instance_precision(objects, predictions, [0.6]) == 0.5
-
-
 def test_images_without_objects_or_predictions():
     nothing, one = stack([]), stack([(0, 4)])
     assert instance_precision(nothing, nothing) == (0, 0, 0)
     assert instance_precision(nothing, one) == (0, 1, 0)
     assert instance_precision(one, nothing) == (0, 0, 1)
     assert instance_precision(one, stack([(3, 3)])) == (0, 1, 1)
-    scores = [
-        mean_instance_precision(*pair) for pair in itertools.product([nothing, one], repeat=2)
-    ]
-    assert scores == [1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("first", [True, False])

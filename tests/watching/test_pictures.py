@@ -89,8 +89,9 @@ def test_same_images_every_epoch(log_dir):
         assert [step for step, *_ in shown] == [0, 1]
         for _, picture, about in shown:
             assert about.startswith(f"image {image_id} (photo{image_id}.png): ground truth left")
-            # From 64 x 64 to 512 x 512, twice, with a gap between.
-            assert picture.shape == (512, 512 + 8 + 512, 3)
+            # From 64 x 64 to 512 x 512, twice, with a gap between and a heading above.
+            assert picture.shape == (45 + 512, 512 + 10 + 512, 3)
+            picture = picture[45:]
             # Nothing was found, so the right one is the image itself, eight times as large.
             small = picture[:, -512:].reshape(64, 8, 64, 8, 3).mean(axis=(1, 3))
             difference = np.abs(small - dataset.load_image(image_id))
@@ -112,13 +113,13 @@ def test_what_is_detected_is_painted_at_the_right(log_dir):
     data = MiniShapes(1)
     data.load_image = lambda image_id: np.zeros((64, 64, 3), np.uint8)
     play(DetectionPictures(data, Detector(detected, NOTHING), log_dir, count=1))
-    first, second = (picture for _, picture, _ in pictures(log_dir)["detections/0"])
+    first, second = (picture[45:] for _, picture, _ in pictures(log_dir)["detections/0"])
     np.testing.assert_array_equal(first[:, :512], second[:, :512])
-    assert second[:, 520:].max() == 0
-    assert first[:200, 520:].max() == first[300:, 800:].max() == 0
-    # The second class, (0.584, 1, 0), below; the first and better, (0, 0.292, 1), above: half of
-    # the half, and half.
-    assert first[400, 650].tolist() == [74 // 2, (127 + 74) // 2, 127]
+    assert second[:, 522:].max() == 0
+    assert first[:200, 522:].max() == first[300:, 800:].max() == 0
+    # The first class, (0, 0.292, 1), and over it the second, (0.584, 1, 0): half of the half, and
+    # half.
+    assert first[400, 650].tolist() == [74, (37 + 255) // 2, 127 // 2]
 
 
 def test_detections_are_those_of_the_weights_in_training(model, log_dir):
@@ -130,16 +131,16 @@ def test_detections_are_those_of_the_weights_in_training(model, log_dir):
 
     play(DetectionPictures(MiniShapes(2), model, log_dir, count=1), change=change)
     (_, first, _), (_, second, _) = pictures(log_dir)["detections/0"]
-    np.testing.assert_array_equal(first[:, :520], second[:, :520])
+    np.testing.assert_array_equal(first[45:, :520], second[45:, :520])
     # The colour of the class, as the edge of a box.
     for picture, seen in ((first, False), (second, True)):
-        assert (picture[:, 520:] == (0, 74, 255)).all(axis=-1).any() == seen
+        assert (picture[45:, 522:] == (0, 74, 255)).all(axis=-1).any() == seen
 
 
 def test_image_without_instances(log_dir):
     play(DetectionPictures(MiniShapes(1, empty=[0]), Detector(NOTHING), log_dir, 1), epochs=1)
     ((_, picture, _),) = pictures(log_dir)["detections/0"]
-    np.testing.assert_array_equal(picture[:, :512], picture[:, 520:])
+    np.testing.assert_array_equal(picture[45:, :512], picture[45:, 522:])
 
 
 @pytest.mark.parametrize("broken", ["image", "memory", "graph"])
