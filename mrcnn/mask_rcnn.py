@@ -163,7 +163,7 @@ class MaskRCNN:
         self.set_log_dir(filepath)
 
     def start_from(self, weights):
-        """Load weights by a word or a path, as the command lines of the samples do.
+        """Load weights by a name or a path, as the command lines of the samples do.
 
         Args:
             weights: "coco" for the original's weights, downloaded once to `model_dir`, without the

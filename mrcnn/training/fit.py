@@ -10,7 +10,7 @@ from mrcnn.data.pipeline import make_dataset
 from mrcnn.runs.checkpoints import BestCheckpoint, Checkpoint
 from mrcnn.runs.resume import is_same_call, is_stopped
 from mrcnn.runs.settings import as_metadata, describe
-from mrcnn.runs.state import StateWriter, remove_leftovers
+from mrcnn.runs.state import remove_leftovers
 from mrcnn.training.loop import Plan, run_epochs
 from mrcnn.training.optimizer import l2_penalty, make_optimizer
 from mrcnn.training.rates import first_rate, rate_callbacks
@@ -70,7 +70,7 @@ def train(
     Args:
         keras_model: of `build_graph(config, "training")`.
         config: `Config`.
-        run: `Run`; what it has to resume from is used up.
+        run: `Run`. It is resumed from the state in its `saved`, which training sets to None.
         strategy: `tf.distribute.Strategy` that the model was made with.
         callbacks: those of the user.
         make_detector: function that returns a detector with the weights in training, for pictures.
@@ -93,15 +93,9 @@ def train(
         print(f"Nothing to train: {reason}")
         return keras.callbacks.History()
     call["seed"] = saved.facts["call"]["seed"] if saved else agreement.of_chief(draw_seed())
-    train_batches = _batches(
-        config,
-        strategy,
-        train_dataset,
-        augmentation=augmentation,
-        no_augmentation_sources=no_augmentation_sources,
-        seed=call["seed"],
-        start=saved.facts["place"] if saved else 0,
-    )
+    place = {"seed": call["seed"], "start": saved.facts["place"] if saved else 0}
+    changes = {"augmentation": augmentation, "no_augmentation_sources": no_augmentation_sources}
+    train_batches = _batches(config, strategy, train_dataset, **place, **changes)
     val_batches = None
     if val_dataset is not None and config.VALIDATION_STEPS:
         # The same images every epoch, so that the validation losses can be compared.
@@ -112,49 +106,37 @@ def train(
     facts = describe(config, train_dataset.class_names)
     keras_model.metadata = as_metadata(facts)
     _enter(run, facts, agreement, chief)
-    if chief:
-        print(
-            f"\nStarting at epoch {run.epoch}. LR={first_rate(learning_rate, config, run.epoch)}\n"
-        )
-        print(f"Checkpoints: {run.checkpoint_path}")
     progress = Progress(call["images of a step"], verbose=int(chief))
-    # Progress is the last, to show what the others have added.
-    listed = [
-        *_callbacks(run, config, rates, val_dataset, make_detector, callbacks, chief),
-        progress,
-    ]
+    listed = _callbacks(run, config, rates, val_dataset, make_detector, callbacks, chief)
     plan = Plan(
         keras_model,
+        config,
+        run,
+        epochs,
         _steps(keras_model, config, strategy, call["seed"]),
         train_batches,
         val_batches,
-        epochs=epochs,
-        initial_epoch=run.epoch,
-        steps_per_epoch=config.STEPS_PER_EPOCH,
-        validation_steps=config.VALIDATION_STEPS,
         # Progress is the last, to show what the others have added.
         callbacks=[*listed, progress],
         progress=progress,
         agreement=agreement,
         image_name=lambda image_id: describe_image(train_dataset, image_id),
-        make_writer=_writer_factory(run, keras_model, call, saved) if chief else None,
-        save_steps=config.SAVE_STEPS,
+        call=call if chief else None,
         saved=saved,
     )
     run.saved = None
+    if chief:
+        rate = first_rate(learning_rate, config, run.epoch)
+        print(f"\nStarting at epoch {run.epoch}. LR={rate}\n\nCheckpoints: {run.checkpoint_path}")
     with telling_of_lost_workers(strategy):
         history = run_epochs(plan)
-    if chief:
-        _tell_of_skipped(train_batches.data.skipped)
-    return history
-
-
-def _tell_of_skipped(images):
-    if images:
+    skipped = train_batches.data.skipped
+    if skipped and chief:
         print(
-            f"{len(images)} images without instances were skipped; "
+            f"{len(skipped)} images without instances were skipped; "
             "TRAIN_WITH_EMPTY_IMAGES = True trains on them as background."
         )
+    return history
 
 
 def _enter(run, facts, agreement, chief):
@@ -228,11 +210,6 @@ def _callbacks(run, config, rates, val_dataset, make_detector, custom, chief):
         count = config.TENSORBOARD_IMAGES
         callbacks.append(DetectionPictures(val_dataset, make_detector, run.folder, count))
     return [*callbacks, *others, RunLog(run.folder)]
-
-
-def _writer_factory(run, keras_model, call, saved):
-    last = saved.path if saved else None
-    return lambda callbacks: StateWriter(run.folder, keras_model, callbacks, call, last)
 
 
 def _facts_of_call(config, strategy, learning_rate, layers, epochs):

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mrcnn.config import Config
+from mrcnn.runs.run import Run
 from mrcnn.runs.state import Saved, StateWriter
 from mrcnn.training.averages import averaged, finish
 from mrcnn.training.strategy import Agreement
@@ -30,40 +32,37 @@ class Plan:
 
     Attributes:
         keras_model: for the callbacks; its `stop_training` ends the loop.
+        config: `Config`, for the number of steps.
+        run: `Run`, for its folder and its finished epochs.
+        epochs: the total.
         steps: `Steps`.
         train_batches: endless iterable of batches, a `Batches`.
         val_batches: iterable of batches that starts anew whenever it is iterated over, or None.
-        epochs, initial_epoch: the total, and how many are finished.
-        steps_per_epoch, validation_steps: counts.
         callbacks: Keras callbacks.
         progress: `Progress`.
         agreement: `Agreement` of the processes.
         image_name: function from an image id to a text for messages.
-        make_writer: function from the list of callbacks to a `StateWriter`, or None for a process
-            that writes nothing.
-        save_steps: steps from one state to the next within an epoch, 0 for none.
+        call: facts about this training for its states; None in a process that writes none.
         saved: the `Saved` state to resume from. Its arrays are dropped once they are restored.
     """
 
     keras_model: keras.Model
+    config: Config
+    run: Run
+    epochs: int
     steps: Any
     train_batches: Iterable
     val_batches: Iterable | None
-    epochs: int
-    initial_epoch: int
-    steps_per_epoch: int
-    validation_steps: int
     callbacks: list[keras.callbacks.Callback]
     progress: Any
     agreement: Agreement
     image_name: Callable[[int], str]
-    make_writer: Callable[[list], StateWriter] | None = None
-    save_steps: int = 0
+    call: dict[str, Any] | None
     saved: Saved | None = None
 
 
 def run_epochs(plan):
-    """Train from epoch `initial_epoch` to `epochs`.
+    """Train from the epoch of the run to `epochs`.
 
     `keras.Model.fit` cannot tell which images a batch had when a loss becomes NaN, cannot resume
     within an epoch, and fails with several worker processes.
@@ -86,14 +85,17 @@ def run_epochs(plan):
         model=model,
         verbose=1,
         epochs=plan.epochs,
-        steps=plan.steps_per_epoch,
+        steps=plan.config.STEPS_PER_EPOCH,
     )
     model.stop_training = False
     callbacks.on_train_begin()
-    writer = plan.make_writer(callbacks.callbacks) if plan.make_writer else None
+    writer = None
+    if plan.call is not None:
+        last = plan.saved.path if plan.saved else None
+        writer = StateWriter(plan.run.folder, model, callbacks.callbacks, plan.call, last)
     first_step, means = _restore(plan, callbacks)
     batches = iter(plan.train_batches)
-    for epoch in range(plan.initial_epoch, plan.epochs):
+    for epoch in range(plan.run.epoch, plan.epochs):
         if not first_step:
             means = _Means()
             callbacks.on_epoch_begin(epoch)
@@ -101,7 +103,7 @@ def run_epochs(plan):
         first_step = 0
         with averaged(model):
             logs = dict(means.values)
-            if plan.val_batches is not None and plan.validation_steps:
+            if plan.val_batches is not None:
                 logs.update(_validate(plan, callbacks))
             callbacks.on_epoch_end(epoch, logs)
         is_last = plan.agreement.any(model.stop_training) or epoch + 1 == plan.epochs
@@ -124,7 +126,7 @@ def _restore(plan, callbacks):
         return 0, _Means()
     step = plan.saved.facts["step"]
     if step:
-        callbacks.on_epoch_begin(plan.initial_epoch)
+        callbacks.on_epoch_begin(plan.run.epoch)
     plan.saved.restore_callbacks(callbacks.callbacks)
     plan.saved.restore_optimizer(plan.keras_model.optimizer)
     # They are as large as the model and its optimizer, which hold them now.
@@ -134,11 +136,12 @@ def _restore(plan, callbacks):
 
 def _train_epoch(plan, callbacks, batches, writer, epoch, first_step, means):
     """Do the steps of an epoch from `first_step` on; their losses go to `means`."""
-    for step in range(first_step, plan.steps_per_epoch):
+    steps, save_steps = plan.config.STEPS_PER_EPOCH, plan.config.SAVE_STEPS
+    for step in range(first_step, steps):
         callbacks.on_train_batch_begin(step)
         with plan.progress.waiting():
             batch = [next(batches) for _ in range(plan.steps.accumulate)]
-        number = epoch * plan.steps_per_epoch + step
+        number = epoch * steps + step
         with _explained(batch):
             losses = _to_floats(plan.steps.train(*batch, number=number))
         _check_finite(losses, batch, epoch, step, plan)
@@ -146,7 +149,7 @@ def _train_epoch(plan, callbacks, batches, writer, epoch, first_step, means):
         if plan.keras_model.stop_training:
             break
         done = step + 1
-        is_due = plan.save_steps and done % plan.save_steps == 0 and done < plan.steps_per_epoch
+        is_due = save_steps and done % save_steps == 0 and done < steps
         if writer and is_due:
             writer.write(epoch, done, plan.train_batches.position(), means.state)
 
@@ -155,7 +158,7 @@ def _validate(plan, callbacks):
     """Mean losses over the validation batches, under their names with `val_` before."""
     callbacks.on_test_begin()
     means = _Means()
-    for step, batch in enumerate(itertools.islice(plan.val_batches, plan.validation_steps)):
+    for step, batch in enumerate(itertools.islice(plan.val_batches, plan.config.VALIDATION_STEPS)):
         callbacks.on_test_batch_begin(step)
         with _explained([batch]):
             logs = means.add(_to_floats(plan.steps.evaluate(batch, number=step)))
