@@ -129,10 +129,8 @@ def last_checkpoint(model_dir, name):
         FileNotFoundError: if there is none; says where it looked.
     """
     prefix, runs = name.lower(), run_folders(model_dir, name)
-    for folder in reversed(runs):
-        paths = checkpoints(folder)
-        if paths:
-            return paths[0]
+    for paths in filter(None, map(checkpoints, reversed(runs))):
+        return paths[0]
     raise FileNotFoundError(
         f'There is no checkpoint of "{name}": "{model_dir}" has {len(runs)} run folders named '
         f"{prefix}<date>, none with a file mask_rcnn_{prefix}_*.h5."
@@ -171,12 +169,7 @@ def checkpoints_at(path, name=None):
     path = os.fspath(path)
     if os.path.isfile(path):
         return [path]
-    for folder in [path, *reversed(run_folders(path, name))]:
-        paths = checkpoints(folder)
-        if paths:
-            return paths
+    for paths in filter(None, map(checkpoints, [path, *reversed(run_folders(path, name))])):
+        return paths
     kind = f'a run of "{name}"' if name else "a run"
-    raise FileNotFoundError(
-        f'"{path}" is not a weight file, nor the folder of {kind} with checkpoints, nor a folder '
-        "of such runs."
-    )
+    raise FileNotFoundError(f'"{path}" is not, and does not contain, {kind} with checkpoints.')

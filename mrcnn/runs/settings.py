@@ -27,12 +27,7 @@ def describe(config, class_names=None):
     return {
         "config": json.loads(json.dumps(config.to_dict(), default=_encode)),
         "class_names": None if class_names is None else list(map(str, class_names)),
-        "versions": {
-            "mrcnn": __version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": {"mrcnn": __version__} | {m.__name__: m.__version__ for m in (keras, tf, np)},
     }
 
 
