@@ -1,7 +1,6 @@
 """`MaskRCNN`: the model with its data, its weights and its runs. Each method calls what does it."""
 
 import copy
-import datetime
 import os
 import warnings
 
@@ -12,11 +11,21 @@ from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
 from mrcnn.inference import trace
 from mrcnn.inference.trace import log
-from mrcnn.runs import resume as resuming
-from mrcnn.runs import run as run_folder
+from mrcnn.runs.resume import load_first_whole
+from mrcnn.runs.resume import resume as resume_run
+from mrcnn.runs.run import Run, checkpoints, checkpoints_at, last_checkpoint
+from mrcnn.runs.settings import as_metadata, describe, for_detection, make_config, read_facts
 from mrcnn.training import fit, selection
 from mrcnn.training.strategy import choose_strategy
+from mrcnn.weights.keras_model import CheckpointModel
 from mrcnn.weights.start import imagenet_weights, starting_weights
+
+
+def _of_run(name):
+    """A property of a model that is an attribute of its run."""
+    return property(
+        lambda model: getattr(model.run, name), lambda model, value: setattr(model.run, name, value)
+    )
 
 
 class MaskRCNN:
@@ -34,10 +43,13 @@ class MaskRCNN:
         keras_model: the functional Keras model; see `mrcnn.graph` for its inputs and outputs.
         network: the `Network` that it is a graph of.
         mode, config, model_dir: the arguments.
+        run: the `Run` that training continues.
         epoch: finished epochs of the run.
-        state_path: the state that it was resumed from last, or None.
         log_dir, checkpoint_path: folder of the run, and its checkpoints with "*epoch*" for the
-            number.
+            number. A new run gets its folder when training starts; if its name is taken by then,
+            a number is appended.
+        class_names: list of names, "BG" at first, of the data set that it was trained on; None if
+            unknown.
         anchors: `[num_anchors, (y1, x1, y2, x2)]` float64 in pixels, those used last.
 
     Raises:
@@ -45,46 +57,79 @@ class MaskRCNN:
             GPUs.
     """
 
+    epoch, log_dir, checkpoint_path = map(_of_run, ("epoch", "folder", "checkpoint_path"))
+
     def __init__(self, mode, config, model_dir, strategy=None):
         if mode not in ("training", "inference"):
             raise ValueError(f'mode is "{mode}"; accepted are "training" and "inference".')
         config.validate()
         self.mode, self.config, self.model_dir = mode, config, model_dir
-        self.anchors = self._detector = self.network = None
-        self._anchor_cache, self._resumes, self.state_path = {}, False, None
+        self.anchors = self._detector = self.network = self.class_names = None
+        self._anchor_cache, self._resumes = {}, False
         self.strategy = strategy or choose_strategy(config.GPU_COUNT, mode)
+        self.run = Run.new(model_dir, config.NAME)
         self.set_log_dir()
         with self.strategy.scope():
             self.keras_model = self.build(mode, config)
+        self._describe()
 
     def build(self, mode, config):
         """Return the Keras model, a graph of `network`; forks override this."""
         self.network = build_network(config)
         return self.network.graph(mode)
 
+    def _describe(self):
+        """Have the weight files that the model writes say how to make it again."""
+        if isinstance(self.keras_model, CheckpointModel):
+            self.keras_model.metadata = as_metadata(describe(self.config, self.class_names))
+
+    @classmethod
+    def from_run(cls, path, mode="inference", model_dir=None, name=None, **settings):
+        """The model of a run with its weights, made from the settings that were kept with them.
+
+        Args:
+            path: a checkpoint or other `.h5` file of this package; the folder of a run, for its
+                newest checkpoint; or a folder of runs, for the newest run.
+            mode: "inference" or "training". Training continues the run that the checkpoint is in.
+            model_dir: folder for further runs; by default the one with this run.
+            name: `NAME` of the runs that count in a folder of runs; None for any.
+            settings: values to change in the Config, such as DETECTION_MIN_CONFIDENCE=0.5.
+
+        Returns:
+            A `MaskRCNN` with its `class_names`.
+
+        Raises:
+            FileNotFoundError: if there is no checkpoint.
+            ValueError: if the file does not hold its settings, or not all: functions, such as an
+                own BACKBONE, have to be given.
+        """
+        paths = checkpoints_at(path, name)
+        facts = read_facts(paths[0])
+        config = make_config(facts["config"], **settings)
+        if mode == "inference":
+            config = for_detection(config)
+        folder = os.path.dirname(os.path.abspath(paths[0]))
+        in_run = Run.of_checkpoint(paths[0], config.NAME) is not None
+        model = cls(mode, config, model_dir or (os.path.dirname(folder) if in_run else folder))
+        model.class_names = facts.get("class_names")
+        model._describe()
+        load_first_whole(paths, model.load_weights)
+        return model
+
     # What a run keeps
 
     def set_log_dir(self, model_path=None):
-        """Set `log_dir`, `checkpoint_path` and `epoch`.
+        """Choose the run that training continues: `log_dir`, `checkpoint_path` and `epoch`.
 
         Args:
             model_path: a checkpoint. If it lies in the folder of a run and has the name of a
-                checkpoint, that run goes on; else a new one starts at epoch 0.
+                checkpoint, that run is resumed; else a new one starts at epoch 0.
         """
-        found = run_folder.run_of(model_path) if model_path else None
-        if not found:
-            folder = run_folder.folder_name(self.config.NAME, datetime.datetime.now())
-            self.enter_run(os.path.join(self.model_dir, folder), 0)
-            return
-        self.enter_run(os.path.dirname(os.path.abspath(model_path)), found[1])
-        if self.mode == "training":
-            print(f"Going on with {self.log_dir} after epoch {self.epoch}.")
-
-    def enter_run(self, folder, epoch):
-        """Go on with the run in a folder, of which so many epochs are finished."""
-        self.log_dir, self.epoch = str(folder), epoch
-        name = run_folder.checkpoint_name(self.config.NAME)
-        self.checkpoint_path = os.path.join(self.log_dir, name)
+        name = self.config.NAME
+        found = Run.of_checkpoint(model_path, name) if model_path else None
+        self.run = found or Run.new(self.model_dir, name)
+        if found and self.mode == "training":
+            print(f"Resuming {self.log_dir} after epoch {self.epoch}.")
 
     def find_last(self):
         """Path of the last checkpoint of the newest run in `model_dir` that has any.
@@ -92,10 +137,10 @@ class MaskRCNN:
         Raises:
             FileNotFoundError: if there is none.
         """
-        return run_folder.last_checkpoint(self.model_dir, self.config.NAME)
+        return last_checkpoint(self.model_dir, self.config.NAME)
 
     def load_weights(self, filepath, by_name=False, exclude=None):
-        """Load weights, and go on with the run that they come from, if they do.
+        """Load weights, and continue the run that they come from, if they do.
 
         `.h5` files in the historical layout are always loaded by layer name, and a table tells what
         was loaded; other files (`.weights.h5`, `.keras`) are Keras's own.
@@ -119,7 +164,7 @@ class MaskRCNN:
         self.set_log_dir(filepath)
 
     def start_from(self, weights):
-        """Load what a word or a path stands for, as the command lines of the samples do.
+        """Load weights by a name or a path, as the command lines of the samples do.
 
         Args:
             weights: "coco" for the original's weights, downloaded once to `model_dir`, without the
@@ -133,20 +178,22 @@ class MaskRCNN:
             mrcnn.download.DownloadError: where the internet cannot be reached.
         """
         self._resumes = False
-        if weights == "last":
-            found = None
-            if self.mode == "training":
-                found = resuming.find_start(resuming.runs_of(self))
+        if weights != "last":
+            path, exclude = starting_weights(
+                weights, self.model_dir, self.config.NUM_CLASSES, self.config.BACKBONE
+            )
+            if path:
+                self.load_weights(path, by_name=True, exclude=exclude)
+            return
+        if self.mode == "training":
+            new = Run.new(self.model_dir, self.config.NAME)
+            found = resume_run(new, self.model_dir, self.config.NAME, self.keras_model)
             if found:
-                resuming.enter(self, found)
-                self._resumes = True
+                self.run, self._resumes = found, found.saved is not None
                 return
-            weights = resuming.find_last_whole(self)
-        path, exclude = starting_weights(
-            weights, self.model_dir, self.config.NUM_CLASSES, self.config.BACKBONE
-        )
-        if path:
-            self.load_weights(path, by_name=True, exclude=exclude)
+        last = self.find_last()
+        older = checkpoints(os.path.dirname(last))
+        load_first_whole(dict.fromkeys([last, *older]), self.load_weights)
 
     def get_imagenet_weights(self):
         """Path of weights for the backbone, trained on ImageNet, downloaded once."""
@@ -156,7 +203,9 @@ class MaskRCNN:
 
     def compile(self, learning_rate, momentum):
         """Give `keras_model` its `OPTIMIZER`, gradients clipped by `GRADIENT_CLIP_NORM`."""
-        fit.compile_model(self, learning_rate, momentum)
+        fit.compile_model(
+            self.keras_model, self.config, self.strategy, learning_rate, momentum, self.epoch
+        )
 
     def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
         """Let the layers learn whose whole name matches a regular expression; freeze the rest."""
@@ -196,9 +245,9 @@ class MaskRCNN:
             augmentation: an imgaug augmenter or Keras preprocessing layers.
             custom_callbacks: any Keras callbacks.
             no_augmentation_sources: names of sources whose images are not augmented.
-            resume: go on with the newest run in `model_dir` as if it had not stopped: weights,
+            resume: continue the newest run in `model_dir` as if it had not stopped: weights,
                 optimizer, epoch and step, learning rate, order of the images, random numbers,
-                callbacks. Without any run, begin one.
+                callbacks. Without any run, start one.
 
         Returns:
             A `keras.callbacks.History`, with the losses by epoch in its `history`.
@@ -213,17 +262,28 @@ class MaskRCNN:
             raise RuntimeError(
                 f'train() needs a MaskRCNN made with mode="training"; this one has "{self.mode}".'
             )
+        if resume or self._resumes:
+            found = resume_run(self.run, self.model_dir, self.config.NAME, self.keras_model)
+            if found is None:
+                print(f'No run to resume in "{self.model_dir}"; starting a new one.')
+            self.run = found or self.run
+        else:
+            self.run.saved = None
+        self.class_names = getattr(train_dataset, "class_names", None)
         history = fit.train(
-            self,
+            self.keras_model,
+            self.config,
+            self.run,
+            self.strategy,
             train_dataset,
             val_dataset,
             learning_rate,
             epochs,
             layers,
             augmentation,
-            custom_callbacks,
+            list(custom_callbacks or []),
             no_augmentation_sources,
-            resume or self._resumes,
+            make_detector=lambda: self.inference_model(for_detection(self.config)),
         )
         if history.history:
             self._resumes = False
@@ -295,6 +355,7 @@ class MaskRCNN:
                     f"this model were made for {ours!r}."
                 )
         other.keras_model = self.network.graph("inference", recipe.operators(other.config))
+        other._describe()
         return other
 
     def _inference_detector(self, method):

@@ -16,8 +16,8 @@ def averaged(keras_model: keras.Model) -> Iterator[None]:
     if not _has_means(keras_model):
         yield
         return
-    # Not keras.callbacks.SwapEMAWeights: it swaps by adding and subtracting, which rounds, and
-    # training would go on otherwise than without validation.
+    # Not keras.callbacks.SwapEMAWeights: it swaps by adding and subtracting, which rounds, so that
+    # validation would change the training.
     weights = keras_model.trainable_variables
     raw = [keras.ops.convert_to_numpy(weight) for weight in weights]
     try:

@@ -1,4 +1,4 @@
-"""What turns gradients into new weights."""
+"""Optimizers: the rule that turns gradients into new weights."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def make_optimizer(
     another learning rate; where it clips gradients or averages weights itself, it does so its own
     way. Weight decay by the optimizer leaves gamma and beta of batch normalization alone.
 
-    Arguments:
+    Args:
         learning_rate: a float or a Keras schedule, see `mrcnn.training.rates.first_rate`.
         momentum: of SGD; the others have their own.
         compute_dtype: numbers that the model computes with. The losses of "float16" are scaled,
@@ -82,15 +82,15 @@ def _anew(instance, options):
             f"OPTIMIZER is a {name}, which has no learning_rate that train could set; give an "
             "optimizer that has one."
         )
-    words, options = instance.get_config(), dict(options)
-    if any(words.get(word) is not None for word in _CLIPPING):
+    settings, options = instance.get_config(), dict(options)
+    if any(settings.get(name) is not None for name in _CLIPPING):
         del options["global_clipnorm"]
-    if words.get("use_ema"):
+    if settings.get("use_ema"):
         options.pop("ema_momentum", None)
     try:
-        return type(instance).from_config(words | options)
+        return type(instance).from_config(settings | options)
     except TypeError as error:
         raise ValueError(
             f"OPTIMIZER is a {name} that cannot be made anew from its get_config() ({error}); its "
-            "__init__ must take what get_config gives, and hand the rest on to Keras."
+            "__init__ must take what get_config gives, and pass the rest to Keras."
         ) from error

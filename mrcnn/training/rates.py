@@ -12,9 +12,9 @@ from mrcnn.config import Config
 
 
 def first_rate(learning_rate: Any, config: Config, epoch: int) -> Any:
-    """What the optimizer of a training that starts at `epoch` is made with.
+    """The learning rate that an optimizer is made with when training starts at `epoch`.
 
-    Arguments:
+    Args:
         learning_rate: a number, which falls after `LEARNING_RATE_DECAY_EPOCHS`; a Keras schedule, a
             function of the optimizer's steps; or a function of the epoch, 0 for the first of the
             run.
@@ -25,7 +25,7 @@ def first_rate(learning_rate: Any, config: Config, epoch: int) -> Any:
 
     Raises:
         ValueError: for a learning rate of another kind, a function that gives no positive number,
-            and words of the Config that a schedule or a function leaves no room for.
+            and settings that a schedule or a function leaves no room for.
     """
     rule = _rule(learning_rate, config)
     return learning_rate if rule is None else rule(epoch)
@@ -44,7 +44,7 @@ def rate_callbacks(
     if rule is None:
         return callbacks
     if callable(learning_rate) or len(config.LEARNING_RATE_DECAY_EPOCHS):
-        # A function that gives no rate is told of here, before anything has changed.
+        # A function that gives no rate raises here, before anything has changed.
         rule(epoch)
         callbacks.append(EpochRate(rule))
     if config.WARMUP_STEPS:
@@ -60,10 +60,10 @@ def current_rate(optimizer: keras.optimizers.Optimizer) -> float:
 class EpochRate(keras.callbacks.Callback):
     """Give every epoch its learning rate.
 
-    The optimizer has the rate of the first epoch already. What other callbacks have made of the
-    rate, such as a tenth when there was no progress, they also make of the rates that follow.
+    The optimizer has the rate of the first epoch already. A factor that other callbacks have put on
+    the rate, such as a tenth when there was no progress, stays on the rates that follow.
 
-    Arguments:
+    Args:
         function: from an epoch, 0 for the first of the run, to its rate.
     """
 
@@ -89,7 +89,7 @@ class WarmUp(keras.callbacks.Callback):
 
     Between epochs the rate is the whole one, for callbacks that look at it or change it.
 
-    Arguments:
+    Args:
         steps: of the run, those of earlier epochs included.
         steps_per_epoch: to know where in the run an epoch begins.
     """

@@ -1,4 +1,4 @@
-"""One process or many, one device or many: what training has to know of it."""
+"""Training on one device or several, in one process or several."""
 
 import contextlib
 import functools
@@ -58,7 +58,7 @@ def choose_strategy(gpu_count, mode="training"):
     return tf.distribute.get_strategy()
 
 
-# One strategy a process: two would give their messages the same numbers, and TensorFlow would mix
+# One strategy per process: two would give their messages the same numbers, and TensorFlow would mix
 # them up.
 _multi_worker = functools.cache(tf.distribute.MultiWorkerMirroredStrategy)
 _mirrored = functools.cache(tf.distribute.MirroredStrategy)
@@ -91,7 +91,7 @@ def process_count(strategy):
 class Batches:
     """The batches of this process for its replicas, anew at every iteration.
 
-    Arguments:
+    Args:
         strategy: tf.distribute.Strategy.
         make_data: function from `shard` (of `make_dataset`) to `TrainingData` whose batches are
             those of one replica.
@@ -129,7 +129,7 @@ class Batches:
 
 
 class Agreement:
-    """What all processes of a training decide together. All have to ask at the same time."""
+    """Decisions that all processes of a training share. All have to ask at the same time."""
 
     def __init__(self, strategy):
         self._strategy, self._processes = strategy, process_count(strategy)
@@ -171,6 +171,5 @@ def telling_of_lost_workers(strategy):
             raise
         raise WorkerLostError(
             "Training has stopped because another worker cannot be reached any more; start all "
-            "workers again with train(resume=True) or --model last, and they go on from the last "
-            "checkpoint."
+            "workers again with train(resume=True) or --model last, to resume from the last state."
         ) from error

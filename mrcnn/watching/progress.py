@@ -1,4 +1,4 @@
-"""The progress of an epoch on the screen, and what to do where it does not begin."""
+"""The progress of an epoch on the screen, and help where its first batch does not come."""
 
 import os
 import shutil
@@ -11,33 +11,31 @@ import keras
 
 _BAR_CELLS = 20
 
-# Seconds from one drawing to the next: where a line can be drawn over, and where it stays, as in a
-# file.
+# Seconds between drawings: where a line can be drawn over, and where it stays, as in a file.
 _LIVE_INTERVAL, _FILE_INTERVAL = 0.1, 30.0
 
 _NO_BATCH = """
-There is no batch of training images after {seconds:g} seconds. Training goes on waiting; meanwhile:
+No training batch after {seconds:g} s; still waiting. Things to check:
   - Call dataset.load_image(0) and dataset.load_mask(0) by hand. Are they slow, or do they hang?
-  - Where they cannot bear several threads (open HDF5 files, database connections), set
+  - If they fail in several threads (open HDF5 files, database connections), set
     LOADER_WORKERS = 1.
-  - Do the images lie on a slow or a network disk? Copy them to a local one.
+  - Are the images on a slow or a network disk? Copy them to a local one.
   - Training in several processes: have the other workers started?
 """
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar with the remaining time, images a second, the share of time without data, the losses.
+    """A bar with the remaining time, images per second, the share of time without data, the losses.
 
-    `keras.utils.Progbar` shows neither a percentage nor a text, and takes an epoch that begins in
-    its middle for a fast one. Where the output is no terminal or notebook, a line is written every
-    half minute instead of drawing over one.
+    `keras.utils.Progbar` shows no text, and takes an epoch that is resumed in its middle for a fast
+    one. Where the output is no terminal or notebook, a new line is written every half minute.
 
-    Rates and shares are those of the epoch so far. The first step of a run, which compiles the
-    graph, counts for the whole time alone.
+    Rates and shares are those of the epoch so far. They leave out the first step of a run, which
+    compiles the graph.
 
-    Arguments:
+    Args:
         images_per_step: of all replicas.
-        first_batch_seconds: wait so long for the first batch before a message says what to look at.
+        first_batch_seconds: time to wait for the first batch before a message says what to check.
         verbose: 0 shows nothing but that message.
     """
 
@@ -50,7 +48,7 @@ class Progress(keras.callbacks.Callback):
 
     @contextmanager
     def waiting(self):
-        """The time within this context is spent waiting for data."""
+        """Count the time within this context as waiting for data."""
         start = perf_counter()
         timer = None
         if not self._has_batch:

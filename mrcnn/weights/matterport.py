@@ -18,6 +18,11 @@ from mrcnn.weights.transfer import Rule, apply
 # TensorFlow 2 forks kept the anchors of one image size as a weight; here they are no weight.
 NOT_WEIGHTS = ("anchors",)
 
+
+class WeightFileError(ValueError):
+    """A file is not a whole weight file."""
+
+
 # Before the names of metadata.
 PREFIX = "mrcnn_"
 
@@ -46,7 +51,7 @@ def read(path):
     with _opened(path) as file:
         root = _root(file)
         if "layer_names" not in root.attrs:
-            raise ValueError(
+            raise WeightFileError(
                 f'"{path}" is an HDF5 file without layer names; accepted are weight files '
                 "written by Keras 2, by Matterport's Mask R-CNN or by this package. If Keras 3 "
                 'wrote it, rename it to end in ".weights.h5".'
@@ -54,7 +59,7 @@ def read(path):
         names = [_text(name) for name in root.attrs["layer_names"]]
         weights = {name: _read_group(root[name]) for name in names}
     if not any(weights.values()):
-        raise ValueError(f'"{path}" names {len(names)} layers and holds no weights.')
+        raise WeightFileError(f'"{path}" names {len(names)} layers and holds no weights.')
     return weights
 
 
@@ -82,7 +87,7 @@ def _opened(path):
             yield file
     # A damaged file may open and then lack what it names.
     except (OSError, KeyError, RuntimeError) as error:
-        raise ValueError(
+        raise WeightFileError(
             f'"{path}" ({os.path.getsize(path)} bytes) is not a whole HDF5 file: it is empty, cut '
             f"short or of another format. Download or copy it again. ({error})"
         ) from error

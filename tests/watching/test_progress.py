@@ -180,7 +180,7 @@ def test_first_batch_that_does_not_come(capsys, verbose):
     wait_for_first_batch(progress, 0.3)
     assert threading.active_count() == threads
     out = capsys.readouterr().out
-    assert "no batch of training images after 0.05 seconds" in out
+    assert "No training batch after 0.05 s; still waiting. Things to check:" in out
     for word in ("load_image(0)", "load_mask(0)", "LOADER_WORKERS = 1", "disk", "other workers"):
         assert word in out
     # The first batch alone.
