@@ -268,6 +268,16 @@ def test_image_padding_true_warns_and_false_is_refused():
             {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 512, "IMAGE_MAX_DIM": 1000},
             "IMAGE_MAX_DIM is 1000; with IMAGE_RESIZE_MODE 'pad64' it must be a multiple of 64",
         ),
+        # The largest stride decides; "pad64" pads to multiples of 64 even so.
+        (
+            {"BACKBONE": "small", "BACKBONE_STRIDES": [2, 4, 8, 16, 32], "IMAGE_MAX_DIM": 100},
+            "IMAGE_MAX_DIM is 100; with IMAGE_RESIZE_MODE 'square' it must be a multiple of 32",
+        ),
+        (
+            {"BACKBONE": "small", "BACKBONE_STRIDES": [2, 4, 8, 16, 32], "IMAGE_MIN_DIM": 96}
+            | {"IMAGE_RESIZE_MODE": "pad64"},
+            "IMAGE_MIN_DIM is 96; with IMAGE_RESIZE_MODE 'pad64' it must be a multiple of 64",
+        ),
         ({"IMAGE_SHAPE": [512, 512, 3]}, "IMAGE_SHAPE is [512, 512, 3], but other settings make"),
         ({"IMAGE_META_SIZE": 92}, "IMAGE_META_SIZE is 92, but other settings make it 93"),
         ({"BATCH_SIZE": 3, "GPU_COUNT": 2}, "BATCH_SIZE is 3; it must be a multiple of GPU_COUNT"),
@@ -298,6 +308,7 @@ def test_a_value_out_of_range_is_refused_in_one_sentence(words, sentence):
         {"IMAGE_RESIZE_MODE": "crop", "IMAGE_MIN_DIM": 512, "IMAGE_MAX_DIM": 1000},
         {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 512, "IMAGE_SHAPE": [512, 1024, 3]},
         {"IMAGE_MIN_DIM": 800, "IMAGE_MAX_DIM": 512},
+        {"BACKBONE": "small", "BACKBONE_STRIDES": [2, 4, 8, 16, 32], "IMAGE_MAX_DIM": 96},
         {"STEPS_PER_EPOCH": np.int64(5), "LEARNING_RATE": np.float32(0.1)},
         {"GRADIENT_CLIP_NORM": None, "TRAIN_BN": None, "LOADER_WORKERS": 1},
         {"VALIDATION_STEPS": 0, "MAX_LOAD_ERRORS": 0, "WEIGHT_DECAY": 0},
