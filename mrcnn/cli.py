@@ -1,0 +1,251 @@
+"""What command lines share: options, one-sentence errors, models with weights, training in stages.
+
+`samples/` builds its scripts with it: a script has its Config, its Dataset, and a function for each
+command. TensorFlow is imported when a model is made, so that `--help` and mistakes are quick.
+"""
+
+import argparse
+import copy
+import os
+from pathlib import Path
+
+# What weights may be called instead of giving a file.
+WEIGHTS = ("coco", "imagenet", "last", "random")
+# Trained on other classes; the sizes of their layers are those of the original's networks.
+PRETRAINED = ("coco", "imagenet")
+
+# Options that change a setting.
+SETTINGS = {
+    "gpus": "GPU_COUNT",
+    "precision": "PRECISION",
+    "rate": "LEARNING_RATE",
+    "steps": "STEPS_PER_EPOCH",
+}
+
+
+def at_least(low):
+    """The argparse type of whole numbers from `low` on."""
+
+    def whole_number(text):
+        if int(text) < low:
+            raise argparse.ArgumentTypeError(f"{text} is less than {low}")
+        return int(text)
+
+    return whole_number
+
+
+_WEIGHTS = {"flags": ("--weights", "--model"), "dest": "weights"}
+
+# Keyword arguments of `add_argument`; "flags" where an option has more than its own name.
+OPTIONS = {
+    "dataset": {"help": "folder of the data set", "required": True},
+    "weights": {
+        **_WEIGHTS,
+        "help": '"coco", "imagenet", "random", a file, or "last": the newest run in --logs, which '
+        "train resumes (%(default)s)",
+    },
+    "trained": {
+        **_WEIGHTS,
+        "help": '"last": those of the newest run in --logs; or a file (%(default)s)',
+        "default": "last",
+    },
+    "logs": {"help": "folder of runs and checkpoints (%(default)s)", "default": "logs"},
+    "small": {"help": "use a small network, not ResNet-101", "action": "store_true"},
+    "precision": {
+        "help": "number format of the network (one of Keras's policies)",
+        "choices": ("float32", "mixed_bfloat16", "mixed_float16"),
+    },
+    "epochs": {"help": "total number of epochs, not the Config's", "type": at_least(1)},
+    "steps": {"help": "steps per epoch, not the Config's", "type": at_least(1)},
+    "rate": {"help": "learning rate, not the Config's", "type": float},
+    "gpus": {"help": "GPUs of this machine, each with its own batch", "type": at_least(1)},
+    "layers": {"help": "one stage: heads, 3+, 4+, 5+, all, or a regular expression of layers"},
+    "limit": {"help": "use only the first N images", "type": at_least(1), "metavar": "N"},
+    "seed": {"help": "random seed (%(default)s)", "type": at_least(0), "default": 0},
+    "output": {"help": "folder of results (%(default)s)"},
+}
+
+
+class CommandLine:
+    """A command line whose commands are functions of the parsed arguments.
+
+    Args:
+        prog: name of the program.
+        description: one sentence for `--help`.
+        options: options of this program, which add to `OPTIONS` or replace some.
+
+    Attributes:
+        parser: the `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, prog, description, **options):
+        self.parser = argparse.ArgumentParser(prog=prog, description=description)
+        self._commands = self.parser.add_subparsers(required=True, metavar="COMMAND")
+        self._options = OPTIONS | options
+
+    def command(self, options, **defaults):
+        """Decorate `run_<name>(args)`; its docstring is the help of the command `<name>`.
+
+        Args:
+            options: names of options, separated by spaces; of "a|b" exactly one has to be given.
+            defaults: values of `args`, of these options or beside them.
+        """
+
+        def add(run):
+            name = run.__name__.removeprefix("run_")
+            sub = self._commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+            for choice in (text.split("|") for text in options.split()):
+                target = sub
+                if len(choice) > 1:
+                    target = sub.add_mutually_exclusive_group(required=True)
+                for option in choice:
+                    keywords = dict(self._options[option])
+                    target.add_argument(*keywords.pop("flags", (f"--{option}",)), **keywords)
+            sub.set_defaults(run=run, error=sub.error, **defaults)
+            return run
+
+        return add
+
+    def __call__(self, argv=None):
+        """Run a command line; what is wrong with files becomes one sentence and exit status 1."""
+        args = self.parser.parse_args(argv)
+        # Pages of notes by TensorFlow's compiler would bury the progress bar.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        weights = getattr(args, "weights", None)
+        if weights in PRETRAINED and getattr(args, "small", False):
+            args.error(f"there are no {weights} weights for --small; leave out one of the two")
+        try:
+            if weights and weights not in WEIGHTS and not Path(weights).is_file():
+                names = ", ".join(WEIGHTS)
+                raise FileNotFoundError(
+                    f"There is no file {weights}; --weights takes {names} or a file."
+                )
+            args.run(args)
+        except (OSError, ValueError) as error:
+            self.parser.exit(1, f"{self.parser.prog}: {error}\n")
+
+
+def model_of(args, mode, config, from_random=None, **settings):
+    """`make_model` for the options of a command line: weights, logs, seed and `SETTINGS`."""
+    for option, name in SETTINGS.items():
+        # Not every command has every option.
+        if getattr(args, option, None) is not None:
+            settings[name] = getattr(args, option)
+    seed = getattr(args, "seed", 0)
+    return make_model(mode, args.weights, args.logs, config, from_random, seed, **settings)
+
+
+def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings):
+    """Make a `MaskRCNN` with its weights.
+
+    Args:
+        mode: "training" or "inference", which takes whole images, one at a time.
+        weights: "coco", "imagenet", "random", "last" or a file, as `MaskRCNN.start_from`.
+        logs: folder of the runs.
+        config: a Config or a class of Configs.
+        from_random: the class for "random", where that is another. Then "last" and files decide
+            themselves which Config is theirs.
+        seed: of all random numbers.
+        settings: values that replace those of the Config.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: one sentence, if there are no such weights, or if
+            they know nothing of the classes to detect.
+    """
+    if from_random and weights == "random":
+        config = from_random
+    elif from_random and weights not in PRETRAINED:
+        config = _config_of(weights, logs, (config, from_random))
+    config = config() if isinstance(config, type) else copy.copy(config)
+    if mode == "inference":
+        settings |= {"GPU_COUNT": 1, "IMAGES_PER_GPU": 1}
+        # Crops are for training; whole images come in any size.
+        if config.IMAGE_RESIZE_MODE == "crop":
+            settings["IMAGE_RESIZE_MODE"] = "pad64"
+    for name, value in settings.items():
+        setattr(config, name, value)
+    _require_trained(mode, weights, config)
+    import keras
+
+    from mrcnn import mask_rcnn
+
+    keras.utils.set_random_seed(seed)
+    model = mask_rcnn.MaskRCNN(mode=mode, config=config, model_dir=str(logs))
+    model.start_from(str(weights))
+    return model
+
+
+def _require_trained(mode, weights, config):
+    # COCO's weights know its 80 classes; of others they lack the last layers.
+    unknown = ("imagenet", "random") if config.NUM_CLASSES == 81 else ("coco", "imagenet", "random")
+    if mode == "inference" and weights in unknown:
+        raise ValueError(
+            f'Weights "{weights}" do not know the classes of "{config.NAME}"; give "last" or a '
+            "file of trained weights."
+        )
+
+
+def _config_of(weights, logs, kinds):
+    """TEMPORARY: which class of Configs the weights of a run belong to, until runs tell.
+
+    To be replaced by the Config that a run saves: then the layers of a file and the name of its
+    folder need not be looked at.
+    """
+    import h5py
+
+    from mrcnn.runs.run import checkpoints, run_folders
+
+    if weights == "last":
+        folders = [(path, kind) for kind in kinds for path in run_folders(logs, kind.NAME)]
+        folders = [(path, kind) for path, kind in folders if checkpoints(path)]
+        # Names of runs end with the minute of their start.
+        path, newest = max(folders, key=lambda run: run[0][-13:], default=(None, kinds[0]))
+        if path is None:
+            return newest
+        weights, kinds = checkpoints(path)[0], [k for k in kinds if k.NAME == newest.NAME]
+    try:
+        with h5py.File(weights) as file:
+            is_large = "res2a_branch2c" in file
+    except OSError as error:
+        raise OSError(f"{weights} cannot be read as a file of weights: {error}") from error
+    return next((k for k in kinds if (k.BACKBONE != "small") == is_large), kinds[0])
+
+
+def settling(rate, epochs, layers="all"):
+    """Stages that end with a quarter of the epochs at a tenth of the learning rate."""
+    return [(layers, rate, epochs - epochs // 4), (layers, rate / 10, epochs)]
+
+
+def train(model, train_set, val_set, stages, **options):
+    """Train in stages, without those that the run has behind it.
+
+    Args:
+        model: a `MaskRCNN` in training mode.
+        train_set, val_set: prepared data sets.
+        stages: list of (layers, learning rate, number of the last epoch).
+        options: as of `MaskRCNN.train`.
+
+    Returns:
+        Loss curves, a dict of lists with one value per epoch.
+    """
+    if model.epoch >= stages[-1][2]:
+        print(f"{model.epoch} epochs are finished; a larger number of --epochs continues.")
+    curves = {}
+    for layers, rate, last in stages:
+        if model.epoch < last:
+            stage = {"learning_rate": rate, "epochs": last, "layers": layers}
+            history = model.train(train_set, val_set, **stage, **options)
+            for name, values in history.history.items():
+                curves.setdefault(name, []).extend(values)
+    print(f"Checkpoints and loss curves are in {model.log_dir}.")
+    return curves
+
+
+def progress(items, unit):
+    """Yield the items beside a progress bar."""
+    import keras
+
+    bar = keras.utils.Progbar(len(items), unit_name=unit)
+    for item in items:
+        yield item
+        bar.add(1)
