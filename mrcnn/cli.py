@@ -34,35 +34,33 @@ def at_least(low):
     return whole_number
 
 
-_WEIGHTS = {"flags": ("--weights", "--model"), "dest": "weights"}
-
 # Keyword arguments of `add_argument`; "flags" where an option has more than its own name.
 OPTIONS = {
     "dataset": {"help": "folder of the data set", "required": True},
     "weights": {
-        **_WEIGHTS,
+        "flags": ("--weights", "--model"),
         "help": '"coco", "imagenet", "random", a file, or "last": the newest run in --logs, which '
-        "train resumes (%(default)s)",
+        "train resumes",
     },
     "trained": {
-        **_WEIGHTS,
-        "help": '"last": those of the newest run in --logs; or a file (%(default)s)',
+        "flags": ("--weights", "--model"),
+        "help": 'a file, or "last": the newest weights in --logs',
         "default": "last",
     },
-    "logs": {"help": "folder of runs and checkpoints (%(default)s)", "default": "logs"},
+    "logs": {"help": "folder of runs and checkpoints", "default": "logs"},
     "small": {"help": "use a small network, not ResNet-101", "action": "store_true"},
     "precision": {
-        "help": "number format of the network (one of Keras's policies)",
+        "help": "number format of the network, a policy of Keras",
         "choices": ("float32", "mixed_bfloat16", "mixed_float16"),
     },
-    "epochs": {"help": "total number of epochs, not the Config's", "type": at_least(1)},
-    "steps": {"help": "steps per epoch, not the Config's", "type": at_least(1)},
-    "rate": {"help": "learning rate, not the Config's", "type": float},
+    "epochs": {"help": "epochs in all, other than the Config's", "type": at_least(1)},
+    "steps": {"help": "steps per epoch, other than the Config's", "type": at_least(1)},
+    "rate": {"help": "learning rate, other than the Config's", "type": float},
     "gpus": {"help": "GPUs of this machine, each with its own batch", "type": at_least(1)},
     "layers": {"help": "one stage: heads, 3+, 4+, 5+, all, or a regular expression of layers"},
     "limit": {"help": "use only the first N images", "type": at_least(1), "metavar": "N"},
-    "seed": {"help": "random seed (%(default)s)", "type": at_least(0), "default": 0},
-    "output": {"help": "folder of results (%(default)s)"},
+    "seed": {"help": "random seed", "type": at_least(0), "default": 0},
+    "output": {"help": "folder of results"},
 }
 
 
@@ -100,6 +98,8 @@ class CommandLine:
                     target = sub.add_mutually_exclusive_group(required=True)
                 for option in choice:
                     keywords = dict(self._options[option])
+                    default = defaults.get(option, keywords.get("default"))
+                    keywords["help"] += f" ({default})" if default else ""
                     target.add_argument(*keywords.pop("flags", (f"--{option}",)), **keywords)
             sub.set_defaults(run=run, error=sub.error, **defaults)
             return run

@@ -279,6 +279,7 @@ CONFIGS = BalloonConfig, SmallBalloonConfig
 main = cli.CommandLine(
     "balloon.py",
     "Mask R-CNN finds balloons.",
+    dataset={"help": "folder with train/ and val/", "required": True},
     image={"help": "photo, a file or a web address"},
     video={"help": "video, a file or a web address"},
     output={"help": "file to write, or its folder (here, named by the time)"},

@@ -189,8 +189,9 @@ COMMON = "dataset year logs limit download small precision"
 main = cli.CommandLine(
     "coco.py",
     "Mask R-CNN on COCO.",
+    dataset={"help": "folder of COCO, or of data in its layout", "required": True},
     start={**cli.OPTIONS["weights"], "required": True},
-    year={"help": "of the data set (%(default)s)", "choices": VALIDATION, "default": "2017"},
+    year={"help": "of the data set", "choices": VALIDATION, "default": "2017"},
     download={
         "help": "fetch what the folder lacks of COCO",
         **{"type": truth, "nargs": "?", "const": True, "default": False, "metavar": "True|False"},

@@ -259,8 +259,12 @@ def detect(model, dataset_dir, subset, output):
 
 CONFIGS = PretrainedNucleusConfig, NucleusConfig
 
-subset = {"help": '"train", "val", or a folder of --dataset (%(default)s)'}
-main = cli.CommandLine("nucleus.py", "Mask R-CNN finds the nuclei of cells.", subset=subset)
+main = cli.CommandLine(
+    "nucleus.py",
+    "Mask R-CNN finds the nuclei of cells.",
+    dataset={"help": "folder with stage1_train and so on", "required": True},
+    subset={"help": '"train", "val", or a folder of --dataset'},
+)
 
 
 @main.command("dataset subset weights logs epochs steps seed", subset="train", weights="random")

@@ -235,7 +235,7 @@ def fit(args, model, stages):
 main = cli.CommandLine(
     "shapes.py",
     "Mask R-CNN on generated images of squares, circles and triangles.",
-    count={"help": "number of unseen images (%(default)s)", "type": cli.at_least(1)},
+    count={"help": "number of unseen images", "type": cli.at_least(1)},
 )
 
 
