@@ -1,7 +1,6 @@
 """`MaskRCNN`: the model with its data, its weights and its runs. Each method calls what does it."""
 
 import copy
-import datetime
 import os
 import warnings
 
@@ -12,18 +11,28 @@ from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
 from mrcnn.inference import shared, trace
 from mrcnn.inference.trace import log
-from mrcnn.runs import resume as resuming
-from mrcnn.runs import run as run_folder
+from mrcnn.runs.resume import load_first_whole
+from mrcnn.runs.resume import resume as resume_run
+from mrcnn.runs.run import Run, checkpoints, checkpoints_at, last_checkpoint
+from mrcnn.runs.settings import as_metadata, describe, for_detection, make_config, read_facts
 from mrcnn.training import fit, selection
 from mrcnn.training.strategy import choose_strategy
 from mrcnn.weights.download import imagenet_weights
+from mrcnn.weights.keras_model import CheckpointModel
 from mrcnn.weights.start import starting_weights
+
+
+def _of_run(name):
+    """A property of a model that is an attribute of its run."""
+    return property(
+        lambda model: getattr(model.run, name), lambda model, value: setattr(model.run, name, value)
+    )
 
 
 class MaskRCNN:
     """Mask R-CNN: trains on a `Dataset`, detects in photos, keeps its checkpoints.
 
-    Arguments:
+    Args:
         mode: "training" or "inference".
         config: a `Config`, which is checked.
         model_dir: folder where runs keep their logs and checkpoints.
@@ -34,10 +43,13 @@ class MaskRCNN:
     Attributes:
         keras_model: the functional Keras model; see `mrcnn.graph` for its inputs and outputs.
         mode, config, model_dir: the arguments.
+        run: the `Run` that training continues.
         epoch: finished epochs of the run.
-        state_path: the state that it was resumed from last, or None.
         log_dir, checkpoint_path: folder of the run, and its checkpoints with "*epoch*" for the
-            number.
+            number. A new run gets its folder when training starts; if its name is taken by then,
+            a number is appended.
+        class_names: list of names, "BG" at first, of the data set that it was trained on; None if
+            unknown.
         anchors: `[num_anchors, (y1, x1, y2, x2)]` float64 in pixels, those used last.
 
     Raises:
@@ -45,45 +57,78 @@ class MaskRCNN:
             GPUs.
     """
 
+    epoch, log_dir, checkpoint_path = map(_of_run, ("epoch", "folder", "checkpoint_path"))
+
     def __init__(self, mode, config, model_dir, strategy=None):
         if mode not in ("training", "inference"):
             raise ValueError(f'mode is "{mode}"; accepted are "training" and "inference".')
         config.validate()
         self.mode, self.config, self.model_dir = mode, config, model_dir
-        self.anchors = self._detector = None
-        self._anchor_cache, self._resumes, self.state_path = {}, False, None
+        self.anchors = self._detector = self.class_names = None
+        self._anchor_cache, self._resumes = {}, False
         self.strategy = strategy or choose_strategy(config.GPU_COUNT, mode)
+        self.run = Run.new(model_dir, config.NAME)
         self.set_log_dir()
         with self.strategy.scope():
             self.keras_model = self.build(mode, config)
+        self._describe()
 
     def build(self, mode, config):
         """The Keras model; forks override this."""
         return build_graph(config, mode)
 
+    def _describe(self):
+        """Have the weight files that the model writes say how to make it again."""
+        if isinstance(self.keras_model, CheckpointModel):
+            self.keras_model.metadata = as_metadata(describe(self.config, self.class_names))
+
+    @classmethod
+    def from_run(cls, path, mode="inference", model_dir=None, name=None, **settings):
+        """The model of a run with its weights, made from the settings that were kept with them.
+
+        Args:
+            path: a checkpoint or other `.h5` file of this package; the folder of a run, for its
+                newest checkpoint; or a folder of runs, for the newest run.
+            mode: "inference" or "training". Training continues the run that the checkpoint is in.
+            model_dir: folder for further runs; by default the one with this run.
+            name: `NAME` of the runs that count in a folder of runs; None for any.
+            settings: values to change in the Config, such as DETECTION_MIN_CONFIDENCE=0.5.
+
+        Returns:
+            A `MaskRCNN` with its `class_names`.
+
+        Raises:
+            FileNotFoundError: if there is no checkpoint.
+            ValueError: if the file does not hold its settings, or not all: functions, such as an
+                own BACKBONE, have to be given.
+        """
+        paths = checkpoints_at(path, name)
+        facts = read_facts(paths[0])
+        config = make_config(facts["config"], **settings)
+        if mode == "inference":
+            config = for_detection(config)
+        folder = os.path.dirname(os.path.abspath(paths[0]))
+        in_run = Run.of_checkpoint(paths[0], config.NAME) is not None
+        model = cls(mode, config, model_dir or (os.path.dirname(folder) if in_run else folder))
+        model.class_names = facts.get("class_names")
+        model._describe()
+        load_first_whole(paths, model.load_weights)
+        return model
+
     # What a run keeps
 
     def set_log_dir(self, model_path=None):
-        """Set `log_dir`, `checkpoint_path` and `epoch`.
+        """Choose the run that training continues: `log_dir`, `checkpoint_path` and `epoch`.
 
-        Arguments:
+        Args:
             model_path: a checkpoint. If it lies in the folder of a run and has the name of a
-                checkpoint, that run goes on; else a new one starts at epoch 0.
+                checkpoint, that run is resumed; else a new one starts at epoch 0.
         """
-        found = run_folder.run_of(model_path) if model_path else None
-        if not found:
-            folder = run_folder.folder_name(self.config.NAME, datetime.datetime.now())
-            self.enter_run(os.path.join(self.model_dir, folder), 0)
-            return
-        self.enter_run(os.path.dirname(os.path.abspath(model_path)), found[1])
-        if self.mode == "training":
-            print(f"Going on with {self.log_dir} after epoch {self.epoch}.")
-
-    def enter_run(self, folder, epoch):
-        """Go on with the run in a folder, of which so many epochs are finished."""
-        self.log_dir, self.epoch = str(folder), epoch
-        name = run_folder.checkpoint_name(self.config.NAME)
-        self.checkpoint_path = os.path.join(self.log_dir, name)
+        name = self.config.NAME
+        found = Run.of_checkpoint(model_path, name) if model_path else None
+        self.run = found or Run.new(self.model_dir, name)
+        if found and self.mode == "training":
+            print(f"Resuming {self.log_dir} after epoch {self.epoch}.")
 
     def find_last(self):
         """Path of the last checkpoint of the newest run in `model_dir` that has any.
@@ -91,15 +136,15 @@ class MaskRCNN:
         Raises:
             FileNotFoundError: if there is none.
         """
-        return run_folder.last_checkpoint(self.model_dir, self.config.NAME)
+        return last_checkpoint(self.model_dir, self.config.NAME)
 
     def load_weights(self, filepath, by_name=False, exclude=None):
-        """Load weights, and go on with the run that they come from, if they do.
+        """Load weights, and continue the run that they come from, if they do.
 
         `.h5` files in the historical layout are always loaded by layer name, and a table tells what
         was loaded; other files (`.weights.h5`, `.keras`) are Keras's own.
 
-        Arguments:
+        Args:
             filepath: of the file.
             by_name: accepted for old scripts.
             exclude: names of layers to leave as they are.
@@ -118,9 +163,9 @@ class MaskRCNN:
         self.set_log_dir(filepath)
 
     def start_from(self, weights):
-        """Load what a word or a path stands for, as the command lines of the samples do.
+        """Load weights by a word or a path, as the command lines of the samples do.
 
-        Arguments:
+        Args:
             weights: "coco" for the original's weights, downloaded once to `model_dir`, without the
                 layers whose size is the number of classes; "imagenet" for a trained backbone;
                 "last" for the newest run in `model_dir`, which `train` then resumes; in inference
@@ -134,17 +179,17 @@ class MaskRCNN:
         if weights == "random":
             return
         self._resumes = False
-        if weights == "last":
-            found = None
-            if self.mode == "training":
-                found = resuming.find_start(resuming.runs_of(self))
+        if weights != "last":
+            path, exclude = starting_weights(weights, self.model_dir, self.config.NUM_CLASSES)
+            self.load_weights(path, by_name=True, exclude=exclude)
+            return
+        if self.mode == "training":
+            new = Run.new(self.model_dir, self.config.NAME)
+            found = resume_run(new, self.model_dir, self.config.NAME, self.keras_model)
             if found:
-                resuming.enter(self, found)
-                self._resumes = True
+                self.run, self._resumes = found, found.saved is not None
                 return
-            weights = resuming.find_last_whole(self)
-        path, exclude = starting_weights(weights, self.model_dir, self.config.NUM_CLASSES)
-        self.load_weights(path, by_name=True, exclude=exclude)
+        load_first_whole(checkpoints(os.path.dirname(self.find_last())), self.load_weights)
 
     def get_imagenet_weights(self):
         """Path of ResNet-50 weights trained on ImageNet, downloaded once.
@@ -158,7 +203,9 @@ class MaskRCNN:
 
     def compile(self, learning_rate, momentum):
         """Give `keras_model` its `OPTIMIZER`, gradients clipped by `GRADIENT_CLIP_NORM`."""
-        fit.compile_model(self, learning_rate, momentum)
+        fit.compile_model(
+            self.keras_model, self.config, self.strategy, learning_rate, momentum, self.epoch
+        )
 
     def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
         """Let the layers learn whose whole name matches a regular expression; freeze the rest."""
@@ -186,7 +233,7 @@ class MaskRCNN:
     ):
         """Train, with a checkpoint, TensorBoard logs and validation losses after every epoch.
 
-        Arguments:
+        Args:
             train_dataset, val_dataset: prepared `Dataset`s. `val_dataset` may be None.
             learning_rate: a number, to which it rises over the first `WARMUP_STEPS` and which falls
                 after `LEARNING_RATE_DECAY_EPOCHS`; a Keras schedule; or a function from an epoch,
@@ -198,9 +245,9 @@ class MaskRCNN:
             augmentation: an imgaug augmenter or Keras preprocessing layers.
             custom_callbacks: any Keras callbacks.
             no_augmentation_sources: names of sources whose images are not augmented.
-            resume: go on with the newest run in `model_dir` as if it had not stopped: weights,
+            resume: continue the newest run in `model_dir` as if it had not stopped: weights,
                 optimizer, epoch and step, learning rate, order of the images, random numbers,
-                callbacks. Without any run, begin one.
+                callbacks. Without any run, start one.
 
         Returns:
             A `keras.callbacks.History`, with the losses by epoch in its `history`.
@@ -215,17 +262,28 @@ class MaskRCNN:
             raise RuntimeError(
                 f'train() needs a MaskRCNN made with mode="training"; this one has "{self.mode}".'
             )
+        if resume or self._resumes:
+            found = resume_run(self.run, self.model_dir, self.config.NAME, self.keras_model)
+            if found is None:
+                print(f'No run to resume in "{self.model_dir}"; starting a new one.')
+            self.run = found or self.run
+        else:
+            self.run.saved = None
+        self.class_names = getattr(train_dataset, "class_names", None)
         history = fit.train(
-            self,
+            self.keras_model,
+            self.config,
+            self.run,
+            self.strategy,
             train_dataset,
             val_dataset,
             learning_rate,
             epochs,
             layers,
             augmentation,
-            custom_callbacks,
+            list(custom_callbacks or []),
             no_augmentation_sources,
-            resume or self._resumes,
+            make_detector=lambda: self.inference_model(for_detection(self.config)),
         )
         if history.history:
             self._resumes = False
@@ -236,7 +294,7 @@ class MaskRCNN:
     def detect(self, images, verbose=0, mask_format="full"):
         """Detect instances.
 
-        Arguments:
+        Args:
             images: a list of any length of images of any sizes: `[height, width, 3]` RGB uint8, or
                 grey, RGBA, uint16, or floats from 0 to 1.
             verbose: 1 prints the shapes of what goes in.
@@ -262,7 +320,7 @@ class MaskRCNN:
     def detect_molded(self, molded_images, image_metas, verbose=0):
         """`detect` on images that `mold_inputs` or `load_image_gt` and `mold_image` have prepared.
 
-        Arguments:
+        Args:
             molded_images: `[batch, height, width, channels]`.
             image_metas: `[batch, meta_size]`.
 
@@ -279,7 +337,7 @@ class MaskRCNN:
 
         What is trained here, it detects with. To look inside a graph, use a model of its own.
 
-        Arguments:
+        Args:
             config: a Config of the same sizes, for another DETECTION_MIN_CONFIDENCE, say.
 
         Raises:
@@ -306,7 +364,7 @@ class MaskRCNN:
     def mold_inputs(self, images):
         """Prepare images for the graph.
 
-        Arguments:
+        Args:
             images: list of images as in `detect`, whose molded shapes agree.
 
         Returns:
@@ -318,7 +376,7 @@ class MaskRCNN:
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
         """Outputs of the graph for one image as boxes and masks of the original image.
 
-        Arguments:
+        Args:
             detections: `[D, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded.
             mrcnn_mask: `[D, h, w, num_classes]`.
             original_image_shape, image_shape: `(height, width, channels)` before and after molding.
@@ -345,7 +403,7 @@ class MaskRCNN:
     def ancestor(self, tensor, name, checked=None):
         """A tensor of the graph by its historical name, for `run_graph`.
 
-        Arguments:
+        Args:
             tensor, checked: for old notebooks; Keras 3 keeps no path from tensor to tensor.
             name: "ROI/refined_anchors:0" and its like, or the name of a layer.
 
@@ -357,7 +415,7 @@ class MaskRCNN:
     def run_graph(self, images, outputs, image_metas=None):
         """Evaluate any tensors of the graph for some images.
 
-        Arguments:
+        Args:
             images: list of images as in `detect`, or, with `image_metas`, molded images.
             outputs: list of `(name, tensor)`: outputs of layers, or what `ancestor` gave.
             image_metas: `[batch, meta_size]` of molded images.

@@ -87,13 +87,14 @@ def plot_overlaps(
             ax.text(j, i, f"{iou:.2f}{verdict}", ha="center", va="center", fontsize=9, color=shade)
 
 
-def plot_losses(history, *, save_to=None) -> None:
+def plot_losses(history, *, first_epoch=None, save_to=None) -> None:
     """Draw each loss over the epochs, one small chart a loss, training beside validation.
 
     Args:
         history: dict of name -> one value an epoch, or an object with such a dict as `.history`
             (what `train` returns). `val_<name>` is drawn in the chart of `<name>`. The epochs
             are those of an `.epoch` list (0 first) where the object has one, else 1, 2, 3...
+        first_epoch: number of the first epoch, for a dict that does not begin with epoch 1.
         save_to: path of the picture to write; None draws a pyplot figure.
 
     Raises:
@@ -103,7 +104,7 @@ def plot_losses(history, *, save_to=None) -> None:
     names = [name for name in curves if name.removeprefix("val_") == name or name[4:] not in curves]
     if not any(len(curves[name]) for name in names):
         raise ValueError("the history has no values to draw: it holds one list a loss, all empty")
-    first_epoch = (getattr(history, "epoch", None) or [0])[0] + 1
+    first_epoch = first_epoch or (getattr(history, "epoch", None) or [0])[0] + 1
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     size = (3.6 * columns, 2.6 * rows)

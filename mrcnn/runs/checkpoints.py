@@ -1,4 +1,4 @@
-"""What is kept of a run after each epoch."""
+"""Callbacks that keep the weights of a run: those of each epoch, and the best."""
 
 import math
 import os
@@ -9,29 +9,36 @@ import keras
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Save the weights after every epoch under the historical name.
+    """Save the weights after every epoch under the historical name, and count the epoch.
 
     A file appears whole or not at all, so an interrupted run leaves the last epoch's.
 
-    Arguments:
-        path: with "*epoch*" where the four digits of the epoch go.
+    Args:
+        run: `Run` whose `checkpoint_path` to write, and whose `epoch` to set.
         keep: how many are kept, the newest; None for all.
+        is_writer: False in a process that only counts.
     """
 
-    def __init__(self, path, keep=None):
+    def __init__(self, run, keep=None, is_writer=True):
         super().__init__()
-        self.path, self.keep = path, keep
+        self.run, self.keep, self.is_writer = run, keep, is_writer
 
     def on_epoch_end(self, epoch, logs=None):
-        folder, name = os.path.split(self.path)
+        if self.is_writer:
+            self._save(epoch + 1)
+        # After the file is there: from now on the run can be resumed after this epoch.
+        self.run.epoch = epoch + 1
+
+    def _save(self, epoch):
+        folder, name = os.path.split(self.run.checkpoint_path)
         os.makedirs(folder, exist_ok=True)
-        self.model.save_weights(self.path.replace("*epoch*", f"{epoch + 1:04d}"))
+        self.model.save_weights(os.path.join(folder, name.replace("*epoch*", f"{epoch:04d}")))
         if self.keep is None:
             return
         pattern = re.compile(re.escape(name).replace(re.escape("*epoch*"), r"(\d{4,})"))
         for file in os.listdir(folder):
             match = pattern.fullmatch(file)
-            if match and int(match[1]) <= epoch + 1 - self.keep:
+            if match and int(match[1]) <= epoch - self.keep:
                 os.remove(os.path.join(folder, file))
 
 
@@ -40,7 +47,7 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     Of a name with "loss" the lowest value is the best, of others the highest.
 
-    Arguments:
+    Args:
         path: of the file.
         metric: name of the value.
 
@@ -72,14 +79,3 @@ class BestCheckpoint(keras.callbacks.Callback):
             self.best = float(value)
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
             self.model.save_weights(self.path)
-
-
-class Remember(keras.callbacks.Callback):
-    """Tell the `MaskRCNN` how many epochs are finished, also when training is interrupted."""
-
-    def __init__(self, mask_rcnn):
-        super().__init__()
-        self.mask_rcnn = mask_rcnn
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.mask_rcnn.epoch = epoch + 1

@@ -1,105 +1,95 @@
-"""Where a run goes on."""
+"""How a run is resumed: from its newest state, or from its newest checkpoint."""
 
 import os
 import warnings
-from pathlib import Path
 
 import keras
 
-from mrcnn.runs import run as run_folder
-from mrcnn.runs.state import Saved, keyed, last_state
-from mrcnn.weights import matterport
+from mrcnn.runs.run import Run, checkpoints, run_folders
+from mrcnn.runs.state import keyed, last_state
+from mrcnn.weights.matterport import WeightFileError
 
 
-def find_start(folders):
-    """What training goes on from: the state, or without any the checkpoint, that is the newest.
+def resume(run, model_dir, name, keras_model):
+    """Restore the newest state of the run, or of the newest run of its name.
 
-    Files that cannot be read are warned of and passed over, as are runs that have no others.
+    Files that cannot be read are warned of and passed over, as are runs that have no others. A run
+    without a state gives the weights of its newest checkpoint and the epoch.
 
-    Arguments:
-        folders: of runs, the one to go on with first.
+    Args:
+        run: `Run` of the model. A new one has nothing to resume.
+        model_dir: folder of the runs.
+        name: `NAME` of the Config.
+        keras_model: gets the weights.
 
     Returns:
-        `Saved`, the path of a checkpoint, or None.
+        The `Run` to train in, with the state in its `saved`, or None if there is nothing to resume.
     """
-    for folder in filter(os.path.isdir, dict.fromkeys(folders)):
-        found = last_state(folder) or _first_whole(run_folder.checkpoints(folder))
-        if found:
-            return found
+    if run.saved is not None:
+        return run
+    own = [] if run.is_new else [run.folder]
+    for folder in filter(os.path.isdir, [*own, *reversed(run_folders(model_dir, name))]):
+        found = _restore(folder, name, keras_model)
+        if found is None:
+            continue
+        step = found.saved.facts["step"] if found.saved else 0
+        # An earlier stage of the same program ended there.
+        if run.is_new or step or (run.folder, run.epoch) != (found.folder, found.epoch):
+            within = f" and {step} steps" if step else ""
+            print(f"Resuming {found.folder} after epoch {found.epoch}{within}.")
+        return found
     return None
 
 
-def runs_of(model):
-    """Folders of the runs in the `model_dir` of a `MaskRCNN`, newest first."""
-    return run_folder.run_folders(model.model_dir, model.config.NAME)[::-1]
+def _restore(folder, name, keras_model):
+    """The `Run` of a folder, whose weights the model has now, or None if it has none."""
+    saved = last_state(folder)
+    if saved is not None:
+        saved.restore_model(keras_model)
+        return Run(folder, name, saved.facts["epoch"], saved)
+    try:
+        path = load_first_whole(checkpoints(folder), keras_model.load_weights)
+    except WeightFileError:
+        return None
+    if path is None:
+        return None
+    print(
+        f"{path} has no state beside it: weights and epoch count are kept; optimizer state and "
+        "image order are reset."
+    )
+    return Run.of_checkpoint(path, name)
 
 
-def find_last_whole(model):
-    """The path that `find_last` gives, or of the newest checkpoint before it if it is damaged.
+def load_first_whole(paths, load):
+    """Load the first weight file that can be read, and warn of each before it.
+
+    Args:
+        paths: of weight files.
+        load: function of a path, such as `load_weights`.
+
+    Returns:
+        The path, or None if there are none.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if all are damaged.
+        WeightFileError: about the first file, if none of them can be read.
     """
-    last = model.find_last()
-    paths = [path for run in runs_of(model) for path in run_folder.checkpoints(run)]
-    # With nothing else to take, loading the last one says what is wrong with it.
-    return _first_whole(paths) or last
-
-
-def _first_whole(paths):
-    """The first weight file that can be read, or None; warns of each before it."""
+    first = None
     for path in paths:
         try:
-            matterport.read(path)
-        except ValueError as error:
+            load(path)
+        except WeightFileError as error:
+            first = first or error
             warnings.warn(
                 f"{error} The checkpoint before it is used, if there is one.", stacklevel=3
             )
         else:
             return path
+    if first:
+        raise first
     return None
 
 
-def resume(model):
-    """Give a `MaskRCNN` the weights, epoch and folder of the run that goes on.
-
-    That is the run it is in, or else the newest one. Without any state the last checkpoint gives
-    weights and epoch; without that, nothing changes.
-
-    Returns:
-        `Saved` or None.
-    """
-    found = find_start([model.log_dir, *runs_of(model)])
-    if found is None:
-        print(f'"{model.model_dir}" has no run to go on with; training begins.')
-        return None
-    enter(model, found)
-    if not isinstance(found, Saved):
-        return None
-    found.restore_random()
-    return found
-
-
-def enter(model, found):
-    """Give a `MaskRCNN` the weights, epoch and folder of what `find_start` has found."""
-    if not isinstance(found, Saved):
-        print(f"{found} has no state of the optimizer beside it; its weights go on alone.")
-        model.load_weights(found, by_name=True)
-        return
-    found.restore_model(model.keras_model)
-    folder, epoch, step = found.path.parent, found.facts["epoch"], found.facts["step"]
-    # An earlier stage of the same program ended there, or `start_from` has told it.
-    is_there = epoch > 0 and step == 0 and (Path(model.log_dir), model.epoch) == (folder, epoch)
-    is_known = is_there or model.state_path == found.path
-    model.enter_run(folder, epoch)
-    model.state_path = found.path
-    if not is_known:
-        within = f" and {step} steps" if step else ""
-        print(f"Going on with {model.log_dir} after {model.epoch} epochs{within}.")
-
-
-def goes_on(saved, call):
+def is_same_call(saved, call):
     """Whether a call of `train` does what the one did that wrote a state.
 
     The total of epochs may have changed.
@@ -114,8 +104,8 @@ def goes_on(saved, call):
     # After the end of a call another stage of training may well change them.
     if changed and not saved.is_finished:
         print(
-            f"{', '.join(changed)} changed since the state was saved: weights and finished epochs "
-            "are taken over, optimizer and order of the images begin anew."
+            f"{', '.join(changed)} changed since the state was saved: weights and epoch count are "
+            "kept; optimizer state and image order are reset."
         )
     return not changed
 

@@ -1,12 +1,100 @@
-"""The folder of a training run, its checkpoints, and where a run goes on."""
+"""A training run on disk: its folder, its checkpoints, and the epoch it has reached."""
 
 import datetime
+import itertools
+import json
 import os
 import re
 
-# Such as coco20171029T2315 and mask_rcnn_coco_0001.h5. Names may hold dots and spaces.
-_RUN = re.compile(r".*(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})")
+from mrcnn.files import replacing
+
+# Such as coco20171029T2315, and coco20171029T2315-2 for the second run of one minute.
+_RUN = re.compile(r"(?P<name>.*)(?P<day>\d{8})T(?P<minute>\d{4})(?:-(?P<number>\d+))?")
+# Such as mask_rcnn_coco_0001.h5. Names may hold dots and spaces.
 _CHECKPOINT = re.compile(r"mask_rcnn_.*?(\d{4,})\.h5")
+
+CONFIG_FILE = "config.json"
+
+
+class Run:
+    """A run: where it keeps its files, and how far it is.
+
+    Args:
+        folder: of the run.
+        name: `NAME` of the Config, which the checkpoints carry.
+        epoch: finished epochs.
+        saved: the `Saved` state to resume from, or None.
+
+    Attributes:
+        folder, epoch, saved: the arguments. Training sets `saved` to None when it has begun.
+        checkpoint_path: path of the checkpoints with "*epoch*" for the number.
+        is_new: whether `claim` has yet to make the folder.
+    """
+
+    def __init__(self, folder, name, epoch=0, saved=None):
+        self.folder, self.epoch, self.saved = os.fspath(folder), epoch, saved
+        self.checkpoint_path = os.path.join(self.folder, checkpoint_name(name))
+        self._name, self._planned = name, None
+
+    @classmethod
+    def new(cls, model_dir, name):
+        """A run that starts now. Its folder appears when it is claimed."""
+        run = cls(os.path.join(model_dir, folder_name(name, datetime.datetime.now())), name)
+        run._planned = run.folder
+        return run
+
+    @classmethod
+    def of_checkpoint(cls, path, name):
+        """The run that a checkpoint belongs to by its path, or None."""
+        found = run_of(path)
+        return cls(os.path.dirname(os.path.abspath(path)), name, found[1]) if found else None
+
+    @property
+    def is_new(self):
+        # Who sets another folder wants that one, whatever is in it.
+        return self._planned == self.folder
+
+    @property
+    def place(self):
+        """The minute in the folder's name, such as 201710292315, and its number; (0, 0) if none."""
+        match = _RUN.fullmatch(os.path.basename(self.folder))
+        return (int(match["day"] + match["minute"]), int(match["number"] or 1)) if match else (0, 0)
+
+    def claim(self):
+        """Make the folder. A new run whose name is taken gets the next free one, with a number."""
+        if not self.is_new:
+            os.makedirs(self.folder, exist_ok=True)
+            return
+        os.makedirs(os.path.dirname(self.folder) or ".", exist_ok=True)
+        minute, _ = self.place
+        for number in itertools.count(1):
+            self._move(minute, number)
+            try:
+                # Fails if it exists, also where two processes try at the same time.
+                os.mkdir(self.folder)
+            except FileExistsError:
+                continue
+            self._planned = None
+            return
+
+    def follow(self, minute, number):
+        """Give a new run the folder name of the one that the chief process has claimed."""
+        if self.is_new and minute:
+            self._move(minute, number)
+            self._planned = None
+
+    def _move(self, minute, number):
+        start = datetime.datetime.strptime(str(minute), "%Y%m%d%H%M")
+        parent, file = os.path.dirname(self.folder), os.path.basename(self.checkpoint_path)
+        self.folder = os.path.join(parent, folder_name(self._name, start, number))
+        self.checkpoint_path = os.path.join(self.folder, file)
+
+    def write_config(self, facts):
+        """Write `config.json`: what `mrcnn.runs.settings.describe` returns."""
+        path = os.path.join(self.folder, CONFIG_FILE)
+        with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            json.dump(facts, file, indent=2)
+            file.write("\n")
 
 
 def run_of(model_path):
@@ -16,15 +104,15 @@ def run_of(model_path):
     if run is None or checkpoint is None:
         return None
     try:
-        start = datetime.datetime(*map(int, run.groups()))
+        start = datetime.datetime.strptime(run["day"] + run["minute"], "%Y%m%d%H%M")
     except ValueError:
         return None
     return start, int(checkpoint[1])
 
 
-def folder_name(name, start):
-    """Folder of a run: the lower-case name and the minute it started."""
-    return f"{name.lower()}{start:%Y%m%dT%H%M}"
+def folder_name(name, start, number=1):
+    """Folder of the `number`-th run of a minute: the lower-case name and the minute it started."""
+    return f"{name.lower()}{start:%Y%m%dT%H%M}" + (f"-{number}" if number > 1 else "")
 
 
 def checkpoint_name(name, epoch="*epoch*"):
@@ -45,8 +133,8 @@ def last_checkpoint(model_dir, name):
         if paths:
             return paths[0]
     raise FileNotFoundError(
-        f'There is no checkpoint of "{name}" to go on from: "{model_dir}" has '
-        f"{len(runs)} run folders named {prefix}<date>, none with a file mask_rcnn_{prefix}_*.h5."
+        f'There is no checkpoint of "{name}": "{model_dir}" has {len(runs)} run folders named '
+        f"{prefix}<date>, none with a file mask_rcnn_{prefix}_*.h5."
     )
 
 
@@ -57,8 +145,37 @@ def checkpoints(folder):
     return [os.path.join(folder, match[0]) for match in found]
 
 
-def run_folders(model_dir, name):
-    """Paths of the folders of the runs of a name, oldest first."""
-    pattern = re.compile(rf"{re.escape(name.lower())}\d{{8}}T\d{{4}}")
-    folders = sorted(os.listdir(model_dir)) if os.path.isdir(model_dir) else []
-    return [os.path.join(model_dir, folder) for folder in folders if pattern.fullmatch(folder)]
+def run_folders(model_dir, name=None):
+    """Paths of the folders of the runs of a name, or of all runs, oldest first."""
+    entries = os.listdir(model_dir) if os.path.isdir(model_dir) else []
+    runs = [match for match in map(_RUN.fullmatch, entries) if match]
+    if name is not None:
+        runs = [match for match in runs if match["name"] == name.lower()]
+    runs.sort(key=lambda match: (match["day"], match["minute"], int(match["number"] or 1)))
+    return [os.path.join(model_dir, match[0]) for match in runs]
+
+
+def checkpoints_at(path, name=None):
+    """Paths of the checkpoints that a path stands for, newest first.
+
+    Args:
+        path: a weight file, the folder of a run, or a folder of runs, whose newest one counts that
+            has a checkpoint.
+        name: `NAME` of the runs that count in a folder of runs; None for any.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    path = os.fspath(path)
+    if os.path.isfile(path):
+        return [path]
+    folders = [path, *reversed(run_folders(path, name))] if os.path.isdir(path) else []
+    for folder in folders:
+        paths = checkpoints(folder)
+        if paths:
+            return paths
+    kind = f'a run of "{name}"' if name else "a run"
+    raise FileNotFoundError(
+        f'"{path}" is not a weight file, nor the folder of {kind} with checkpoints, nor a folder '
+        "of such runs."
+    )

@@ -1,4 +1,4 @@
-"""The whole state of a run in one file, from which training goes on as if it had not stopped."""
+"""The whole state of a run in one file, to resume training as if it had not stopped."""
 
 import copy
 import json
@@ -16,8 +16,8 @@ from mrcnn.files import replacing
 
 _NAME = "state_{:04d}_{:06d}.npz"
 _STATE = re.compile(r"state_(\d{4,})_(\d{6,})\.npz")
-# As `mrcnn.files.replacing` names what is not whole yet.
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.(npz|h5|csv|png)")
+# Names that `mrcnn.files.replacing` gives to unfinished files.
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.(npz|h5|csv|png|json)")
 
 
 class Saved(NamedTuple):
@@ -66,7 +66,7 @@ class Saved(NamedTuple):
         """Set what had changed in each callback since training began."""
         for key, callback in keyed(callbacks):
             for name, value in self.facts["callbacks"].get(key, {}).items():
-                # An EarlyStopping that is to go on has not stopped.
+                # An EarlyStopping that is resumed has not stopped.
                 if name != "stopped_epoch":
                     setattr(callback, name, copy.deepcopy(value))
             for name in self.facts["callback_arrays"].get(key, ()):
@@ -86,14 +86,14 @@ class Saved(NamedTuple):
 
 
 class StateWriter:
-    """Writes the states of a run, and keeps the last two, in case that the newest is damaged.
+    """Writes the states of a run and keeps the last two, in case the newest is damaged.
 
-    Arguments:
+    Args:
         folder: of the run.
         keras_model: compiled.
         callbacks: list of Keras callbacks, after their `on_train_begin`.
         call: facts about this call of `train`, among them "epochs".
-        last: path of the state that training goes on from, None for no state.
+        last: path of the state that training resumes from, or None.
     """
 
     def __init__(self, folder, keras_model, callbacks, call, last=None):
@@ -105,7 +105,7 @@ class StateWriter:
     def write(self, epoch, step, place, means):
         """Write the state.
 
-        Arguments:
+        Args:
             epoch: finished epochs.
             step: finished steps of the next one.
             place: `TrainingData.position`.
@@ -151,7 +151,7 @@ class StateWriter:
     def _drop_others(self, path):
         states = _states(self.folder)
         before = [state for state in states if _place(state) < _place(path)]
-        # Those that lie ahead are of a run that was given up for this one.
+        # Later ones are of a run that was given up for this one.
         kept = {path, self._last or (before[-1] if before else path)}
         for state in states:
             if state not in kept:

@@ -1,4 +1,4 @@
-"""What `MaskRCNN.train` does."""
+"""One call of `train`: data, optimizer, callbacks and the loop, in the folder of a run."""
 
 import json
 
@@ -7,13 +7,14 @@ import keras
 from mrcnn.data.augment import draw_seed
 from mrcnn.data.dataset import describe_image
 from mrcnn.data.pipeline import make_dataset
-from mrcnn.runs.checkpoints import BestCheckpoint, Checkpoint, Remember
-from mrcnn.runs.resume import goes_on, is_stopped, resume
+from mrcnn.runs.checkpoints import BestCheckpoint, Checkpoint
+from mrcnn.runs.resume import is_same_call, is_stopped
+from mrcnn.runs.settings import as_metadata, describe
 from mrcnn.runs.state import StateWriter, remove_leftovers
-from mrcnn.training.loop import Run, run_epochs
+from mrcnn.training.loop import Plan, run_epochs
 from mrcnn.training.optimizer import l2_penalty, make_optimizer
 from mrcnn.training.rates import first_rate, rate_callbacks
-from mrcnn.training.selection import SELECTIONS
+from mrcnn.training.selection import SELECTIONS, set_trainable
 from mrcnn.training.step import Steps, share_clips
 from mrcnn.training.strategy import (
     Agreement,
@@ -27,7 +28,7 @@ from mrcnn.watching.log import RunLog
 from mrcnn.watching.pictures import DetectionPictures
 from mrcnn.watching.progress import Progress
 
-# They write files, which one process of several does for all.
+# Callbacks that write files, which one process of several does for all.
 _WRITERS = (
     keras.callbacks.BackupAndRestore,
     keras.callbacks.CSVLogger,
@@ -37,49 +38,64 @@ _WRITERS = (
 )
 
 
-def compile_model(model, learning_rate, momentum):
-    """Give the graph of a `MaskRCNN` its optimizer, by `OPTIMIZER`."""
-    config, strategy = model.config, model.strategy
-    rate = first_rate(learning_rate, config, model.epoch)
-    is_half = any(layer.compute_dtype == "float16" for layer in model.keras_model.layers)
+def compile_model(keras_model, config, strategy, learning_rate, momentum, epoch):
+    """Give a training model its optimizer, by `OPTIMIZER`, at the rate of an epoch."""
+    rate = first_rate(learning_rate, config, epoch)
+    is_half = any(layer.compute_dtype == "float16" for layer in keras_model.layers)
     with strategy.scope():
         optimizer = make_optimizer(config, rate, momentum, "float16" if is_half else "float32")
         if strategy.num_replicas_in_sync > 1:
             share_clips(optimizer, strategy.num_replicas_in_sync)
         # Else Keras would wrap an optimizer for float16 once more.
-        model.keras_model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
+        keras_model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
 
 
 def train(
-    model,
+    keras_model,
+    config,
+    run,
+    strategy,
     train_dataset,
     val_dataset,
     learning_rate,
     epochs,
     layers,
     augmentation=None,
-    custom_callbacks=None,
+    callbacks=(),
     no_augmentation_sources=None,
-    resuming=False,
+    make_detector=None,
 ):
-    """Train a `MaskRCNN`; arguments as there."""
-    config, strategy, custom = model.config, model.strategy, list(custom_callbacks or [])
+    """Train a model in a run; see `MaskRCNN.train` for the other arguments, and for errors.
+
+    Args:
+        keras_model: of `build_graph(config, "training")`.
+        config: `Config`.
+        run: `Run`; what it has to resume from is used up.
+        strategy: `tf.distribute.Strategy` that the model was made with.
+        callbacks: those of the user.
+        make_detector: function that returns a detector with the weights in training, for pictures.
+
+    Returns:
+        A `keras.callbacks.History`.
+    """
     chief, agreement = is_chief(strategy), Agreement(strategy)
-    rates = rate_callbacks(config, learning_rate, model.epoch)
-    saved = resume(model) if resuming else None
+    rates, saved = rate_callbacks(config, learning_rate, run.epoch), run.saved
+    if saved:
+        saved.restore_random()
     if chief:
-        remove_leftovers(model.log_dir)
-    _require_one_position(agreement, model.epoch, saved)
+        remove_leftovers(run.folder)
+    _require_one_position(agreement, run.epoch, saved)
     call = _facts_of_call(config, strategy, learning_rate, layers, epochs)
-    if model.epoch < epochs and not goes_on(saved, call):
+    if run.epoch < epochs and not is_same_call(saved, call):
         saved = None
-    reason = _why_nothing_to_train(model, epochs, saved, custom)
+    reason = _why_nothing_to_train(run.epoch, epochs, saved, callbacks)
     if reason:
         print(f"Nothing to train: {reason}")
         return keras.callbacks.History()
     call["seed"] = saved.facts["call"]["seed"] if saved else agreement.of_chief(draw_seed())
     train_batches = _batches(
-        model,
+        config,
+        strategy,
         train_dataset,
         augmentation=augmentation,
         no_augmentation_sources=no_augmentation_sources,
@@ -89,72 +105,95 @@ def train(
     val_batches = None
     if val_dataset is not None and config.VALIDATION_STEPS:
         # The same images every epoch, so that the validation losses can be compared.
-        val_batches = _batches(model, val_dataset, shuffle=False, seed=0)
-    model.set_trainable(SELECTIONS.get(layers, layers), verbose=0)
-    model.compile(learning_rate, config.LEARNING_MOMENTUM)
+        val_batches = _batches(config, strategy, val_dataset, shuffle=False, seed=0)
+    set_trainable(keras_model, SELECTIONS.get(layers, layers), verbose=0)
+    momentum = config.LEARNING_MOMENTUM
+    compile_model(keras_model, config, strategy, learning_rate, momentum, run.epoch)
+    facts = describe(config, train_dataset.class_names)
+    keras_model.metadata = as_metadata(facts)
+    _enter(run, facts, agreement, chief)
+    if chief:
+        print(
+            f"\nStarting at epoch {run.epoch}. LR={first_rate(learning_rate, config, run.epoch)}\n"
+        )
+        print(f"Checkpoints: {run.checkpoint_path}")
     progress = Progress(call["images of a step"], verbose=int(chief))
-    run = Run(
-        model.keras_model,
-        _steps(model, call["seed"]),
+    # Progress is the last, to show what the others have added.
+    listed = [
+        *_callbacks(run, config, rates, val_dataset, make_detector, callbacks, chief),
+        progress,
+    ]
+    plan = Plan(
+        keras_model,
+        _steps(keras_model, config, strategy, call["seed"]),
         train_batches,
         val_batches,
         epochs=epochs,
-        initial_epoch=model.epoch,
+        initial_epoch=run.epoch,
         steps_per_epoch=config.STEPS_PER_EPOCH,
         validation_steps=config.VALIDATION_STEPS,
         # Progress is the last, to show what the others have added.
-        callbacks=[*_callbacks(model, val_dataset, rates, custom, chief), progress],
+        callbacks=[*listed, progress],
         progress=progress,
+        agreement=agreement,
         image_name=lambda image_id: describe_image(train_dataset, image_id),
-        writes_state=_state_writer(model, call, saved) if chief else None,
+        make_writer=_writer_factory(run, keras_model, call, saved) if chief else None,
         save_steps=config.SAVE_STEPS,
         saved=saved,
     )
-    if chief:
-        rate = first_rate(learning_rate, config, model.epoch)
-        print(f"\nStarting at epoch {model.epoch}. LR={rate}\n")
-        print(f"Checkpoints: {model.checkpoint_path}")
+    run.saved = None
     with telling_of_lost_workers(strategy):
-        history = run_epochs(run)
-    skipped = train_batches.data.skipped
-    if skipped and chief:
-        print(
-            f"{len(skipped)} images without instances were skipped; "
-            "TRAIN_WITH_EMPTY_IMAGES = True trains on them as background."
-        )
+        history = run_epochs(plan)
+    if chief:
+        _tell_of_skipped(train_batches.data.skipped)
     return history
 
 
-def _why_nothing_to_train(model, epochs, saved, callbacks):
-    """A sentence, or None if there is something."""
-    if model.epoch >= epochs:
-        return (
-            f"{model.epoch} epochs are finished and {epochs} is the total. Ask for more to go on."
+def _tell_of_skipped(images):
+    if images:
+        print(
+            f"{len(images)} images without instances were skipped; "
+            "TRAIN_WITH_EMPTY_IMAGES = True trains on them as background."
         )
+
+
+def _enter(run, facts, agreement, chief):
+    """Have the chief make the folder of a run and write its settings; the others take its name."""
+    if chief:
+        run.claim()
+        run.write_config(facts)
+    place = [agreement.of_chief(number) for number in run.place]
+    if not chief:
+        run.follow(*place)
+
+
+def _why_nothing_to_train(epoch, epochs, saved, callbacks):
+    """A sentence, or None if there is something to train."""
+    if epoch >= epochs:
+        return f"{epoch} epochs are finished and {epochs} is the total. Ask for more to continue."
     if saved and is_stopped(saved, callbacks):
         return (
-            f"EarlyStopping has ended this run after {model.epoch} epochs. Leave it out, or give "
-            "it more patience, to go on."
+            f"EarlyStopping has ended this run after {epoch} epochs. Leave it out, or give it more "
+            "patience, to continue."
         )
     return None
 
 
-def _batches(model, dataset, **options):
+def _batches(config, strategy, dataset, **options):
     """The `Batches` of a data set; options as of `make_dataset`."""
-    per_replica = _images_per_replica(model.config)
+    per_replica = _images_per_replica(config)
 
     def make(shard):
-        return make_dataset(dataset, model.config, batch_size=per_replica, shard=shard, **options)
+        return make_dataset(dataset, config, batch_size=per_replica, shard=shard, **options)
 
-    return Batches(model.strategy, make, per_replica)
+    return Batches(strategy, make, per_replica)
 
 
-def _steps(model, seed):
-    config = model.config
+def _steps(keras_model, config, strategy, seed):
     return Steps(
-        model.keras_model,
+        keras_model,
         l2_penalty(config),
-        model.strategy,
+        strategy,
         accumulate=config.ACCUMULATE_BATCHES,
         seed=seed,
         checkpointing=config.GRADIENT_CHECKPOINTING,
@@ -166,40 +205,38 @@ def _images_per_replica(config):
     return config.BATCH_SIZE // config.GPU_COUNT
 
 
-def _callbacks(model, val_dataset, rates, custom, chief):
+def _callbacks(run, config, rates, val_dataset, make_detector, custom, chief):
     """The callbacks of a run in their order."""
-    config = model.config
     metrics = [callback for callback in custom if isinstance(callback, CocoMetrics)]
     others = [callback for callback in custom if callback not in metrics]
     # The loop itself has the means of the weights where they are wanted.
     others = [cb for cb in others if not isinstance(cb, keras.callbacks.SwapEMAWeights)]
+    # Before what takes long, so that an interrupted evaluation costs no epoch. Metrics come before
+    # all that watch or log values, wherever they are listed.
+    callbacks = [Checkpoint(run, config.KEEP_CHECKPOINTS, is_writer=chief), *metrics]
     if not chief:
         others = [callback for callback in others if not isinstance(callback, _WRITERS)]
-        return [Remember(model), *metrics, *rates, *others]
-    # Before what takes long, so that an interrupted evaluation costs no epoch.
-    callbacks = [Checkpoint(model.checkpoint_path, config.KEEP_CHECKPOINTS), Remember(model)]
-    # Before all that watch or log values, wherever they are listed.
-    callbacks += metrics
+        return [*callbacks, *rates, *others]
     if config.BEST_METRIC:
-        best = model.checkpoint_path.replace("*epoch*", "best")
+        best = run.checkpoint_path.replace("*epoch*", "best")
         callbacks.append(BestCheckpoint(best, config.BEST_METRIC))
     # Before those of users and those that look at the rate, which see the whole one of an epoch.
     callbacks += rates
     # Images of the graph would be large, and histograms slow.
-    callbacks.append(keras.callbacks.TensorBoard(model.log_dir, write_graph=False))
+    callbacks.append(keras.callbacks.TensorBoard(run.folder, write_graph=False))
     if val_dataset is not None and config.TENSORBOARD_IMAGES:
         count = config.TENSORBOARD_IMAGES
-        callbacks.append(DetectionPictures(val_dataset, model, model.log_dir, count))
-    return [*callbacks, *others, RunLog(model.log_dir)]
+        callbacks.append(DetectionPictures(val_dataset, make_detector, run.folder, count))
+    return [*callbacks, *others, RunLog(run.folder)]
 
 
-def _state_writer(model, call, saved):
+def _writer_factory(run, keras_model, call, saved):
     last = saved.path if saved else None
-    return lambda callbacks: StateWriter(model.log_dir, model.keras_model, callbacks, call, last)
+    return lambda callbacks: StateWriter(run.folder, keras_model, callbacks, call, last)
 
 
 def _facts_of_call(config, strategy, learning_rate, layers, epochs):
-    """What must not change between the writing of a state and the going on from it."""
+    """Arguments and settings that must match for an exact resume, and the total of epochs."""
     rate = learning_rate
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = json.dumps(rate.get_config(), sort_keys=True, default=str)
@@ -225,6 +262,6 @@ def _require_one_position(agreement, epoch, saved):
     differs = [agreement.of_chief(number) != number for number in (epoch, step)]
     if agreement.any(any(differs)):
         raise RuntimeError(
-            f"This worker would begin after epoch {epoch}, step {step}, and others elsewhere; "
+            f"This worker would start after epoch {epoch}, step {step}, and others elsewhere; "
             "model_dir must be a folder that all workers see."
         )

@@ -1,4 +1,4 @@
-"""The loop around the steps. What Keras has for it is Keras's: callbacks and their list."""
+"""The loop over epochs and steps. Callbacks and their list are those of Keras."""
 
 import contextlib
 import itertools
@@ -25,8 +25,8 @@ class OutOfMemoryError(MemoryError):
 
 
 @dataclass
-class Run:
-    """What the loop goes through.
+class Plan:
+    """Everything that the loop works with.
 
     Attributes:
         keras_model: for the callbacks; its `stop_training` ends the loop.
@@ -37,11 +37,12 @@ class Run:
         steps_per_epoch, validation_steps: counts.
         callbacks: Keras callbacks.
         progress: `Progress`.
+        agreement: `Agreement` of the processes.
         image_name: function from an image id to a text for messages.
-        writes_state: function from the list of callbacks to a `StateWriter`, or None for a process
+        make_writer: function from the list of callbacks to a `StateWriter`, or None for a process
             that writes nothing.
         save_steps: steps from one state to the next within an epoch, 0 for none.
-        saved: the `Saved` state to go on from.
+        saved: the `Saved` state to resume from. Its arrays are dropped once they are restored.
     """
 
     keras_model: keras.Model
@@ -54,20 +55,21 @@ class Run:
     validation_steps: int
     callbacks: list[keras.callbacks.Callback]
     progress: Any
+    agreement: Agreement
     image_name: Callable[[int], str]
-    writes_state: Callable[[list], StateWriter] | None = None
+    make_writer: Callable[[list], StateWriter] | None = None
     save_steps: int = 0
     saved: Saved | None = None
 
 
-def run_epochs(run):
+def run_epochs(plan):
     """Train from epoch `initial_epoch` to `epochs`.
 
-    `keras.Model.fit` cannot tell which images a batch had when a loss becomes NaN, does not know
-    steps within an epoch to go on from, and fails with several worker processes.
+    `keras.Model.fit` cannot tell which images a batch had when a loss becomes NaN, cannot resume
+    within an epoch, and fails with several worker processes.
 
-    Arguments:
-        run: `Run`.
+    Args:
+        plan: `Plan`.
 
     Returns:
         A `keras.callbacks.History`.
@@ -77,84 +79,86 @@ def run_epochs(run):
             checkpoint are those before.
         OutOfMemoryError: lists the settings that need less.
     """
-    model = run.keras_model
+    model = plan.keras_model
     callbacks = keras.callbacks.CallbackList(
-        run.callbacks,
+        plan.callbacks,
         add_history=True,
         model=model,
         verbose=1,
-        epochs=run.epochs,
-        steps=run.steps_per_epoch,
+        epochs=plan.epochs,
+        steps=plan.steps_per_epoch,
     )
     model.stop_training = False
     callbacks.on_train_begin()
-    writer = run.writes_state(callbacks.callbacks) if run.writes_state else None
-    first_step, means = _restore(run, callbacks)
-    agreement, batches = Agreement(run.steps.strategy), iter(run.train_batches)
-    for epoch in range(run.initial_epoch, run.epochs):
+    writer = plan.make_writer(callbacks.callbacks) if plan.make_writer else None
+    first_step, means = _restore(plan, callbacks)
+    batches = iter(plan.train_batches)
+    for epoch in range(plan.initial_epoch, plan.epochs):
         if not first_step:
             means = _Means()
             callbacks.on_epoch_begin(epoch)
-        _train_epoch(run, callbacks, batches, writer, epoch, first_step, means)
+        _train_epoch(plan, callbacks, batches, writer, epoch, first_step, means)
         first_step = 0
         with averaged(model):
             logs = dict(means.values)
-            if run.val_batches is not None and run.validation_steps:
-                logs.update(_validate(run, callbacks))
+            if plan.val_batches is not None and plan.validation_steps:
+                logs.update(_validate(plan, callbacks))
             callbacks.on_epoch_end(epoch, logs)
-        is_last = agreement.any(model.stop_training) or epoch + 1 == run.epochs
+        is_last = plan.agreement.any(model.stop_training) or epoch + 1 == plan.epochs
         if is_last:
             finish(model)
             # Before the state is written: EarlyStopping gives the best weights back here.
             callbacks.on_train_end(logs)
         if writer:
-            writer.write(epoch + 1, 0, run.train_batches.position(), _Means().state)
+            writer.write(epoch + 1, 0, plan.train_batches.position(), _Means().state)
         if is_last:
             break
     # Nobody leaves before the chief has written, or TensorFlow takes it for a crash there.
-    agreement.any(False)
+    plan.agreement.any(False)
     return model.history
 
 
-def _restore(run, callbacks):
-    """Go back to where the saved state was written; returns step and means of its epoch."""
-    if run.saved is None:
+def _restore(plan, callbacks):
+    """Restore the saved state; returns the step and the means of its epoch."""
+    if plan.saved is None:
         return 0, _Means()
-    step = run.saved.facts["step"]
+    step = plan.saved.facts["step"]
     if step:
-        callbacks.on_epoch_begin(run.initial_epoch)
-    run.saved.restore_callbacks(callbacks.callbacks)
-    run.saved.restore_optimizer(run.keras_model.optimizer)
-    return step, _Means(*run.saved.facts["means"])
+        callbacks.on_epoch_begin(plan.initial_epoch)
+    plan.saved.restore_callbacks(callbacks.callbacks)
+    plan.saved.restore_optimizer(plan.keras_model.optimizer)
+    # They are as large as the model and its optimizer, which hold them now.
+    plan.saved.arrays.clear()
+    return step, _Means(*plan.saved.facts["means"])
 
 
-def _train_epoch(run, callbacks, batches, writer, epoch, first_step, means):
-    """The steps of an epoch from `first_step` on, whose losses go to `means`."""
-    for step in range(first_step, run.steps_per_epoch):
+def _train_epoch(plan, callbacks, batches, writer, epoch, first_step, means):
+    """Do the steps of an epoch from `first_step` on; their losses go to `means`."""
+    for step in range(first_step, plan.steps_per_epoch):
         callbacks.on_train_batch_begin(step)
-        with run.progress.waiting():
-            batch = [next(batches) for _ in range(run.steps.accumulate)]
-        number = epoch * run.steps_per_epoch + step
+        with plan.progress.waiting():
+            batch = [next(batches) for _ in range(plan.steps.accumulate)]
+        number = epoch * plan.steps_per_epoch + step
         with _explained(batch):
-            losses = _to_floats(run.steps.train(*batch, number=number))
-        _check_finite(losses, batch, epoch, step, run)
+            losses = _to_floats(plan.steps.train(*batch, number=number))
+        _check_finite(losses, batch, epoch, step, plan)
         callbacks.on_train_batch_end(step, means.add(losses))
-        if run.keras_model.stop_training:
+        if plan.keras_model.stop_training:
             break
         done = step + 1
-        is_due = run.save_steps and done % run.save_steps == 0 and done < run.steps_per_epoch
+        is_due = plan.save_steps and done % plan.save_steps == 0 and done < plan.steps_per_epoch
         if writer and is_due:
-            writer.write(epoch, done, run.train_batches.position(), means.state)
+            writer.write(epoch, done, plan.train_batches.position(), means.state)
 
 
-def _validate(run, callbacks):
+def _validate(plan, callbacks):
     """Mean losses over the validation batches, under their names with `val_` before."""
     callbacks.on_test_begin()
     means = _Means()
-    for step, batch in enumerate(itertools.islice(run.val_batches, run.validation_steps)):
+    for step, batch in enumerate(itertools.islice(plan.val_batches, plan.validation_steps)):
         callbacks.on_test_batch_begin(step)
         with _explained([batch]):
-            logs = means.add(_to_floats(run.steps.evaluate(batch, number=step)))
+            logs = means.add(_to_floats(plan.steps.evaluate(batch, number=step)))
         callbacks.on_test_batch_end(step, logs)
     callbacks.on_test_end(means.values)
     return {f"val_{name}": value for name, value in means.values.items()}
@@ -172,11 +176,11 @@ class _Means:
 
     @property
     def state(self):
-        """What to make the same means of again."""
+        """Arguments that make the same means again."""
         return self.count, self.values
 
     def add(self, losses):
-        """Take in the losses of a step; returns a dict of the means so far."""
+        """Add the losses of a step; returns a dict of the means so far."""
         self.count += 1
         for name, loss in losses.items():
             mean = self.values.get(name, 0.0)
@@ -184,11 +188,11 @@ class _Means:
         return dict(self.values)
 
 
-def _check_finite(losses, batches, epoch, step, run):
+def _check_finite(losses, batches, epoch, step, plan):
     if all(map(math.isfinite, losses.values())):
         return
     bad = [name for name, loss in losses.items() if name != "loss" and not math.isfinite(loss)]
-    names = ", ".join(run.image_name(image) for image in _image_ids(run.steps.strategy, batches))
+    names = ", ".join(plan.image_name(image) for image in _image_ids(plan.steps.strategy, batches))
     raise NonFiniteLossError(
         f"{' and '.join(bad) or 'The weight decay'} became {losses[bad[0]] if bad else 'infinite'} "
         f"in epoch {epoch + 1}, step {step + 1}, with {names}. Training has stopped; the "

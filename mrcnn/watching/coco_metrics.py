@@ -30,14 +30,14 @@ class CocoMetrics(keras.callbacks.Callback):
     early in training there may be none above it. Give a Config with less, such as 0.05, to follow
     what the model learns.
 
-    Arguments:
+    Args:
         dataset: prepared.
         model: the `MaskRCNN` that is trained.
-        every: epochs from one evaluation to the next.
+        every: number of epochs between evaluations.
         limit: number of images, taken at equal distances; None for all.
         image_ids: of the images to choose from; all by default.
         iou_types: "bbox", "segm" or both.
-        max_dets: detections an image and class that count; 100 is COCO's.
+        max_dets: detections that count per image and class; COCO counts 100.
         config: a Config for detection, with the sizes of the model's own; that one by default.
         verbose: 1 shows progress.
 
@@ -74,7 +74,7 @@ class CocoMetrics(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if self._detector is not None:
             return
-        # Now, and not after an hour of training, is the time for errors.
+        # Errors should come now, and not after an hour of training.
         ground_truth = coco_ground_truth(self.dataset, self.image_ids)
         if not any(not gt["iscrowd"] for gt in ground_truth.anns.values()):
             raise ValueError(

@@ -7,14 +7,12 @@ import math
 import warnings
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 
 from mrcnn.constants import LOSS_NAMES
 from mrcnn.drawing.charts import plot_losses
 from mrcnn.files import replacing
-from mrcnn.training.rates import current_rate
 
 # In the order of the charts.
 _DRAWN = ("loss", *LOSS_NAMES)
@@ -23,14 +21,15 @@ _DRAWN = ("loss", *LOSS_NAMES)
 class RunLog(keras.callbacks.Callback):
     """Write `log.csv` and `losses.png` after every epoch.
 
-    `log.csv` has a row an epoch: its number, from 1 on, the learning rate, and all values of the
-    epoch's logs. A run that goes on keeps the rows of the epochs before, and replaces those that
-    are done anew; a value that appears later gets a column. A `log.csv` that this cannot be read
-    from is kept under another name. `losses.png` shows all rows.
+    `log.csv` has one row per epoch: its number, from 1 on, the learning rate, and all values of the
+    epoch's logs. A resumed run keeps the rows of earlier epochs and replaces those of repeated
+    ones; a value that appears later gets a column. (Keras's `CSVLogger` only appends, and fails on
+    a new column.) A `log.csv` that cannot be read is kept under another name. `losses.png` shows
+    all rows.
 
-    Neither ends a run: what goes wrong is said once, and tried again after the next epoch.
+    An error ends no run: there is one warning, and another attempt after the next epoch.
 
-    Arguments:
+    Args:
         folder: of the run; made where it is missing.
     """
 
@@ -51,10 +50,11 @@ class RunLog(keras.callbacks.Callback):
             self._warn("read", path, error)
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch + 1, "learning_rate": current_rate(self.model.optimizer)}
-        # Callbacks that change the rate leave the one that was used in the logs.
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {"epoch": epoch + 1, "learning_rate": rate}
+        # Callbacks that change the rate put the one that was used into the logs.
         for name, value in (logs or {}).items():
-            # What is no number has no place in the table.
+            # Only numbers belong into the table.
             with contextlib.suppress(TypeError, ValueError):
                 row[name] = float(value)
         # It is float32: 0.01 would become 0.009999999776482582.
@@ -74,13 +74,13 @@ class RunLog(keras.callbacks.Callback):
         if what not in self._warned:
             self._warned.add(what)
             warnings.warn(
-                f"{path} cannot be {what} ({type(error).__name__}: {error}); training goes on.",
+                f"{path} cannot be {what} ({type(error).__name__}: {error}); training continues.",
                 stacklevel=2,
             )
 
     def _write(self, path):
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as f:
-            # One key a column, in the order in which they appeared.
+            # One column per key, in the order in which they appeared.
             columns = list(dict.fromkeys(itertools.chain(*self._rows)))
             writer = csv.DictWriter(f, columns)
             writer.writeheader()
@@ -98,7 +98,7 @@ class RunLog(keras.callbacks.Callback):
             if not all(map(math.isnan, values)):
                 curves[name] = values
         if curves:
-            plot_losses(SimpleNamespace(history=curves, epoch=[first - 1]), save_to=path)
+            plot_losses(curves, first_epoch=first, save_to=path)
 
 
 def _set_aside(path, error):
@@ -106,14 +106,18 @@ def _set_aside(path, error):
     other = next(name for name in names if not name.exists())
     path.rename(other)
     warnings.warn(
-        f"{path} is damaged or another program's ({error}); it is {other.name} now, and a new one "
-        "begins.",
+        f"{path} is damaged or another program's ({error}); it was renamed to {other.name}, and "
+        "a new one was started.",
         stacklevel=2,
     )
 
 
 def _read(path):
-    """Rows of a table that `RunLog` has written, as dicts; ValueError says what it is not."""
+    """Rows of a table that `RunLog` has written, as dicts.
+
+    Raises:
+        ValueError: names the line that is wrong.
+    """
     with open(path, newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
     header = lines[0] if lines else []

@@ -1,6 +1,5 @@
 """Pictures for TensorBoard of what the model detects during training."""
 
-import copy
 import os
 import warnings
 
@@ -18,16 +17,16 @@ from mrcnn.ops.rle import decode_mask
 class DetectionPictures(keras.callbacks.Callback):
     """Show detections beside the ground truth in TensorBoard after every epoch.
 
-    The images are the same every time: `count` at equal distances. Ground truth is left, what the
-    weights in training detect right, in one colour a class. `DETECTION_MIN_CONFIDENCE` holds as in
-    `detect`, so early pictures may be empty on the right.
+    The images are the same every time: `count` at equal distances. Ground truth is on the left,
+    detections are on the right, in one colour per class. `DETECTION_MIN_CONFIDENCE` holds as in
+    `detect`, so in early pictures the right may be empty.
 
-    What goes wrong (memory, an unreadable image) is said once, ends the pictures, and not the
-    training.
+    An error (memory, an unreadable image) ends the pictures with one warning, and not the training.
 
-    Arguments:
+    Args:
         dataset: prepared.
-        mask_rcnn: the `MaskRCNN` that is trained.
+        make_detector: function that returns a `MaskRCNN` in inference mode, or the like, with the
+            weights in training. It is called after the first epoch.
         log_dir: folder of the run. The pictures go to `validation/pictures` in it: of two files in
             one folder that grow at the same time, TensorBoard follows the newer one alone.
         count: number of images.
@@ -36,9 +35,9 @@ class DetectionPictures(keras.callbacks.Callback):
         ValueError: if there are no images, or count is not positive.
     """
 
-    def __init__(self, dataset, mask_rcnn, log_dir, count):
+    def __init__(self, dataset, make_detector, log_dir, count):
         super().__init__()
-        self.dataset, self.mask_rcnn = dataset, mask_rcnn
+        self.dataset, self.make_detector = dataset, make_detector
         self.image_ids = choose_images(dataset, limit=count)
         self.folder = os.path.join(log_dir, "validation", "pictures")
         self._detector = self._writer = None
@@ -64,8 +63,8 @@ class DetectionPictures(keras.callbacks.Callback):
             self._writer = None
 
     def _show(self, epoch):
-        self._detector = self._detector or self.mask_rcnn.inference_model(self._config())
-        # All pictures or none of an epoch.
+        self._detector = self._detector or self.make_detector()
+        # Made before any is written: an epoch has all its pictures or none.
         pictures = [self._picture(image_id) for image_id in self.image_ids]
         self._writer = self._writer or tf.summary.create_file_writer(self.folder)
         with self._writer.as_default(step=epoch):
@@ -79,14 +78,6 @@ class DetectionPictures(keras.callbacks.Callback):
                     "detections right",
                 )
         self._writer.flush()
-
-    def _config(self):
-        """The Config that detects in whole images."""
-        config = copy.copy(self.mask_rcnn.config)
-        if config.IMAGE_RESIZE_MODE == "crop":
-            # The same scale.
-            config.IMAGE_RESIZE_MODE = "pad64"
-        return config
 
     def _picture(self, image_id):
         """Ground truth and detections of an image, side by side, [height, width, 3] uint8."""

@@ -17,7 +17,12 @@ class CheckpointModel(keras.Model):
 
     `save_weights("x.h5")` writes the layout that Matterport's library and Keras 2 read;
     `load_weights("x.h5", by_name=True)` reads it. Every other name goes to Keras.
+
+    Attributes:
+        metadata: texts by name, which such a file gets as HDF5 attributes.
     """
+
+    metadata: dict[str, str] = {}
 
     def save_weights(self, filepath, overwrite=True, **kwargs):
         if not _is_legacy(filepath):

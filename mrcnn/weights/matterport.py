@@ -6,6 +6,7 @@ datasets it names.
 """
 
 import os
+import re
 
 import h5py
 import numpy as np
@@ -15,6 +16,13 @@ from mrcnn.weights.report import LoadReport
 
 # TensorFlow 2 forks kept the anchors of one image size as a weight; here they are no weight.
 NOT_WEIGHTS = ("anchors",)
+
+# HDF5 gives an attribute less than 64 KB.
+_ATTRIBUTE_BYTES = 60_000
+
+
+class WeightFileError(ValueError):
+    """A file is not a whole weight file."""
 
 
 def read(path):
@@ -32,7 +40,7 @@ def read(path):
         with h5py.File(path, "r") as file:
             root = file["model_weights"] if "model_weights" in file else file
             if "layer_names" not in root.attrs:
-                raise ValueError(
+                raise WeightFileError(
                     f'"{path}" is an HDF5 file without layer names; accepted are weight files '
                     "written by Keras 2, by Matterport's Mask R-CNN or by this package."
                 )
@@ -40,13 +48,37 @@ def read(path):
             weights = {name: _read_group(root[name]) for name in names}
     # A damaged file may open and then lack what it names.
     except (OSError, KeyError, RuntimeError) as error:
-        raise ValueError(
+        raise WeightFileError(
             f'"{path}" ({size} bytes) is not a whole HDF5 file: it is empty, cut short or of '
             f"another format. Download or copy it again. ({error})"
         ) from error
     if not any(weights.values()):
-        raise ValueError(f'"{path}" names {len(names)} layers and holds no weights.')
+        raise WeightFileError(f'"{path}" names {len(names)} layers and holds no weights.')
     return weights
+
+
+def read_metadata(path):
+    """Texts by name that `save` wrote from the `metadata` of a model; none in other files."""
+    parts = {}
+    if h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            for name in file.attrs:
+                match = re.fullmatch(r"(mrcnn_[a-z_]+)(?:\.(\d+))?", name)
+                if match:
+                    parts[match[1], int(match[2] or 0)] = bytes(file.attrs[name])
+    joined = {}
+    for name, number in sorted(parts):
+        joined[name] = joined.get(name, b"") + parts[name, number]
+    return {name: text.decode() for name, text in joined.items()}
+
+
+def _write_metadata(file, metadata):
+    for name, text in metadata.items():
+        # Long texts continue in "name.1", "name.2".
+        data = text.encode()
+        for number, start in enumerate(range(0, len(data), _ATTRIBUTE_BYTES)):
+            part = data[start : start + _ATTRIBUTE_BYTES]
+            file.attrs[f"{name}.{number}" if number else name] = np.bytes_(part)
 
 
 def _text(name):
@@ -189,6 +221,7 @@ def save(model, path, overwrite=True):
         file.attrs["layer_names"] = _as_bytes(layer.name for layer in model.layers)
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = b"2.1.6"
+        _write_metadata(file, getattr(model, "metadata", {}))
         for layer in model.layers:
             group = file.create_group(layer.name)
             names = ["/".join(_key(weight.path)) + ":0" for weight in layer.weights]

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from mrcnn.constants import LOSS_NAMES
 from mrcnn.runs.checkpoints import BestCheckpoint, Checkpoint
+from mrcnn.runs.run import Run
 from mrcnn.training.loop import NonFiniteLossError
 from tests.mini import MiniShapes
 
@@ -49,7 +50,7 @@ def test_early_stopping(train, model, scripted):
     assert set(weight.numpy()) == {1.0}
 
 
-def test_training_goes_on_after_it_was_stopped(train, model, scripted):
+def test_training_continues_after_it_was_stopped(train, model, scripted):
     scripted()
     stop = keras.callbacks.EarlyStopping("loss", patience=1)
     assert train(stop, epochs=5).epoch == [0, 1]
@@ -187,8 +188,15 @@ def test_callback_of_early_stopping_on_what_another_adds(train, scripted, tmp_pa
     assert train(OldCallback(str(tmp_path)), stop, epochs=9).epoch == [0, 1]
 
 
+def make_checkpoint(path, keep=None):
+    """A Checkpoint of a run that writes to `path`."""
+    run = Run(path.parent, "w")
+    run.checkpoint_path = str(path)
+    return Checkpoint(run, keep)
+
+
 def test_checkpoint_makes_its_folder(model, tmp_path):
-    callback = Checkpoint(str(tmp_path / "a" / "b" / "w_*epoch*.h5"))
+    callback = make_checkpoint(tmp_path / "a" / "b" / "w_*epoch*.h5")
     callback.set_model(model.keras_model)
     callback.on_epoch_end(41)
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["w_0042.h5"]
@@ -214,7 +222,7 @@ def names(folder):
     ("keep", "kept"), [(None, ["1", "2", "3", "4"]), (1, ["4"]), (2, ["3", "4"]), (9, list("1234"))]
 )
 def test_newest_checkpoints_are_kept(tmp_path, keep, kept):
-    callback = with_marks(Checkpoint(str(tmp_path / "w_*epoch*.h5"), keep))
+    callback = with_marks(make_checkpoint(tmp_path / "w_*epoch*.h5", keep))
     for epoch in range(4):
         callback.on_epoch_end(epoch)
         if keep:
@@ -229,9 +237,9 @@ def test_what_is_kept_beside_the_newest_checkpoints(tmp_path):
     others += ["w.x_0001.h5", "w_0009.h5"]
     for name in [*others, "w_0001.h5", "w_0002.h5"]:
         (tmp_path / name).touch()
-    with_marks(Checkpoint(str(tmp_path / "w_*epoch*.h5"), 1)).on_epoch_end(2)
+    with_marks(make_checkpoint(tmp_path / "w_*epoch*.h5", 1)).on_epoch_end(2)
     assert names(tmp_path) == sorted([*others, "w_0003.h5"])
-    with_marks(Checkpoint(str(tmp_path / "w.x_*epoch*.h5"), 1)).on_epoch_end(1)
+    with_marks(make_checkpoint(tmp_path / "w.x_*epoch*.h5", 1)).on_epoch_end(1)
     assert names(tmp_path) == sorted({*others, "w_0003.h5", "w.x_0002.h5"} - {"w.x_0001.h5"})
 
 
@@ -240,7 +248,7 @@ def test_nothing_is_removed_where_saving_fails(tmp_path):
         raise OSError("No space left on device")
 
     (tmp_path / "w_0001.h5").touch()
-    callback = Checkpoint(str(tmp_path / "w_*epoch*.h5"), 1)
+    callback = make_checkpoint(tmp_path / "w_*epoch*.h5", 1)
     callback.set_model(SimpleNamespace(save_weights=fails))
     with pytest.raises(OSError, match="No space left"):
         callback.on_epoch_end(1)

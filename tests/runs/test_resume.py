@@ -105,8 +105,8 @@ def test_no_more_than_the_last_steps_are_done_again(make_model, tmp_path, capsys
     done = {2: 2, 0: 0}[moment[2]]
     assert seen == list(range(done, STEPS))
     within = f" and {done} steps" if done else ""
-    going_on = f"Going on with {model.log_dir} after 1 epochs{within}.\n"
-    assert capsys.readouterr().out.startswith(going_on)
+    resuming = f"Resuming {model.log_dir} after epoch 1{within}.\n"
+    assert capsys.readouterr().out.startswith(resuming)
 
 
 def test_same_object_goes_on(make_model, tmp_path, whole):
@@ -128,9 +128,9 @@ def test_start_from_last_is_resuming(make_model, tmp_path, whole, capsys):
     train(model, plateau(), Interrupt(), resume=False)
     assert equal(model.keras_model.get_weights(), whole[0])
     # It is told once. A further stage is a training like any other.
-    assert capsys.readouterr().out.count("Going on with") == 1
+    assert capsys.readouterr().out.count("Resuming ") == 1
     train(model, epochs=5, resume=False)
-    assert "Going on with" not in capsys.readouterr().out
+    assert "Resuming " not in capsys.readouterr().out
 
 
 def test_start_from_last_before_the_first_epoch_has_ended(make_model, tmp_path):
@@ -159,7 +159,7 @@ def test_without_a_run_one_begins(make_model, tmp_path, capsys):
     model = make_model(tmp_path)
     assert train(model, epochs=1).epoch == [0]
     out = capsys.readouterr().out
-    assert out.startswith(f'"{tmp_path}" has no run to go on with; training begins.\n')
+    assert out.startswith(f'No run to resume in "{tmp_path}"; starting a new one.\n')
 
 
 def test_finished_run(make_model, tmp_path, capsys):
@@ -207,8 +207,8 @@ def test_changed_arguments(make_model, tmp_path, capsys, monkeypatch, words, cha
     # The finished epoch counts, the steps after it do not.
     assert train(model, epochs=2, **words).epoch == [1]
     assert (
-        f"{changed} changed since the state was saved: weights and finished epochs are taken over, "
-        "optimizer and order of the images begin anew."
+        f"{changed} changed since the state was saved: weights and epoch count are kept; "
+        "optimizer state and image order are reset."
     ) in capsys.readouterr().out
     assert not np.array_equal(bias.numpy(), before)
 

@@ -1,4 +1,4 @@
-"""What a run goes on from where files are damaged or missing."""
+"""Files from which a run is resumed where others are damaged or missing."""
 
 import os
 from pathlib import Path
@@ -48,9 +48,7 @@ def test_checkpoints_alone(make_model, tmp_path, capsys):
     begun = keras.callbacks.LambdaCallback(on_train_begin=note)
     assert train(model, begun, epochs=3).epoch == [2]
     assert equal(weights, expected)
-    assert "has no state of the optimizer beside it; its weights go on alone." in (
-        capsys.readouterr().out
-    )
+    assert "has no state beside it: weights and epoch count are kept" in (capsys.readouterr().out)
 
 
 def test_damaged_checkpoint(make_model, tmp_path, capsys):

@@ -97,21 +97,21 @@ def test_own_names_are_recognized():
         assert run_folder.run_of(path) == (start, 42)
 
 
-def test_run_goes_on_in_its_folder(tmp_path, capsys):
+def test_run_is_resumed_in_its_folder(tmp_path, capsys):
     path = checkpoint(tmp_path, "shapes20171029T2315", "mask_rcnn_shapes_0003.h5")
     model = make_model(tmp_path / "elsewhere")
     model.set_log_dir(path)
     run = str(tmp_path / "shapes20171029T2315")
     assert (model.log_dir, model.epoch) == (run, 3)
     assert model.checkpoint_path == os.path.join(run, "mask_rcnn_shapes_*epoch*.h5")
-    assert capsys.readouterr().out == f"Going on with {run} after epoch 3.\n"
+    assert capsys.readouterr().out == f"Resuming {run} after epoch 3.\n"
     # Any other file begins a new run.
     model.set_log_dir(str(tmp_path / "mask_rcnn_coco.h5"))
     assert model.epoch == 0
     assert os.path.dirname(model.log_dir) == str(tmp_path / "elsewhere")
 
 
-def test_relative_path_goes_on(tmp_path, monkeypatch, capsys):
+def test_relative_path_is_resumed(tmp_path, monkeypatch, capsys):
     checkpoint(tmp_path, "shapes20171029T2315", "mask_rcnn_shapes_0003.h5")
     monkeypatch.chdir(tmp_path)
     model = make_model("logs")
@@ -152,7 +152,7 @@ def test_runs_of_other_names_are_no_runs_of_ours(tmp_path):
 
 
 @pytest.mark.parametrize("runs", [None, 0, 2])
-def test_nothing_to_go_on_from(tmp_path, runs):
+def test_nothing_to_resume(tmp_path, runs):
     folder = tmp_path / "logs"
     for number in range(runs or 0):
         (folder / f"shapes2026010{number + 1}T0000").mkdir(parents=True)
@@ -161,6 +161,6 @@ def test_nothing_to_go_on_from(tmp_path, runs):
     with pytest.raises(FileNotFoundError) as error:
         make_model(folder).find_last()
     assert str(error.value) == (
-        f'There is no checkpoint of "shapes" to go on from: "{folder}" has {runs or 0} run folders '
-        "named shapes<date>, none with a file mask_rcnn_shapes_*.h5."
+        f'There is no checkpoint of "shapes": "{folder}" has {runs or 0} run folders named '
+        "shapes<date>, none with a file mask_rcnn_shapes_*.h5."
     )

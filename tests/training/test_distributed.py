@@ -192,6 +192,6 @@ def test_a_worker_that_dies_stops_the_other_and_both_go_on_later(tmp_path, unint
     states = ["state_0000_000005.npz", "state_0000_000010.npz"]
     assert sorted(path.name for path in shared.glob("*/state_*")) == states
     for output in go_through(tmp_path, resume=True):
-        assert "after 0 epochs and 10 steps" in output
+        assert "after epoch 0 and 10 steps" in output
     for index in range(2):
         require_equal(kept(tmp_path, f"process {index}")[0], uninterrupted)

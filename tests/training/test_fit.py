@@ -22,7 +22,7 @@ from tests.mini import MiniShapes, mini_config
 
 def files(folder):
     """Names of the files of a run, but for TensorBoard's, the logs and the states."""
-    others = ("train", "validation", "log.csv", "losses.png")
+    others = ("train", "validation", "log.csv", "losses.png", "config.json")
     return sorted(
         name for name in os.listdir(folder) if name not in others and not name.startswith("state_")
     )
@@ -129,7 +129,7 @@ def test_another_program_goes_on(model, scripted, capsys):
     assert model.epoch == 0
     model.load_weights(model.find_last(), by_name=True)
     assert (model.log_dir, model.epoch) == (log_dir, 2)
-    assert f"Going on with {log_dir} after epoch 2." in capsys.readouterr().out
+    assert f"Resuming {log_dir} after epoch 2." in capsys.readouterr().out
     model.train(MiniShapes(2), None, 0.01, 3, "all")
     assert files(log_dir) == [f"mask_rcnn_mini_000{n}.h5" for n in (1, 2, 3)]
     assert len(steps.trained) == 6
@@ -141,7 +141,7 @@ def test_nothing_to_train(model, scripted, capsys):
     model.epoch = 5
     history = model.train(MiniShapes(2), None, 0.01, 5, "all")
     assert capsys.readouterr().out == (
-        "Nothing to train: 5 epochs are finished and 5 is the total. Ask for more to go on.\n"
+        "Nothing to train: 5 epochs are finished and 5 is the total. Ask for more to continue.\n"
     )
     assert (history.history, steps.trained) == ({}, [])
     assert not os.path.exists(model.log_dir)

@@ -37,8 +37,8 @@ def drawn(monkeypatch):
     """The arguments of all drawings; nothing is drawn."""
     calls = []
 
-    def plot(history, save_to):
-        calls.append((history.history, history.epoch, save_to))
+    def plot(curves, first_epoch, save_to):
+        calls.append((curves, first_epoch, save_to))
 
     monkeypatch.setattr(module, "plot_losses", plot)
     return calls
@@ -73,7 +73,7 @@ def test_rate_of_a_schedule_and_through_loss_scaling(log, tmp_path, drawn):
     assert [row[1] for row in table(tmp_path)] == ["learning_rate", "0.5", "0.25"]
 
 
-def test_run_that_goes_on(log, tmp_path, drawn):
+def test_resumed_run(log, tmp_path, drawn):
     first = log()
     for epoch in range(4):
         first.on_epoch_end(epoch, {"loss": float(epoch)})
@@ -117,7 +117,7 @@ def test_log_of_somebody_else_is_kept(log, tmp_path, drawn, content, reason):
         callback = log()
     (warning,) = warned
     assert reason in str(warning.message)
-    assert "it is log.2.csv now, and a new one begins." in str(warning.message)
+    assert "it was renamed to log.2.csv, and a new one was started." in str(warning.message)
     assert (folder / "log.2.csv").read_bytes() == content
     assert (folder / "log.1.csv").read_text() == "older"
     callback.on_epoch_end(0, {"loss": 1.0})
@@ -131,7 +131,7 @@ def test_curves(log, tmp_path, drawn):
     (first, epoch, path), (second, *_) = drawn
     assert (first, epoch, path) == (
         {"loss": [3.0], "mrcnn_mask_loss": [1.0]},
-        [4],
+        5,
         tmp_path / "run" / "losses.png",
     )
     np.testing.assert_equal(
@@ -147,7 +147,7 @@ def test_epochs_without_a_row_are_gaps(log, tmp_path, drawn):
     log().on_epoch_end(4, {"loss": 2.0})
     ((curves, epoch, _),) = drawn
     np.testing.assert_equal(curves, {"loss": [5, math.nan, 3, 2]})
-    assert epoch == [1]
+    assert epoch == 2
 
 
 def test_nothing_to_draw(log, tmp_path, drawn):
@@ -176,7 +176,7 @@ def test_picture(log, tmp_path):
 
 
 def test_failure_to_draw_is_said_once(log, tmp_path, monkeypatch):
-    def fail(history, save_to):
+    def fail(curves, **options):
         raise MemoryError("too large")
 
     monkeypatch.setattr(module, "plot_losses", fail)

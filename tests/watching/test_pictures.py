@@ -1,11 +1,13 @@
 """Pictures of detections in TensorBoard's files; the epochs are played."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from mrcnn.training import fit
 from mrcnn.watching.pictures import DetectionPictures
-from tests.mini import MiniShapes, mini_config
+from tests.mini import MiniShapes
 
 
 @pytest.fixture
@@ -44,10 +46,9 @@ class Detector:
 
     def __init__(self, *found):
         self.found, self.images = list(found), []
-        self.config = mini_config()
 
-    def inference_model(self, config):
-        self.detected_with = config.IMAGE_RESIZE_MODE
+    def __call__(self):
+        """Stands for the function that makes a detector, too."""
         return self
 
     def detect(self, images, mask_format):
@@ -68,13 +69,20 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("mode, used", [("square", "square"), ("crop", "pad64")])
-def test_whole_images_are_looked_at(log_dir, mode, used):
+def test_whole_images_are_looked_at(model, monkeypatch, mode, used):
     """In "crop" training sees a random part of an image, and detection nothing at all."""
-    detector = Detector(NOTHING)
-    detector.config.IMAGE_RESIZE_MODE = mode
-    play(DetectionPictures(MiniShapes(1), detector, log_dir, count=1), epochs=1)
-    assert detector.detected_with == used
-    assert detector.config.IMAGE_RESIZE_MODE == mode
+    given = {}
+
+    def keep(*args, **options):
+        given.update(options)
+        return keras.callbacks.History()
+
+    monkeypatch.setattr(fit, "train", keep)
+    model.config.IMAGE_RESIZE_MODE = mode
+    model.train(MiniShapes(1), None, 0.1, 1, "all")
+    detector = given["make_detector"]()
+    assert (detector.mode, detector.config.IMAGE_RESIZE_MODE) == ("inference", used)
+    assert model.config.IMAGE_RESIZE_MODE == mode
 
 
 def test_same_images_every_epoch(log_dir):
@@ -128,7 +136,7 @@ def test_detections_are_those_of_the_weights_in_training(model, log_dir):
         # Everything is background in the first epoch and a square in the second.
         bias.assign([99.0, 0, 0] if epoch == 0 else [0, 99.0, 0])
 
-    play(DetectionPictures(MiniShapes(2), model, log_dir, count=1), change=change)
+    play(DetectionPictures(MiniShapes(2), model.inference_model, log_dir, count=1), change=change)
     (_, first, _), (_, second, _) = pictures(log_dir)["detections/0"]
     np.testing.assert_array_equal(first[:, :520], second[:, :520])
     # The colour of the class, as the edge of a box.
@@ -152,7 +160,10 @@ def test_failure_ends_the_pictures_and_not_the_training(log_dir, broken):
         masks = iter([data.load_mask(0)])
         data.load_mask = lambda image_id: next(masks)
     elif broken == "graph":
-        detector.inference_model = lambda config: (_ for _ in ()).throw(ValueError("no graph"))
+
+        def detector():
+            raise ValueError("no graph")
+
     callback = DetectionPictures(data, detector, log_dir, count=1)
     reason = {
         "image": "StopIteration in epoch 2 ()",

@@ -1,0 +1,132 @@
+"""The settings of a run as JSON, from which the model can be built without the user's class."""
+
+import copy
+import json
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mrcnn import __version__
+from mrcnn.config import Computed, Config
+from mrcnn.runs.run import CONFIG_FILE
+from mrcnn.weights.matterport import read_metadata
+
+# Names of the facts in a weight file begin with it.
+_PREFIX = "mrcnn_"
+
+
+def describe(config, class_names=None):
+    """Facts of a model that JSON can hold.
+
+    Returns:
+        A dict of "config", every setting by name; "class_names", a list with the background at
+        first, or None; "versions" of the libraries.
+    """
+    return {
+        "config": json.loads(json.dumps(config.to_dict(), default=_encode)),
+        "class_names": None if class_names is None else list(map(str, class_names)),
+        "versions": {
+            "mrcnn": __version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def as_metadata(facts):
+    """The facts as texts by the names that they have in a weight file."""
+    return {f"{_PREFIX}{name}": json.dumps(value) for name, value in facts.items()}
+
+
+def read_facts(path):
+    """The facts in a weight file, or in the `config.json` beside it.
+
+    Raises:
+        ValueError: if neither has any.
+    """
+    metadata = read_metadata(path)
+    if f"{_PREFIX}config" in metadata:
+        return {name.removeprefix(_PREFIX): json.loads(text) for name, text in metadata.items()}
+    beside = os.path.join(os.path.dirname(path), CONFIG_FILE)
+    if os.path.isfile(beside):
+        with open(beside, encoding="utf-8") as file:
+            return json.load(file)
+    raise ValueError(
+        f'"{path}" does not say with which settings it was trained, and has no {CONFIG_FILE} '
+        "beside it; make a MaskRCNN with its Config and call load_weights."
+    )
+
+
+def make_config(settings, **changes):
+    """A Config of the settings in the facts of a model.
+
+    Args:
+        settings: `describe(...)["config"]`.
+        changes: settings to take instead. Computed ones follow them.
+
+    Raises:
+        ValueError: if a setting is a function, which is not among the changes.
+    """
+    functions = {
+        name: value["function"]
+        for name, value in settings.items()
+        if _is_encoded(value, "function") and name not in changes
+    }
+    if functions:
+        given = ", ".join(f"{name}={path.split('.')[-1]}" for name, path in functions.items())
+        raise ValueError(
+            f"A file cannot hold functions, and this model was made with "
+            f"{', '.join(functions.values())}; pass {given} as well."
+        )
+    config, computed = Config(), {}
+    for name, value in settings.items():
+        default = getattr(Config, name, None)
+        if isinstance(default, Computed):
+            computed[name] = _decode(value)
+        elif name not in changes:
+            value = _decode(value)
+            setattr(config, name, tuple(value) if isinstance(default, tuple) else value)
+    # One that was assigned, and not left to follow the others.
+    for name, value in computed.items():
+        if not np.array_equal(value, getattr(config, name)):
+            setattr(config, name, value)
+    for name, value in changes.items():
+        setattr(config, name, value)
+    return config
+
+
+def for_detection(config):
+    """A copy of a Config that detects in whole images, also where training takes crops."""
+    config = copy.copy(config)
+    if config.IMAGE_RESIZE_MODE == "crop":
+        config.IMAGE_RESIZE_MODE = "pad64"
+    return config
+
+
+def _encode(value):
+    """Values that JSON does not know, as a dict of one key that says what they are."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": str(value.dtype)}
+    if isinstance(value, keras.optimizers.Optimizer):
+        return {"optimizer": keras.optimizers.serialize(value)}
+    if callable(value):
+        owner = value if hasattr(value, "__qualname__") else type(value)
+        return {"function": f"{owner.__module__}.{owner.__qualname__}"}
+    return str(value)
+
+
+def _decode(value):
+    if _is_encoded(value, "array"):
+        return np.array(value["array"], value["dtype"])
+    if _is_encoded(value, "optimizer"):
+        return keras.optimizers.deserialize(value["optimizer"])
+    return value
+
+
+def _is_encoded(value, kind):
+    return isinstance(value, dict) and next(iter(value), None) == kind
