@@ -5,6 +5,7 @@ command. TensorFlow is imported when a model is made, so that `--help` and mista
 """
 
 import argparse
+import contextlib
 import copy
 import os
 from pathlib import Path
@@ -143,8 +144,8 @@ def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings
         weights: "coco", "imagenet", "random", "last" or a file, as `MaskRCNN.start_from`.
         logs: folder of the runs.
         config: a Config or a class of Configs.
-        from_random: the class for "random", where that is another. Then "last" and files decide
-            themselves which Config is theirs.
+        from_random: the class for "random", where that is another. Then runs and files, which keep
+            their Config, decide themselves; `config` is for those that do not, as the original's.
         seed: of all random numbers.
         settings: values that replace those of the Config.
 
@@ -156,59 +157,49 @@ def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings
         config = from_random
     elif from_random and weights not in PRETRAINED:
         config = _config_of(weights, logs, (config, from_random))
-    config = config() if isinstance(config, type) else copy.copy(config)
-    if mode == "inference":
-        settings |= {"GPU_COUNT": 1, "IMAGES_PER_GPU": 1}
-        # Crops are for training; whole images come in any size.
-        if config.IMAGE_RESIZE_MODE == "crop":
-            settings["IMAGE_RESIZE_MODE"] = "pad64"
-    for name, value in settings.items():
-        setattr(config, name, value)
-    _require_trained(mode, weights, config)
     import keras
 
     from mrcnn import mask_rcnn
+    from mrcnn.runs.settings import for_detection
+    from mrcnn.weights.start import COCO_CLASSES
 
+    config = config() if isinstance(config, type) else copy.copy(config)
+    if mode == "inference":
+        config = for_detection(config)
+        settings |= {"GPU_COUNT": 1, "IMAGES_PER_GPU": 1}
+    for name, value in settings.items():
+        setattr(config, name, value)
+    # COCO's weights know its own classes; for others they lack the last layers.
+    knows = weights == "coco" and config.NUM_CLASSES == COCO_CLASSES
+    if mode == "inference" and weights in ("coco", "imagenet", "random") and not knows:
+        raise ValueError(
+            f'Weights "{weights}" do not know the classes of "{config.NAME}"; give "last" or a '
+            "file of trained weights."
+        )
     keras.utils.set_random_seed(seed)
     model = mask_rcnn.MaskRCNN(mode=mode, config=config, model_dir=str(logs))
     model.start_from(str(weights))
     return model
 
 
-def _require_trained(mode, weights, config):
-    # COCO's weights know its 80 classes; of others they lack the last layers.
-    unknown = ("imagenet", "random") if config.NUM_CLASSES == 81 else ("coco", "imagenet", "random")
-    if mode == "inference" and weights in unknown:
-        raise ValueError(
-            f'Weights "{weights}" do not know the classes of "{config.NAME}"; give "last" or a '
-            "file of trained weights."
-        )
-
-
 def _config_of(weights, logs, kinds):
-    """TEMPORARY: which class of Configs the weights of a run belong to, until runs tell.
-
-    To be replaced by the Config that a run saves: then the layers of a file and the name of its
-    folder need not be looked at.
-    """
-    import h5py
-
-    from mrcnn.runs.run import checkpoints, run_folders
+    """The Config that a file, or the newest run of one of the `kinds`, was trained with."""
+    from mrcnn.runs.run import Run, checkpoints_at
+    from mrcnn.runs.settings import make_config, read_facts
 
     if weights == "last":
-        folders = [(path, kind) for kind in kinds for path in run_folders(logs, kind.NAME)]
-        folders = [(path, kind) for path, kind in folders if checkpoints(path)]
-        # Names of runs end with the minute of their start.
-        path, newest = max(folders, key=lambda run: run[0][-13:], default=(None, kinds[0]))
-        if path is None:
-            return newest
-        weights, kinds = checkpoints(path)[0], [k for k in kinds if k.NAME == newest.NAME]
+        newest = []
+        for name in {kind.NAME for kind in kinds}:
+            # Without any run, loading the weights says where it looked.
+            with contextlib.suppress(FileNotFoundError):
+                path = checkpoints_at(logs, name)[0]
+                newest.append((Run.of_checkpoint(path, name).place, path))
+        weights = max(newest, default=(0, ""))[1]
     try:
-        with h5py.File(weights) as file:
-            is_large = "res2a_branch2c" in file
-    except OSError as error:
-        raise OSError(f"{weights} cannot be read as a file of weights: {error}") from error
-    return next((k for k in kinds if (k.BACKBONE != "small") == is_large), kinds[0])
+        return make_config(read_facts(weights)["config"])
+    except ValueError:
+        # The original's files do not tell.
+        return kinds[0]
 
 
 def settling(rate, epochs, layers="all"):

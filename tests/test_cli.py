@@ -3,11 +3,13 @@
 import types
 
 import h5py
+import numpy as np
 import pytest
 
 from mrcnn import cli, mask_rcnn
 from mrcnn.config import Config, SmallConfig
 from mrcnn.runs.run import checkpoint_name
+from mrcnn.runs.settings import as_metadata, describe
 
 
 class LargeConfig(Config):
@@ -92,25 +94,27 @@ def made(monkeypatch):
     return models
 
 
-def weight_file(path, *layers):
+def weight_file(path, config=None):
+    """An empty file, but for the Config that its weights would have been trained with."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
-        for layer in layers:
-            file.create_group(layer)
+        if config:
+            for name, text in as_metadata(describe(config())).items():
+                file.attrs[name] = np.bytes_(text.encode())
     return str(path)
 
 
 def test_weights_decide_on_the_settings(made, tmp_path):
-    small = weight_file(tmp_path / "small.h5", "res2a_branch2b")
-    large = weight_file(tmp_path / "large.h5", "res2a_branch2b", "res2a_branch2c")
+    small = weight_file(tmp_path / "small.h5", OwnConfig)
+    untold = weight_file(tmp_path / "large.h5")
     last = tmp_path / "logs/cats20260102T0304" / checkpoint_name("cats", 12)
-    weight_file(last, "res2a_branch2b")
+    weight_file(last, OwnConfig)
     for weights, backbone in (
         ("random", "small"),
         ("coco", "resnet101"),
         ("imagenet", "resnet101"),
         (small, "small"),
-        (large, "resnet101"),
+        (untold, "resnet101"),
         # The name and not the path: with the weights alone, training would not resume.
         ("last", "small"),
     ):
@@ -125,21 +129,28 @@ def test_the_newest_run_of_either_name_counts(made, tmp_path):
     class Random(LargeConfig):
         NAME, TRAIN_BN = "cats_random", None
 
+    class Dogs(LargeConfig):
+        NAME = "dogs"
+
     def last_name():
         cli.make_model("training", "last", tmp_path, LargeConfig, Random)
-        return made[-1].config.NAME
+        return made[-1].config.NAME, made[-1].config.TRAIN_BN
 
-    def add_run(folder, name):
-        weight_file(tmp_path / folder / checkpoint_name(name, 1), "res2a_branch2c")
+    def add_run(start, config):
+        name = config.NAME
+        weight_file(tmp_path / f"{name}{start}" / checkpoint_name(name, 1), config)
 
-    assert last_name() == "cats"
-    add_run("cats_random20251231T2359", "cats_random")
-    assert last_name() == "cats_random"
-    add_run("cats20260102T0304", "cats")
-    assert last_name() == "cats"
+    assert last_name() == ("cats", False)
+    add_run("20251231T2359", Random)
+    assert last_name() == ("cats_random", None)
+    add_run("20260102T0304", LargeConfig)
+    assert last_name() == ("cats", False)
+    add_run("20260102T0304-2", Random)
+    assert last_name() == ("cats_random", None)
+    add_run("20260102T0305", Dogs)
     # Stopped before its first checkpoint.
-    (tmp_path / "cats_random20260102T0306").mkdir()
-    assert last_name() == "cats"
+    (tmp_path / "cats20260102T0306").mkdir()
+    assert last_name() == ("cats_random", None)
 
 
 def test_inference_takes_whole_images_one_at_a_time(made, tmp_path):
@@ -170,13 +181,6 @@ def test_options_become_settings(made, tmp_path):
     config = made[0].config
     found = config.STEPS_PER_EPOCH, config.LEARNING_RATE, config.PRECISION, config.MAX_GT_INSTANCES
     assert (*found, config.GPU_COUNT) == (7, 0.5, "mixed_bfloat16", 9, 1)
-
-
-def test_a_file_without_weights_is_named(tmp_path):
-    path = tmp_path / "photo.png"
-    path.write_bytes(b"no weights")
-    with pytest.raises(OSError, match="photo.png cannot be read as a file of weights"):
-        cli.make_model("inference", str(path), tmp_path, LargeConfig, OwnConfig)
 
 
 @pytest.mark.parametrize(("epoch", "trained"), [(0, [6, 8]), (5, [6, 8]), (6, [8]), (8, [])])

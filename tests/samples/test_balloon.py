@@ -180,7 +180,7 @@ def recorder(monkeypatch):
             "none.h5",
             "There is no file none.h5; --weights takes coco, imagenet, last, random or a file.",
         ),
-        ("photo.png", "photo.png cannot be read as a file of weights: "),
+        ("photo.png", "File format not supported: filepath=photo.png."),
     ],
 )
 def test_weights_that_are_none(balloon, tmp_path, monkeypatch, capsys, weights, message):
