@@ -232,11 +232,17 @@ def train(model, train_set, val_set, stages, **options):
     return curves
 
 
-def progress(items, unit):
-    """Yield the items beside a progress bar."""
+def progress(items, unit, count=None):
+    """Yield items and show a progress bar.
+
+    Args:
+        items: any iterable.
+        unit: name of an item.
+        count: number of the items, where `len` cannot tell it; 0 if nobody can.
+    """
     import keras
 
-    bar = keras.utils.Progbar(len(items), unit_name=unit)
+    bar = keras.utils.Progbar((len(items) if count is None else count) or None, unit_name=unit)
     for item in items:
         yield item
         bar.add(1)

@@ -11,8 +11,8 @@
 """
 
 import datetime
+import itertools
 import tempfile
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -188,8 +188,8 @@ def detect_and_color_splash(model, image_path=None, video_path=None, output=None
     source = str(image_path or video_path)
     output = output_path(output, IMAGE_SUFFIXES if image_path else VIDEO_SUFFIXES)
     splash = splash_image if image_path else splash_video
-    with local_file(source) as path, replacing(output) as temporary:
-        summary = splash(model, path, source, temporary)
+    with tempfile.TemporaryDirectory() as folder, replacing(output) as temporary:
+        summary = splash(model, local_file(source, folder), source, temporary)
     print(f"{summary} Saved to {output}.")
     return output
 
@@ -211,52 +211,51 @@ def splash_image(model, path, name, output):
 def splash_video(model, path, name, output):
     """Write the splash of a video, frame by frame; returns a sentence on what was found."""
     import cv2
-    import keras
 
     # The errors below say in one sentence what OpenCV would print about a damaged video.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    video = cv2.VideoCapture(str(path))
+    announced = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
+    rate, frames = video.get(cv2.CAP_PROP_FPS), frames_of(video)
+    first = next(frames, None)
+    if first is None or not rate > 0:
+        raise OSError(f"{name} cannot be read as a video.")
+    size = first.shape[1], first.shape[0]
+    writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, size)
+    if not writer.isOpened():
+        raise OSError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels.")
     done = with_balloons = 0
-    with ExitStack() as opened:
-        video = cv2.VideoCapture(str(path))
-        opened.callback(video.release)
-        announced = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = video.get(cv2.CAP_PROP_FPS)
-        read, frame = video.read()
-        if not read or not rate > 0:
-            raise OSError(f"{name} cannot be read as a video.")
-        size = frame.shape[1], frame.shape[0]
-        writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, size)
-        opened.callback(writer.release)
-        if not writer.isOpened():
-            raise OSError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels.")
-        progress = keras.utils.Progbar(announced if announced > 0 else None, unit_name="frame")
-        while read:
+    try:
+        for frame in cli.progress(itertools.chain([first], frames), "frame", announced):
             image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             masks = model.detect([image])[0]["masks"]
             writer.write(cv2.cvtColor(color_splash(image, masks), cv2.COLOR_RGB2BGR))
             done, with_balloons = done + 1, with_balloons + bool(masks.shape[-1])
-            progress.add(1)
-            read, frame = video.read()
+    finally:
+        writer.release()
     if done < announced:
         print(f"\n{name} announces {announced} frames, but only {done} can be read.")
     return f"{with_balloons} of {done} frames show balloons."
 
 
-@contextmanager
-def local_file(source):
-    """Path of a file that may be on the web: then it is fetched, and removed at the end."""
+def frames_of(video):
+    """Yield the frames of a `cv2.VideoCapture` as far as they can be read."""
+    while (answer := video.read())[0]:
+        yield answer[1]
+
+
+def local_file(source, folder):
+    """Path of a file; one that is on the web is downloaded to a folder."""
     address = urlparse(source)
     if address.scheme not in ("http", "https"):
-        yield Path(source)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, Path(address.path).name or "download")
-        try:
-            download(source, path, timeout=30)
-        except DownloadError as error:
-            reason = error.__cause__ or "it is not complete"
-            raise DownloadError(f"{source} cannot be downloaded: {reason}.") from error
-        yield path
+        return Path(source)
+    path = Path(folder, Path(address.path).name or "download")
+    try:
+        download(source, path, timeout=30)
+    except DownloadError as error:
+        reason = error.__cause__ or "it is not complete"
+        raise DownloadError(f"{source} cannot be downloaded: {reason}.") from error
+    return path
 
 
 def output_path(output, suffixes):

@@ -9,7 +9,6 @@
 `--download` fetches what DIR lacks. `python coco.py COMMAND --help` lists the options.
 """
 
-import argparse
 import contextlib
 import io
 from pathlib import Path
@@ -31,14 +30,7 @@ from mrcnn.config import Config, SmallConfig
 from mrcnn.datasets import CocoJsonDataset
 from mrcnn.readers.coco import segmentation_to_rle
 
-__all__ = [
-    "CocoConfig",
-    "CocoDataset",
-    "SmallCocoConfig",
-    "build_coco_results",
-    "evaluate_coco",
-    "main",
-]
+__all__ = ["CocoConfig", "CocoDataset", "build_coco_results", "evaluate_coco", "main"]
 
 # The part to validate and evaluate on. In 2014 the rest of "val" is for training.
 VALIDATION = {"2014": "minival", "2017": "val"}
@@ -85,7 +77,7 @@ class CocoDataset(CocoJsonDataset):
         return_coco=False,
         auto_download=False,
     ):
-        """Add the classes and images of a part of COCO.
+        """Add the classes and images of a part of COCO; see `load_coco_json`.
 
         Args:
             dataset_dir: folder of `annotations/instances_<subset><year>.json` and of the images.
@@ -143,7 +135,9 @@ def load_dataset(args, *subsets, return_coco=False):
     dataset = CocoDataset()
     for subset in subsets:
         where = args.dataset, subset, args.year
-        coco = dataset.load_coco(*where, return_coco=return_coco, auto_download=args.download)
+        coco = dataset.load_coco(
+            *where, return_coco=return_coco, auto_download=args.download == "true"
+        )
     if args.limit:
         dataset.image_info = dataset.image_info[: args.limit]
     dataset.prepare()
@@ -167,23 +161,6 @@ def stages_of(args, config):
     return [("heads", rate, total // 4), ("4+", rate, total * 3 // 4), ("all", rate / 10, total)]
 
 
-def eval_types(text):
-    """The argparse type of "bbox", "segm" and "bbox,segm"."""
-    names = text.split(",")
-    for name in names:
-        if name not in EVAL_TYPES:
-            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(EVAL_TYPES)}")
-    return list(dict.fromkeys(names))
-
-
-def truth(text):
-    """The argparse type of the words for yes and no that the original's users write."""
-    words = {"true": True, "false": False}
-    if text.lower() not in words:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
-    return words[text.lower()]
-
-
 COMMON = "dataset year logs limit download small precision"
 
 main = cli.CommandLine(
@@ -194,9 +171,10 @@ main = cli.CommandLine(
     year={"help": "of the data set", "choices": VALIDATION, "default": "2017"},
     download={
         "help": "fetch what the folder lacks of COCO",
-        **{"type": truth, "nargs": "?", "const": True, "default": False, "metavar": "True|False"},
+        **{"nargs": "?", "const": "true", "default": "", "metavar": "True|False"},
+        **{"type": str.lower, "choices": ("true", "false")},
     },
-    eval={"help": "bbox, segm, or bbox,segm (both)", "type": eval_types},
+    eval={"help": "figures to compute", "choices": ("bbox", "segm", "bbox,segm", "segm,bbox")},
     subset={"help": "evaluate on this part: train, val, minival, valminusminival"},
     results={"help": "evaluate the results in this JSON file, in place of a model"},
     output={"help": "folder for the results as JSON (that of the run)"},
@@ -224,15 +202,16 @@ def run_train(args):
 def run_evaluate(args):
     """Print COCO's figures for a model, or for results in files."""
     subset = args.subset or VALIDATION[args.year]
+    types = args.eval.split(",") if args.eval else []
     results = read_results(args.results) if args.results else None
     dataset, coco = load_dataset(args, subset, return_coco=True)
     if results is not None:
-        report(dataset, coco, dataset.image_ids, results, args.eval or types_in(results))
+        report(dataset, coco, dataset.image_ids, results, types or types_in(results))
         return
     # Every detection counts in an average precision, those with higher scores first.
     model = model_of(args, "inference", dataset, DETECTION_MIN_CONFIDENCE=0)
     results = detect_all(model, dataset, dataset.image_ids)
-    types = args.eval or list(EVAL_TYPES)
+    types = types or list(EVAL_TYPES)
     for eval_type in types:
         path = Path(args.output or model.log_dir) / f"{eval_type}_{subset}{args.year}_results.json"
         write_results(results, eval_type, path)

@@ -78,8 +78,7 @@ def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=Non
     Returns:
         Dict of `mrcnn.evaluation.coco.CocoStats` by type.
     """
-    image_ids = dataset.image_ids if image_ids is None else image_ids
-    image_ids = image_ids[:limit] if limit else image_ids
+    image_ids = (dataset.image_ids if image_ids is None else image_ids)[: limit or None]
     results = detect_all(model, dataset, image_ids)
     return report(dataset, coco, image_ids, results, eval_type.split(","))
 

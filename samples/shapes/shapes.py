@@ -38,15 +38,8 @@ class ShapesConfig(Config):
 def small_backbone(input_image, stage5=True, train_bn=None):
     """A residual network of nine convolutions, as an example of your own backbone.
 
-    Its layers are named like those of ResNet, so that `layers="4+"` selects among them, too.
-
-    Args:
-        input_image: [batch, height, width, channels] tensor.
-        stage5: make C5, too; else it is None.
-        train_bn: how batch normalization trains, as `Config.TRAIN_BN`.
-
-    Returns:
-        List of C1 to C5, whose strides are 2, 4, 8, 16 and 32.
+    Returns C1 to C5 of [batch, height, width, channels], at strides 2, 4, 8, 16 and 32. Layers are
+    named like those of ResNet, so that `layers="4+"` selects among them, too.
     """
     from keras import layers
 

@@ -100,8 +100,14 @@ def test_what_is_missing_is_named(coco, root, capsys, command, options, message)
         ("evaluate --dataset D --model last --results F", "not allowed with argument --weights"),
         ("train --dataset D --model last --year 2016", "invalid choice: '2016'"),
         ("train --dataset D --model last --limit 0", "argument --limit: 0 is less than 1"),
-        ("train --dataset D --model last --download maybe", "'maybe' is neither True nor False"),
-        ("evaluate --dataset D --model last --eval bbox,keypoints", "'keypoints' is not one of"),
+        (
+            "train --dataset D --model last --download maybe",
+            "argument --download: invalid choice: 'maybe'",
+        ),
+        (
+            "evaluate --dataset D --model last --eval bbox,keypoints",
+            "argument --eval: invalid choice",
+        ),
         ("train --dataset D --model last --precision half", "invalid choice: 'half'"),
         ("train --dataset D --model coco --small", "there are no coco weights for --small"),
     ],
