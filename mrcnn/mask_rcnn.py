@@ -189,7 +189,9 @@ class MaskRCNN:
             if found:
                 self.run, self._resumes = found, found.saved is not None
                 return
-        load_first_whole(checkpoints(os.path.dirname(self.find_last())), self.load_weights)
+        last = self.find_last()
+        older = checkpoints(os.path.dirname(last))
+        load_first_whole(dict.fromkeys([last, *older]), self.load_weights)
 
     def get_imagenet_weights(self):
         """Path of ResNet-50 weights trained on ImageNet, downloaded once.
@@ -349,6 +351,7 @@ class MaskRCNN:
         other.keras_model = shared.share_weights(
             lambda: self.build("inference", other.config), self.keras_model
         )
+        other._describe()
         return other
 
     def _inference_detector(self, method):

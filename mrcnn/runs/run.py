@@ -37,9 +37,10 @@ class Run:
         self._name, self._planned = name, None
 
     @classmethod
-    def new(cls, model_dir, name):
-        """A run that starts now. Its folder appears when it is claimed."""
-        run = cls(os.path.join(model_dir, folder_name(name, datetime.datetime.now())), name)
+    def new(cls, model_dir, name, start=None):
+        """A run that starts now, or at another time. Its folder appears when it is claimed."""
+        start = start or datetime.datetime.now()
+        run = cls(os.path.join(model_dir, folder_name(name, start)), name)
         run._planned = run.folder
         return run
 
@@ -140,7 +141,8 @@ def last_checkpoint(model_dir, name):
 
 def checkpoints(folder):
     """Paths of the checkpoints in the folder of a run, newest first."""
-    found = [match for match in map(_CHECKPOINT.fullmatch, os.listdir(folder)) if match]
+    entries = os.listdir(folder) if os.path.isdir(folder) else []
+    found = [match for match in map(_CHECKPOINT.fullmatch, entries) if match]
     found.sort(key=lambda match: int(match[1]), reverse=True)
     return [os.path.join(folder, match[0]) for match in found]
 
@@ -169,8 +171,7 @@ def checkpoints_at(path, name=None):
     path = os.fspath(path)
     if os.path.isfile(path):
         return [path]
-    folders = [path, *reversed(run_folders(path, name))] if os.path.isdir(path) else []
-    for folder in folders:
+    for folder in [path, *reversed(run_folders(path, name))]:
         paths = checkpoints(folder)
         if paths:
             return paths

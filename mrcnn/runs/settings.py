@@ -86,7 +86,7 @@ def make_config(settings, **changes):
         default = getattr(Config, name, None)
         if isinstance(default, Computed):
             computed[name] = _decode(value)
-        elif name not in changes:
+        elif not _is_encoded(value, "function"):
             value = _decode(value)
             setattr(config, name, tuple(value) if isinstance(default, tuple) else value)
     # One that was assigned, and not left to follow the others.

@@ -3,11 +3,15 @@
 import datetime
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from mrcnn.model import MaskRCNN
 from mrcnn.runs import run as run_folder
+from mrcnn.runs.run import Run, folder_name
 from tests.mini import mini_config
 
 
@@ -38,6 +42,7 @@ RUNS = [
     ("run202420240229T0930", (2024, 2, 29, 9, 30), "mask_rcnn_run2024_0003.h5", 3),
     ("cells.v1.220240229T0930", (2024, 2, 29, 9, 30), "mask_rcnn_cells.v1.2_0020.h5", 20),
     ("two words20240229T0930", (2024, 2, 29, 9, 30), "mask_rcnn_two words_0020.h5", 20),
+    ("cells20240229T0930-2", (2024, 2, 29, 9, 30), "mask_rcnn_cells_0020.h5", 20),
     ("long20240229T0930", (2024, 2, 29, 9, 30), "mask_rcnn_long_12345.h5", 12345),
 ]
 
@@ -132,6 +137,105 @@ def test_last_checkpoint_of_the_newest_run(tmp_path):
     checkpoint(tmp_path, "shapes20260103T0000", "events.out.tfevents")
     checkpoint(tmp_path, "shapes20260103T0000", ".mask_rcnn_shapes_0001.1f2e.h5")
     assert model.find_last() == last
+
+
+def test_runs_of_one_minute_are_in_order(tmp_path):
+    for run in ("shapes20260101T0000", "shapes20260101T0000-9", "shapes20251231T2359-11"):
+        checkpoint(tmp_path, run, "mask_rcnn_shapes_0002.h5")
+    last = checkpoint(tmp_path, "shapes20260101T0000-10", "mask_rcnn_shapes_0001.h5")
+    # No run of ours.
+    checkpoint(tmp_path, "shapes20260101T0000-x", "mask_rcnn_shapes_0003.h5")
+    model = make_model(tmp_path)
+    assert model.find_last() == last
+    model.set_log_dir(last)
+    assert (model.log_dir, model.epoch) == (os.path.dirname(last), 1)
+
+
+START = datetime.datetime(2026, 1, 1, 9, 30)
+
+
+def test_two_runs_of_one_minute(tmp_path):
+    runs = [Run.new(tmp_path / "logs", "Cells", START) for _ in range(3)]
+    assert not (tmp_path / "logs").exists()
+    for run in runs:
+        run.claim()
+    names = [os.path.basename(run.folder) for run in runs]
+    assert names == ["cells20260101T0930", "cells20260101T0930-2", "cells20260101T0930-3"]
+    assert runs[1].checkpoint_path == os.path.join(runs[1].folder, "mask_rcnn_cells_*epoch*.h5")
+    assert run_folder.run_folders(tmp_path / "logs", "cells") == [run.folder for run in runs]
+    # A further stage stays where it is.
+    runs[1].claim()
+    assert os.path.basename(runs[1].folder) == names[1]
+
+
+def test_two_models_of_one_minute(tmp_path):
+    first, second = make_model(tmp_path), make_model(tmp_path)
+    # The minute may have changed between them.
+    second.run = Run.new(tmp_path, "shapes", START)
+    first.run = Run.new(tmp_path, "shapes", START)
+    second.run.claim()
+    first.run.claim()
+    assert second.log_dir == str(tmp_path / "shapes20260101T0930")
+    assert first.log_dir == str(tmp_path / "shapes20260101T0930-2")
+
+
+CLAIMS = """
+import datetime, sys, time
+from mrcnn.runs.run import Run
+start = datetime.datetime(2026, 1, 1, 9, 30)
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(50):
+    run = Run.new(sys.argv[1], "cells", start)
+    run.claim()
+    print(run.folder)
+"""
+
+
+def test_two_processes_at_once(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CLAIMS, str(tmp_path / "logs")],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    claimed = [process.communicate(timeout=60)[0].split() for process in processes]
+    assert [len(folders) for folders in claimed] == [50, 50]
+    names = [os.path.basename(folder) for folder in claimed[0] + claimed[1]]
+    assert set(names) == {folder_name("cells", START, number) for number in range(1, 101)}
+
+
+def test_workers_follow_the_chief(tmp_path):
+    """Theirs may be another model_dir, and another minute."""
+    for _ in range(2):
+        chief = Run.new(tmp_path / "a", "cells", START)
+        chief.claim()
+    worker = Run.new(tmp_path / "b", "cells", START + datetime.timedelta(minutes=1))
+    worker.follow(*chief.place)
+    assert worker.folder == str(tmp_path / "b" / "cells20260101T0930-2")
+    # A run that is resumed is in its place already, as is one in a folder of another name.
+    resumed = Run(tmp_path / "b" / "cells20250101T0000", "cells")
+    resumed.follow(*chief.place)
+    assert resumed.folder == str(tmp_path / "b" / "cells20250101T0000")
+    assert Run(tmp_path / "mine", "cells").place == (0, 0)
+
+
+def test_a_folder_that_a_script_sets_is_kept(tmp_path):
+    model = make_model(tmp_path)
+    (tmp_path / "mine").mkdir()
+    model.log_dir = str(tmp_path / "mine")
+    model.run.claim()
+    assert model.log_dir == str(tmp_path / "mine")
 
 
 def test_five_digits_follow_four(tmp_path):

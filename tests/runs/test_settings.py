@@ -1,0 +1,119 @@
+"""Settings as JSON in a run and in weight files, and Configs made from them."""
+
+import json
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from mrcnn.config import Config
+from mrcnn.runs.run import Run
+from mrcnn.runs.settings import as_metadata, describe, make_config, read_facts
+from mrcnn.weights.keras_model import CheckpointModel
+from tests.mini import mini_backbone, mini_backbone_shapes, mini_config
+
+
+class OwnConfig(Config):
+    """Settings of every kind of value."""
+
+    NAME = "own"
+    NUM_CLASSES = 1 + 4
+    IMAGE_CHANNEL_COUNT = 4
+    IMAGE_MIN_DIM = np.int64(128)
+    IMAGE_MAX_DIM = 256
+    MEAN_PIXEL = np.array([1.1, 2.2, 3.3, 4.4], np.float32)
+    RPN_ANCHOR_SCALES = [8, 16, 32, 64, 128]
+    LEARNING_RATE_DECAY_EPOCHS = (2, 4)
+    LOSS_WEIGHTS = {"rpn_class_loss": 2.0}
+    OPTIMIZER = keras.optimizers.AdamW(0.5, beta_1=0.75)
+    OWN_CONSTANT = {"folder": "x", "sizes": [1, None, True]}
+
+
+def stored(config, tmp_path, class_names=None):
+    """The facts of a config as they come back from `config.json`."""
+    run = Run(tmp_path, "own")
+    run.write_config(describe(config, class_names))
+    return read_facts(tmp_path / "none.h5")
+
+
+def test_config_comes_back(tmp_path):
+    expected = OwnConfig()
+    found = make_config(stored(expected, tmp_path)["config"])
+    assert type(found) is Config
+    found.validate()
+    ours, theirs = found.to_dict(), expected.to_dict()
+    assert ours.keys() == theirs.keys()
+    optimizers = ours.pop("OPTIMIZER"), theirs.pop("OPTIMIZER")
+    for name, value in theirs.items():
+        np.testing.assert_equal(ours[name], list(value) if name == "RPN_ANCHOR_SCALES" else value)
+    assert [type(o) for o in optimizers] == [keras.optimizers.AdamW] * 2
+    assert optimizers[0].get_config() == optimizers[1].get_config()
+    assert (found.MEAN_PIXEL.dtype, found.RPN_BBOX_STD_DEV.dtype) == (np.float32, np.float64)
+    # Tuples where the default is one.
+    assert (found.RPN_ANCHOR_SCALES, found.LEARNING_RATE_DECAY_EPOCHS) == (
+        (8, 16, 32, 64, 128),
+        (2, 4),
+    )
+
+
+def test_computed_settings_follow_unless_they_were_assigned(tmp_path):
+    config = OwnConfig()
+    config.IMAGES_PER_GPU = 3
+    settings = stored(config, tmp_path)["config"]
+    assert settings["BATCH_SIZE"] == 3
+    assert make_config(settings, IMAGES_PER_GPU=5).BATCH_SIZE == 5
+    config.BATCH_SIZE = 7
+    found = make_config(stored(config, tmp_path)["config"], IMAGE_MAX_DIM=512)
+    assert (found.BATCH_SIZE, found.IMAGE_SHAPE.tolist()) == (7, [512, 512, 4])
+
+
+def test_functions_have_to_be_given(tmp_path):
+    settings = stored(mini_config(), tmp_path)["config"]
+    assert settings["BACKBONE"] == {"function": "tests.mini.mini_backbone"}
+    with pytest.raises(ValueError) as error:
+        make_config(settings)
+    assert str(error.value) == (
+        "A file cannot hold functions, and this model was made with tests.mini.mini_backbone, "
+        "tests.mini.mini_backbone_shapes; pass BACKBONE=mini_backbone, "
+        "COMPUTE_BACKBONE_SHAPE=mini_backbone_shapes as well."
+    )
+    with pytest.raises(ValueError, match="pass BACKBONE=mini_backbone as well"):
+        make_config(settings, COMPUTE_BACKBONE_SHAPE=mini_backbone_shapes)
+    given = {"BACKBONE": mini_backbone, "COMPUTE_BACKBONE_SHAPE": mini_backbone_shapes}
+    assert make_config(settings, **given).BACKBONE is mini_backbone
+
+
+def test_facts_beside_the_settings(tmp_path):
+    facts = stored(OwnConfig(), tmp_path, ["BG", "nucleus"])
+    assert facts["class_names"] == ["BG", "nucleus"]
+    assert facts["versions"]["keras"] == keras.__version__
+    assert facts["versions"].keys() == {"mrcnn", "keras", "tensorflow", "numpy"}
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_weight_file_of_2000_classes(tmp_path):
+    """HDF5 gives an attribute 64 KB; these names take more than twice as much."""
+    x = keras.Input([1])
+    model = CheckpointModel([x], keras.layers.Dense(1, name="dense")(x))
+    names = ["BG", *(f"räder {number:04d} {'x' * 60}" for number in range(2000))]
+    facts = describe(OwnConfig(), names)
+    assert len(json.dumps(names)) > 2 * 65536
+    model.metadata = as_metadata(facts)
+    model.save_weights(tmp_path / "w.h5")
+    with h5py.File(tmp_path / "w.h5") as file:
+        assert json.loads(file.attrs["mrcnn_versions"]) == facts["versions"]
+    assert read_facts(str(tmp_path / "w.h5")) == facts
+    # It is a weight file as before.
+    kernel = model.get_layer("dense").kernel
+    expected = kernel.numpy()
+    kernel.assign([[5.0]])
+    model.load_weights(tmp_path / "w.h5")
+    np.testing.assert_array_equal(kernel, expected)
+
+
+def test_file_without_settings(tmp_path):
+    x = keras.Input([1])
+    CheckpointModel([x], keras.layers.Dense(1)(x)).save_weights(tmp_path / "w.h5")
+    with pytest.raises(ValueError, match="does not say with which settings it was trained"):
+        read_facts(str(tmp_path / "w.h5"))
