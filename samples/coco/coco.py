@@ -133,11 +133,9 @@ class CocoDataset(CocoJsonDataset):
 def load_dataset(args, *subsets, return_coco=False):
     """A prepared CocoDataset of parts of COCO, cut to --limit images; and the COCO object."""
     dataset = CocoDataset()
+    how = {"return_coco": return_coco, "auto_download": args.download == "true"}
     for subset in subsets:
-        where = args.dataset, subset, args.year
-        coco = dataset.load_coco(
-            *where, return_coco=return_coco, auto_download=args.download == "true"
-        )
+        coco = dataset.load_coco(args.dataset, subset, args.year, **how)
     if args.limit:
         dataset.image_info = dataset.image_info[: args.limit]
     dataset.prepare()
