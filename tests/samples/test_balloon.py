@@ -282,7 +282,7 @@ def test_training_and_splash_from_end_to_end(balloon, tmp_path, capsys):
     balloon.main(f"{line} --weights random --epochs 1".split())
     balloon.main(f"{line} --weights last --epochs 2".split())
     (run,) = (tmp_path / "logs").iterdir()
-    assert f"{run} after 1 epoch" in capsys.readouterr().out
+    assert f"Resuming {run} after epoch 1" in capsys.readouterr().out
     assert {"state_0002_000000.npz", "log.csv", "losses.png"} <= set(os.listdir(run))
     image, output = tmp_path / "train" / "train0.png", tmp_path / "splash.png"
     balloon.main(f"splash {logs} --image {image} --output {output}".split())

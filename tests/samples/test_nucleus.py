@@ -175,7 +175,7 @@ def test_train_evaluate(tmp_path, capsys, monkeypatch):
     nucleus.main(["train", *where, "--epochs", "1", "--steps", "1"])
     run = re.search(r"Checkpoints and loss curves are in (.*)\.", capsys.readouterr().out)[1]
     nucleus.main(["train", *where, "--weights", "last", "--epochs", "2", "--steps", "1"])
-    assert f"{run} after 1 epoch" in capsys.readouterr().out
+    assert f"Resuming {run} after epoch 1" in capsys.readouterr().out
     assert {checkpoint_name("nucleus", 1), checkpoint_name("nucleus", 2), "losses.png"} <= {
         path.name for path in Path(run).iterdir()
     }
