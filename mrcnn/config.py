@@ -318,6 +318,35 @@ class Config:
         check(self, Config)
 
 
+class SmallConfig(Config):
+    """Settings for training from random weights, on small data or without a GPU.
+
+    Subclass it with NAME, NUM_CLASSES, and the image sides and anchor scales that suit your
+    objects. docs/from_scratch.md gives the reasons.
+    """
+
+    BACKBONE = "small"
+    TOP_DOWN_PYRAMID_SIZE = 64
+    FPN_CLASSIF_FC_LAYERS_SIZE = 256
+    # The stored statistics of random weights mean nothing: use those of the batch, which needs
+    # several images.
+    TRAIN_BN = None
+    IMAGES_PER_GPU = 8
+    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 256
+    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
+    PRE_NMS_LIMIT = 2000
+    POST_NMS_ROIS_TRAINING = 500
+    TRAIN_ROIS_PER_IMAGE = 128
+    # A quarter of the work in the mask head.
+    MASK_POOL_SIZE = 7
+    MASK_SHAPE = [14, 14]
+    # There is nothing to preserve, and a long way to go.
+    LEARNING_RATE = 0.04
+    WARMUP_STEPS = 50
+    STEPS_PER_EPOCH = 100
+    VALIDATION_STEPS = 2
+
+
 def _jsonable(value):
     """What JSON has no word for: arrays and NumPy numbers as Python's, functions by name."""
     if hasattr(value, "tolist"):

@@ -29,7 +29,7 @@ RANKS = [
     {"training", "inference"},
     {"legacy"},
     {"mask_rcnn"},
-    {"model", "utils", "visualize", "datasets", "callbacks", "parallel_model"},
+    {"model", "utils", "visualize", "datasets", "callbacks", "parallel_model", "cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 

@@ -1,8 +1,8 @@
 """Balloons: train on 61 photos, then turn everything but the balloons grey.
 
     python balloon.py train --dataset DIR --weights coco        fine-tune the COCO weights
-    python balloon.py train --dataset DIR --weights random      a small network, from nothing
-    python balloon.py train --dataset DIR --weights last        go on with the newest run
+    python balloon.py train --dataset DIR --weights random      a small network, random weights
+    python balloon.py train --dataset DIR --weights last        resume the newest run
     python balloon.py evaluate --dataset DIR --weights last     average precision, validation photos
     python balloon.py splash --weights last --image FILE_OR_URL
     python balloon.py splash --weights last --video FILE_OR_URL
@@ -10,19 +10,16 @@
 `python balloon.py COMMAND --help` lists the options of a command.
 """
 
-import argparse
 import datetime
-import os
-import sys
+import itertools
 import tempfile
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
 import numpy as np
 
-from mrcnn import utils
-from mrcnn.config import Config
+from mrcnn import cli, utils
+from mrcnn.config import Config, SmallConfig
 from mrcnn.datasets import ViaDataset, read_image
 from mrcnn.download import DownloadError, download
 from mrcnn.files import replacing
@@ -33,56 +30,41 @@ GRAY_WEIGHTS = np.array([0.2125, 0.7154, 0.0721])
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 VIDEO_SUFFIXES = (".avi",)
 
-# Weights that have never seen a balloon.
-UNTRAINED = ("coco", "imagenet", "random")
-
 
 class BalloonConfig(Config):
     """Settings of the original sample: ResNet-101 that starts from trained weights."""
 
     NAME = "balloon"
-    IMAGES_PER_GPU = 2
     NUM_CLASSES = 1 + 1
     STEPS_PER_EPOCH = 100
-    # Once over the 13 validation photos.
+    # One pass over the 13 validation photos.
     VALIDATION_STEPS = 7
     DETECTION_MIN_CONFIDENCE = 0.9
     EPOCHS = 30
 
 
-class SmallBalloonConfig(BalloonConfig):
+class SmallBalloonConfig(SmallConfig, BalloonConfig):
     """Learns balloons from random weights within half an hour on two CPU cores."""
 
-    BACKBONE = "small"
-    # Stored statistics say nothing about random weights: those of the batch have to be used.
-    TRAIN_BN = None
+    EPOCHS = 25
     PRECISION = "mixed_bfloat16"
-    IMAGES_PER_GPU = 8
-    VALIDATION_STEPS = 2
     IMAGE_MIN_DIM = IMAGE_MAX_DIM = 320
+    RPN_ANCHOR_SCALES = (16, 32, 64, 128, 256)
     # Balloons are nearly round.
     RPN_ANCHOR_RATIOS = [0.7, 1, 1.4]
-    RPN_ANCHOR_SCALES = (16, 32, 64, 128, 256)
-    # A balloon has a few anchors only: among many others they would hardly count.
+    # A balloon has only a few anchors: among many others they would hardly count.
     RPN_TRAIN_ANCHORS_PER_IMAGE = 64
-    TOP_DOWN_PYRAMID_SIZE = 64
-    FPN_CLASSIF_FC_LAYERS_SIZE = 256
-    TRAIN_ROIS_PER_IMAGE = 96
-    # A quarter of the work in the mask head; balloons need no finer masks.
-    MASK_POOL_SIZE = 7
-    MASK_SHAPE = [14, 14]
-    MINI_MASK_SHAPE = (28, 28)
     PRE_NMS_LIMIT = 3000
     POST_NMS_ROIS_TRAINING = 800
     POST_NMS_ROIS_INFERENCE = 200
+    TRAIN_ROIS_PER_IMAGE = 96
+    MINI_MASK_SHAPE = (28, 28)
     MAX_GT_INSTANCES = 30
     DETECTION_MAX_INSTANCES = 50
     DETECTION_MIN_CONFIDENCE = 0.7
     # Augmentation may move the only balloon of a photo out of it.
     TRAIN_WITH_EMPTY_IMAGES = True
-    LEARNING_RATE = 0.04
     WARMUP_STEPS = 100
-    EPOCHS = 25
 
 
 class BalloonDataset(ViaDataset):
@@ -115,9 +97,9 @@ def load_subset(dataset_dir, subset):
 
 
 class InMemory(utils.Dataset):
-    """The photos of another dataset at the size that the network takes, kept in memory.
+    """The photos of another dataset at the size of the network's input, kept in memory.
 
-    Decoding and shrinking a large photo takes longer than a small network's step with it.
+    Decoding and shrinking a large photo takes longer than a training step of a small network.
     """
 
     def __init__(self, dataset, config):
@@ -141,7 +123,7 @@ class InMemory(utils.Dataset):
 
 
 def augmenters():
-    """What makes many photos of 61: flipped, turned, moved, nearer, farther, of other colours."""
+    """Random changes that make many photos of 61: flips, turns, shifts, zoom, colours."""
     from mrcnn.data.imgaug_shim import iaa
 
     shifts = {"x": (-0.1, 0.1), "y": (-0.1, 0.1)}
@@ -158,26 +140,21 @@ def augmenters():
 def train(model, photos, val, epochs=None):
     """Train a MaskRCNN on prepared datasets.
 
-    A large network learns in its heads only, as in the original; a small one, which knows nothing
-    yet, in all layers, the last quarter of the epochs at a tenth of the rate.
+    Of a large network only the heads train, as in the original; of a small one, which starts from
+    random weights, all layers.
 
     Args:
         model: a MaskRCNN in training mode.
         photos, val: for training and validation.
-        epochs: the total, other than the Config's. Those of a run that goes on count.
+        epochs: the total, if not the Config's; a resumed run has some of them behind it.
     """
     config = model.config
-    rate, total, options = config.LEARNING_RATE, epochs or config.EPOCHS, {}
-    stages = [("heads", rate, total)]
-    if isinstance(config, SmallBalloonConfig):
-        photos, val = InMemory(photos, config), InMemory(val, config)
-        options = {"augmentation": augmenters()}
-        stages = [("all", rate, total - total // 4), ("all", rate / 10, total)]
-    if model.epoch >= total:
-        print(f"{model.epoch} epochs are finished; a larger number of --epochs goes on.")
-    for layers, learning_rate, last in stages:
-        if model.epoch < last:
-            model.train(photos, val, learning_rate, last, layers, **options)
+    rate, total = config.LEARNING_RATE, epochs or config.EPOCHS
+    if config.BACKBONE != "small":
+        cli.train(model, photos, val, [("heads", rate, total)])
+        return
+    photos, val = InMemory(photos, config), InMemory(val, config)
+    cli.train(model, photos, val, cli.settling(rate, total), augmentation=augmenters())
 
 
 def color_splash(image, mask):
@@ -185,7 +162,7 @@ def color_splash(image, mask):
 
     Args:
         image: [height, width, 3] uint8, RGB.
-        mask: [height, width, n] bool, the instances; without any, all becomes grey.
+        mask: [height, width, n] bool, the instances; without any, all pixels become grey.
 
     Returns:
         [height, width, 3] uint8.
@@ -211,8 +188,8 @@ def detect_and_color_splash(model, image_path=None, video_path=None, output=None
     source = str(image_path or video_path)
     output = output_path(output, IMAGE_SUFFIXES if image_path else VIDEO_SUFFIXES)
     splash = splash_image if image_path else splash_video
-    with local_file(source) as path, replacing(output) as temporary:
-        summary = splash(model, path, source, temporary)
+    with tempfile.TemporaryDirectory() as folder, replacing(output) as temporary:
+        summary = splash(model, local_file(source, folder), source, temporary)
     print(f"{summary} Saved to {output}.")
     return output
 
@@ -234,52 +211,51 @@ def splash_image(model, path, name, output):
 def splash_video(model, path, name, output):
     """Write the splash of a video, frame by frame; returns a sentence on what was found."""
     import cv2
-    import keras
 
-    # What OpenCV says of a damaged video is said below in one sentence.
+    # The errors below say in one sentence what OpenCV would print about a damaged video.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    video = cv2.VideoCapture(str(path))
+    announced = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
+    rate, frames = video.get(cv2.CAP_PROP_FPS), frames_of(video)
+    first = next(frames, None)
+    if first is None or not rate > 0:
+        raise OSError(f"{name} cannot be read as a video.")
+    size = first.shape[1], first.shape[0]
+    writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, size)
+    if not writer.isOpened():
+        raise OSError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels.")
     done = with_balloons = 0
-    with ExitStack() as opened:
-        video = cv2.VideoCapture(str(path))
-        opened.callback(video.release)
-        announced = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = video.get(cv2.CAP_PROP_FPS)
-        read, frame = video.read()
-        if not read or not rate > 0:
-            raise OSError(f"{name} cannot be read as a video.")
-        size = frame.shape[1], frame.shape[0]
-        writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, size)
-        opened.callback(writer.release)
-        if not writer.isOpened():
-            raise OSError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels.")
-        progress = keras.utils.Progbar(announced if announced > 0 else None, unit_name="frame")
-        while read:
+    try:
+        for frame in cli.progress(itertools.chain([first], frames), "frame", announced):
             image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             masks = model.detect([image])[0]["masks"]
             writer.write(cv2.cvtColor(color_splash(image, masks), cv2.COLOR_RGB2BGR))
             done, with_balloons = done + 1, with_balloons + bool(masks.shape[-1])
-            progress.add(1)
-            read, frame = video.read()
+    finally:
+        writer.release()
     if done < announced:
-        print(f"\n{name} announces {announced} frames, but no more than {done} can be read.")
+        print(f"\n{name} announces {announced} frames, but only {done} can be read.")
     return f"{with_balloons} of {done} frames show balloons."
 
 
-@contextmanager
-def local_file(source):
-    """Path of a file that may be on the web: then it is fetched, and removed at the end."""
+def frames_of(video):
+    """Yield the frames of a `cv2.VideoCapture` as far as they can be read."""
+    while (answer := video.read())[0]:
+        yield answer[1]
+
+
+def local_file(source, folder):
+    """Path of a file; one that is on the web is downloaded to a folder."""
     address = urlparse(source)
     if address.scheme not in ("http", "https"):
-        yield Path(source)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, Path(address.path).name or "download")
-        try:
-            download(source, path, timeout=30)
-        except DownloadError as error:
-            reason = error.__cause__ or "it is not complete"
-            raise DownloadError(f"{source} cannot be downloaded: {reason}.") from error
-        yield path
+        return Path(source)
+    path = Path(folder, Path(address.path).name or "download")
+    try:
+        download(source, path, timeout=30)
+    except DownloadError as error:
+        reason = error.__cause__ or "it is not complete"
+        raise DownloadError(f"{source} cannot be downloaded: {reason}.") from error
+    return path
 
 
 def output_path(output, suffixes):
@@ -297,123 +273,46 @@ def output_path(output, suffixes):
     return path
 
 
-def is_small(weights):
-    """Whether the layers in a file of weights are those of the small network."""
-    import h5py
+CONFIGS = BalloonConfig, SmallBalloonConfig
 
-    try:
-        with h5py.File(weights) as file:
-            # The blocks of larger networks have three convolutions.
-            return "res2a_branch2b" in file and "res2a_branch2c" not in file
-    except OSError as error:
-        raise OSError(f"{weights} cannot be read as a file of weights: {error}") from error
-
-
-def make_model(mode, weights, logs, **words):
-    """A MaskRCNN with its weights.
-
-    Args:
-        mode: "training" or "inference".
-        weights: "coco" or "imagenet" for the original's large network, "random" for the small one
-            without any, "last" of the logs or a file, which tells the network by itself.
-        logs: folder of the runs.
-        words: words of the Config to change.
-    """
-    if mode == "inference" and weights in UNTRAINED:
-        raise ValueError(f'Weights "{weights}" know no balloons; give "last" or a file.')
-    # TensorFlow takes seconds to load, and `--help` needs none of it.
-    from mrcnn import model as modellib
-    from mrcnn.runs.run import last_checkpoint
-
-    # The run of "last" has more than its weights to go on with, so `start_from` gets the word.
-    path = last_checkpoint(str(logs), BalloonConfig.NAME) if weights == "last" else weights
-    small = path == "random" or (path not in UNTRAINED and is_small(path))
-    config = SmallBalloonConfig() if small else BalloonConfig()
-    if mode == "inference":
-        words["IMAGES_PER_GPU"] = 1
-    for name, value in words.items():
-        setattr(config, name, value)
-    model = modellib.MaskRCNN(mode=mode, config=config, model_dir=str(logs))
-    model.start_from(weights)
-    return model
+main = cli.CommandLine(
+    "balloon.py",
+    "Mask R-CNN finds balloons.",
+    dataset={"help": "folder with train/ and val/", "required": True},
+    image={"help": "photo, a file or a web address"},
+    video={"help": "video, a file or a web address"},
+    output={"help": "file to write, or its folder (here, named by the time)"},
+)
 
 
+@main.command("dataset weights logs epochs steps seed", weights="coco")
 def run_train(args):
     """Train on the photos in the folders train and val of a data set."""
-    import keras
-
-    keras.utils.set_random_seed(args.seed)
     photos, val = (load_subset(args.dataset, subset) for subset in ("train", "val"))
-    words = {"STEPS_PER_EPOCH": args.steps} if args.steps else {}
-    model = make_model("training", args.weights, args.logs, **words)
-    train(model, photos, val, args.epochs)
-    print(f"Checkpoints and loss curves are in {model.log_dir}.")
+    train(cli.model_of(args, "training", *CONFIGS), photos, val, args.epochs)
 
 
+@main.command("dataset trained logs")
 def run_evaluate(args):
     """Print the average precision on the validation photos."""
     dataset = load_subset(args.dataset, "val")
-    # The doubtful detections count, too: they decide on the precision at high recalls.
-    model = make_model("inference", args.weights, args.logs, DETECTION_MIN_CONFIDENCE=0.05)
-    print(utils.compute_coco_metrics(dataset, model))
+    # Detections with low scores count, too: they decide on the precision at high recalls.
+    settings = {"DETECTION_MIN_CONFIDENCE": 0.05}
+    print(
+        utils.compute_coco_metrics(dataset, cli.model_of(args, "inference", *CONFIGS, **settings))
+    )
 
 
+@main.command("image|video trained logs output")
 def run_splash(args):
     """Turn everything but the balloons of a photo or a video grey."""
-    # Some mistakes can be told before the network is made, which takes a while.
+    # Some mistakes can be found before the network is made, which takes a while.
     source = args.image or args.video
     if not (Path(source).is_file() or "://" in source):
         raise FileNotFoundError(f"There is no file {source}.")
     output_path(args.output, IMAGE_SUFFIXES if args.image else VIDEO_SUFFIXES)
-    model = make_model("inference", args.weights, args.logs)
+    model = cli.model_of(args, "inference", *CONFIGS)
     detect_and_color_splash(model, args.image, args.video, args.output)
-
-
-def positive(text):
-    """The type, for argparse, of whole numbers from 1 on."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return int(text)
-
-
-def make_parser():
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Mask R-CNN finds balloons.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name, run, dataset, weights, help_):
-        sub = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
-        if dataset:
-            sub.add_argument("--dataset", required=True, help="folder with train/ and val/")
-        sub.add_argument("--weights", default=weights, help=f"{help_} (%(default)s)")
-        sub.add_argument("--logs", default="logs", help="folder of checkpoints (%(default)s)")
-        sub.set_defaults(run=run)
-        return sub
-
-    trained = '"last" of the logs, or a file'
-    starts = '"coco", "imagenet", "random", a file, or "last": the newest run of the logs goes on'
-    sub = command("train", run_train, True, "coco", starts)
-    sub.add_argument("--epochs", type=positive, help="in all, other than the Config's")
-    sub.add_argument("--steps", type=positive, help="steps an epoch, other than the Config's")
-    sub.add_argument("--seed", type=int, default=0, help="of random numbers (%(default)s)")
-    command("evaluate", run_evaluate, True, "last", trained)
-    sub = command("splash", run_splash, False, "last", trained)
-    source = sub.add_mutually_exclusive_group(required=True)
-    source.add_argument("--image", help="photo, a file or a web address")
-    source.add_argument("--video", help="video, a file or a web address")
-    sub.add_argument("--output", help="file to write, or its folder (here, named by the time)")
-    return parser
-
-
-def main(argv=None):
-    """Run a command line; what is wrong with files becomes one sentence and exit status 1."""
-    args = make_parser().parse_args(argv)
-    # Pages of notes by TensorFlow's compiler would bury the progress bar.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        args.run(args)
-    except (OSError, ValueError) as error:
-        sys.exit(f"balloon.py: {error}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import skimage.draw
 import skimage.io
 
-# Red, orange, yellow, pink, turquoise and violet: colours that neither sky nor grass has.
+# Red, orange, yellow, pink, turquoise and violet: neither sky nor grass has these colours.
 COLORS = np.array(
     [(214, 48, 49), (232, 126, 35), (240, 200, 20), (230, 90, 160), (20, 170, 170), (120, 60, 180)]
 )
@@ -18,7 +18,7 @@ def write_balloons(folder, train=60, val=10, size=(288, 384), seed=0):
 
     Args:
         folder: gets the folders `train` and `val`.
-        train, val: photos in each.
+        train, val: number of photos in each.
         size: (height, width) of a photo, pixels.
         seed: the same seed gives the same photos.
     """
@@ -47,11 +47,9 @@ def as_via(path, outlines):
 
 
 def draw_photo(size, rng):
-    """A photo [height, width, 3] uint8 of one to six balloons, and their outlines."""
+    """A photo [height, width, 3] uint8 of one to eight balloons, and their outlines."""
     photo = draw_landscape(size, rng)
-    outlines = []
-    for y, x, radius in place_balloons(size, rng):
-        outlines.append(draw_balloon(photo, y, x, radius, rng))
+    outlines = [draw_balloon(photo, *place, rng) for place in place_balloons(size, rng)]
     photo += rng.normal(0, 4, photo.shape)
     return np.clip(photo, 0, 255).astype(np.uint8), outlines
 

@@ -1,72 +1,52 @@
-"""The parts of COCO: where they lie on the disk, and how they get there from COCO's servers."""
+"""The parts of COCO: their files on the disk, and how to get them from COCO's servers."""
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 from mrcnn.download import download, unpack
 
-COCO_SERVER = "http://images.cocodataset.org"
-MINIVAL_SERVER = "https://dl.dropboxusercontent.com/s"
+# Name, length in bytes and SHA-256 of each zip file.
+_FILES = """
+train2014 13510573713 ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775
+val2014 6645013297 fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0
+train2017 19336861798 69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929
+val2017 815585330 4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05
+annotations_trainval2014 252872794 031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009
+annotations_trainval2017 252907541 113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268
+"""
 
 
 class Archive(NamedTuple):
-    """A zip file: address, its folder that holds what we want, length in bytes, SHA-256."""
+    """A zip file: address, length in bytes, SHA-256, and its folder that holds what we want."""
 
     url: str
-    inside: str = ""
     size: int | None = None
     sha256: str | None = None
+    inside: str = ""
 
 
-# By the name of the folder of images.
-IMAGES = {
-    "train2014": Archive(
-        f"{COCO_SERVER}/zips/train2014.zip",
-        size=13_510_573_713,
-        sha256="ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
-    ),
-    "val2014": Archive(
-        f"{COCO_SERVER}/zips/val2014.zip",
-        size=6_645_013_297,
-        sha256="fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
-    ),
-    "train2017": Archive(
-        f"{COCO_SERVER}/zips/train2017.zip",
-        size=19_336_861_798,
-        sha256="69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
-    ),
-    "val2017": Archive(
-        f"{COCO_SERVER}/zips/val2017.zip",
-        size=815_585_330,
-        sha256="4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
-    ),
-}
+def _archives():
+    """Archives by name, those of images and those of annotations."""
+    images, annotations = {}, {}
+    for name, size, sha256 in map(str.split, _FILES.strip().splitlines()):
+        inside = "annotations" if name.startswith("annotations") else ""
+        url = f"http://images.cocodataset.org/{inside or 'zips'}/{name}.zip"
+        archive = Archive(url, int(size), sha256, inside)
+        if not inside:
+            images[name] = archive
+        for part in ("train", "val") if inside else ():
+            annotations[f"{part}{name[-4:]}"] = archive
+    for key in (
+        "o43o90bna78omob/instances_minival2014",
+        "s3tw5zcg7395368/instances_valminusminival2014",
+    ):
+        url = f"https://dl.dropboxusercontent.com/s/{key}.json.zip?dl=0"
+        annotations[key.split("_")[1]] = Archive(url)
+    return images, annotations
 
-_TRAINVAL2014 = Archive(
-    f"{COCO_SERVER}/annotations/annotations_trainval2014.zip",
-    inside="annotations",
-    size=252_872_794,
-    sha256="031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
-)
-_TRAINVAL2017 = Archive(
-    f"{COCO_SERVER}/annotations/annotations_trainval2017.zip",
-    inside="annotations",
-    size=252_907_541,
-    sha256="113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
-)
 
-# By the part that is annotated.
-ANNOTATIONS = {
-    "train2014": _TRAINVAL2014,
-    "val2014": _TRAINVAL2014,
-    "minival2014": Archive(f"{MINIVAL_SERVER}/o43o90bna78omob/instances_minival2014.json.zip?dl=0"),
-    "valminusminival2014": Archive(
-        f"{MINIVAL_SERVER}/s3tw5zcg7395368/instances_valminusminival2014.json.zip?dl=0"
-    ),
-    "train2017": _TRAINVAL2017,
-    "val2017": _TRAINVAL2017,
-}
+# By the name of the folder of images, and by the part that is annotated.
+IMAGES, ANNOTATIONS = _archives()
 
 
 def places(dataset_dir, subset, year):
@@ -85,8 +65,8 @@ def places(dataset_dir, subset, year):
 def fetch(dataset_dir, subset, year):
     """Download and unpack the images and annotations of a part, unless they are there already.
 
-    A broken download goes on where it stopped. Zip files are deleted when they are unpacked; one
-    that was put into `dataset_dir` by hand is taken for the downloaded one.
+    A broken download resumes where it stopped. Zip files are deleted after unpacking. A zip file
+    that lies in `dataset_dir` already is used instead of a download.
 
     Raises:
         DownloadError: says what to fetch by hand.
@@ -102,8 +82,7 @@ def fetch(dataset_dir, subset, year):
 
 
 def _fetch(archive, dataset_dir, target):
-    name = re.sub(r"\?.*", "", archive.url.rsplit("/", 1)[1])
-    path = Path(dataset_dir, name)
+    path = Path(dataset_dir, archive.url.rsplit("/", 1)[1].partition("?")[0])
     if not path.exists():
         download(archive.url, path, size=archive.size, sha256=archive.sha256, resume=True)
     unpack(path, target, archive.inside)

@@ -1,113 +1,73 @@
 """Cell nuclei: train on micrographs of the 2018 Data Science Bowl, and find each nucleus.
 
-    python nucleus.py train --dataset DIR                       a small network, from nothing
+    python nucleus.py train --dataset DIR                       a small network, random weights
     python nucleus.py train --dataset DIR --weights coco        fine-tune, as the original sample
-    python nucleus.py train --dataset DIR --weights last        go on with the newest run
+    python nucleus.py train --dataset DIR --weights last        resume the newest run
     python nucleus.py evaluate --dataset DIR --weights last     precision on the validation images
     python nucleus.py detect --dataset DIR --subset stage1_test --weights last
 
 `python nucleus.py COMMAND --help` lists the options of a command.
 """
 
-import argparse
 import datetime
 import math
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from mrcnn import visualize
-from mrcnn.config import Config
+from mrcnn import cli, visualize
+from mrcnn.config import Config, SmallConfig
 from mrcnn.datasets import MaskFolderDataset
 from mrcnn.evaluation.instance_precision import instance_precision
 from mrcnn.files import replacing
 
-# One image in so many, by the order of their names, is kept for validation.
+# One image in ten, in the order of their names, is kept for validation.
 VALIDATION_SHARE = 10
 
-# Weights that have never seen a nucleus.
-UNTRAINED = ("coco", "imagenet", "random")
 
-
-class NucleusConfig(Config):
-    """Learns from random weights within an hour on two CPU cores. See docs/results.md."""
+class CellConfig(Config):
+    """What both networks of this sample share: the data, and training on crops."""
 
     NAME = "nucleus"
     NUM_CLASSES = 1 + 1
-    IMAGES_PER_GPU = 8
-    STEPS_PER_EPOCH = 100
-    EPOCHS = 22
-    VALIDATION_STEPS = 2
-    PRECISION = "mixed_bfloat16"
-
-    # Nuclei are 5 to 60 pixels wide: a pyramid from stride 2 on, and small anchors.
-    BACKBONE = "small"
-    BACKBONE_STRIDES = [2, 4, 8, 16, 32]
-    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
-    TOP_DOWN_PYRAMID_SIZE = 64
-    FPN_CLASSIF_FC_LAYERS_SIZE = 256
-
-    # Training sees random crops, at the size that the images have.
     IMAGE_RESIZE_MODE = "crop"
-    IMAGE_MIN_DIM = 256
-    IMAGE_MAX_DIM = 256
-    TRAIN_WITH_EMPTY_IMAGES = True
     MEAN_PIXEL = np.array([43.53, 39.56, 48.22])
-
-    # Stored statistics say nothing about random weights: those of the batch have to be used.
-    TRAIN_BN = None
-    LEARNING_RATE = 0.04
-    WARMUP_STEPS = 50
-
-    PRE_NMS_LIMIT = 2000
-    POST_NMS_ROIS_TRAINING = 500
+    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
     TRAIN_ROIS_PER_IMAGE = 128
+    # Images have up to 400 nuclei, crops fewer.
     MAX_GT_INSTANCES = 200
-
-    # Nuclei are convex: 14 x 14 pixels draw them well, at a quarter of the work.
-    MASK_POOL_SIZE = 7
-    MASK_SHAPE = [14, 14]
-    MINI_MASK_SHAPE = (28, 28)
-
-    # Images have up to 400 nuclei.
-    POST_NMS_ROIS_INFERENCE = 1500
     DETECTION_MAX_INSTANCES = 400
     DETECTION_MIN_CONFIDENCE = 0.5
 
 
-class PretrainedNucleusConfig(Config):
+class NucleusConfig(SmallConfig, CellConfig):
+    """Learns from random weights within an hour on two CPU cores. See docs/results.md."""
+
+    EPOCHS = 22
+    PRECISION = "mixed_bfloat16"
+    # Nuclei are 5 to 60 pixels wide, in crops at the size that the images have.
+    BACKBONE_STRIDES = [2, 4, 8, 16, 32]
+    TRAIN_WITH_EMPTY_IMAGES = True
+    # Nuclei are convex: 14 x 14 pixels draw them well.
+    MINI_MASK_SHAPE = (28, 28)
+    POST_NMS_ROIS_INFERENCE = 1500
+
+
+class PretrainedNucleusConfig(CellConfig):
     """Settings of the original sample, for weights from COCO or ImageNet and a GPU."""
 
-    NAME = "nucleus"
-    NUM_CLASSES = 1 + 1
     IMAGES_PER_GPU = 6
-    # An epoch is once over the images.
+    # An epoch is one pass over the images.
     STEPS_PER_EPOCH = 83
     VALIDATION_STEPS = 9
     EPOCHS = 40
     BACKBONE = "resnet50"
-    IMAGE_RESIZE_MODE = "crop"
-    IMAGE_MIN_DIM = 512
-    IMAGE_MAX_DIM = 512
+    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 512
     IMAGE_MIN_SCALE = 2.0
-    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
     RPN_NMS_THRESHOLD = 0.9
     RPN_TRAIN_ANCHORS_PER_IMAGE = 64
     POST_NMS_ROIS_TRAINING = 1000
     POST_NMS_ROIS_INFERENCE = 2000
-    TRAIN_ROIS_PER_IMAGE = 128
-    MAX_GT_INSTANCES = 200
-    DETECTION_MAX_INSTANCES = 400
-    DETECTION_MIN_CONFIDENCE = 0.5
-    MEAN_PIXEL = np.array([43.53, 39.56, 48.22])
-
-
-def inference_config(config):
-    """A Config of the same network for whole images, one at a time, as `config` is for crops."""
-    words = {"IMAGES_PER_GPU": 1, "IMAGE_RESIZE_MODE": "pad64"}
-    return type("NucleusInferenceConfig", (type(config),), words)()
 
 
 class NucleusDataset(MaskFolderDataset):
@@ -130,7 +90,7 @@ class NucleusDataset(MaskFolderDataset):
         if (folder / name).is_dir():
             folder = folder / name
         elif folder.name != name or not folder.is_dir():
-            raise FileNotFoundError(f"{folder} has no folder {name}, and is none.")
+            raise FileNotFoundError(f"{folder} is not, and does not contain, a folder {name}.")
         image_ids = None
         if subset in ("train", "val"):
             names = sorted(path.name for path in folder.iterdir() if path.is_dir())
@@ -151,8 +111,8 @@ class NucleusDataset(MaskFolderDataset):
     def load_mask(self, image_id):
         """Masks [height, width, n] bool and class ids [n] int32.
 
-        Images have up to 375 mask files, which take longer to read than a network takes to look at
-        the image. Nuclei do not overlap, so one label image a photo keeps them all.
+        Images have up to 375 mask files, and reading them takes longer than detection. Nuclei do
+        not overlap, so one label image per photo keeps them all.
         """
         name = self.image_info[image_id]["id"]
         if name not in self._labels:
@@ -183,7 +143,7 @@ def rle_encode(mask):
 
 
 def rle_decode(rle, shape):
-    """The mask of `shape`, [height, width] bool, that `rle_encode` made the text of."""
+    """The mask of `shape`, [height, width] bool, from the text of `rle_encode`."""
     numbers = np.array(rle.split(), int).reshape(-1, 2)
     mask = np.zeros(shape[0] * shape[1], bool)
     for start, length in numbers:
@@ -192,7 +152,7 @@ def rle_decode(rle, shape):
 
 
 def remove_overlaps(masks, scores):
-    """Give each pixel to the best of the masks that have it; masks left without pixels go.
+    """Give each pixel to the best of its masks; drop masks that are left without pixels.
 
     Args:
         masks: [height, width, n] bool.
@@ -209,7 +169,7 @@ def remove_overlaps(masks, scores):
 
 
 def mask_to_rle(image_id, mask, scores):
-    """Rows "image id,run lengths" of the submission file, one a nucleus; best first."""
+    """Rows "image id,run lengths" of the submission file, one per nucleus; best first."""
     masks = remove_overlaps(mask, scores)
     if masks.shape[2] == 0:
         return f"{image_id},"
@@ -230,7 +190,7 @@ def load_dataset(dataset_dir, subset, crop=None):
 
 
 def augmentation():
-    """What changes training images: turns, flips, a little zoom, and brightness."""
+    """Random changes of training images: turns, flips, a little zoom, and brightness."""
     from mrcnn.data.imgaug_shim import iaa
 
     return iaa.Sequential(
@@ -245,51 +205,29 @@ def augmentation():
 
 
 def train(model, dataset_dir, subset="train", epochs=None):
-    """Train all layers; the learning rate falls to zero as half a wave of the cosine.
+    """Train all layers; the learning rate falls to zero along half a cosine wave.
 
-    From trained weights the heads begin alone, for the first half of the epochs. Of a run that goes
-    on, the finished epochs count.
+    From trained weights, only the heads train for the first half of the epochs.
     """
     config = model.config
     # The side of a crop in pixels of the micrograph.
     crop = config.IMAGE_MIN_DIM / max(1, config.IMAGE_MIN_SCALE)
     train_set, val_set = load_dataset(dataset_dir, subset, crop), load_dataset(dataset_dir, "val")
     epochs = epochs or config.EPOCHS
-    stages = [("all", epochs)]
-    if config.BACKBONE != "small":
-        stages.insert(0, ("heads", epochs // 2))
 
     def rate(epoch):
         return config.LEARNING_RATE * (1 + math.cos(math.pi * (epoch + 0.5) / epochs)) / 2
 
-    if model.epoch >= epochs:
-        print(f"{model.epoch} epochs are finished; a larger number of --epochs goes on.")
-    for layers, last in stages:
-        if model.epoch < last:
-            model.train(
-                train_set,
-                val_set,
-                learning_rate=rate,
-                epochs=last,
-                layers=layers,
-                augmentation=augmentation(),
-            )
-
-
-def progress(ids):
-    """Go through image ids with a progress bar."""
-    import keras
-
-    bar = keras.utils.Progbar(len(ids), unit_name="image")
-    for done, image_id in enumerate(ids, start=1):
-        yield image_id
-        bar.update(done)
+    stages = [("all", rate, epochs)]
+    if config.BACKBONE != "small":
+        stages.insert(0, ("heads", rate, epochs // 2))
+    cli.train(model, train_set, val_set, stages, augmentation=augmentation())
 
 
 def evaluate(model, dataset):
     """Precision of each image, TP / (TP + FP + FN) at mask IoU 0.5: float array."""
     precisions = []
-    for image_id in progress(dataset.image_ids):
+    for image_id in cli.progress(dataset.image_ids, "image"):
         r = model.detect([dataset.load_image(image_id)])[0]
         found = remove_overlaps(r["masks"], r["scores"])
         counts = instance_precision(dataset.load_mask(image_id)[0], found)
@@ -306,136 +244,49 @@ def detect(model, dataset_dir, subset, output):
     folder = Path(output) / f"submit_{datetime.datetime.now():%Y%m%dT%H%M%S}"
     folder.mkdir(parents=True)
     rows = ["ImageId,EncodedPixels"]
-    for image_id in progress(dataset.image_ids):
+    for image_id in cli.progress(dataset.image_ids, "image"):
         image = dataset.load_image(image_id)
         r = model.detect([image])[0]
         name = dataset.image_info[image_id]["id"]
         rows.append(mask_to_rle(name, r["masks"], r["scores"]))
-        visualize.display_instances(
-            image,
-            r["rois"],
-            r["masks"],
-            r["class_ids"],
-            dataset.class_names,
-            show_bbox=False,
-            title=f"{len(r['rois'])} nuclei",
-            save_to=folder / f"{name}.png",
-        )
+        found = r["rois"], r["masks"], r["class_ids"], dataset.class_names
+        own = {"title": f"{len(r['rois'])} nuclei", "save_to": folder / f"{name}.png"}
+        visualize.display_instances(image, *found, show_bbox=False, **own)
     with replacing(folder / "submit.csv") as temporary:
         Path(temporary).write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
 
 
-def make_model(mode, weights, logs, **words):
-    """A MaskRCNN with its weights.
+CONFIGS = PretrainedNucleusConfig, NucleusConfig
 
-    Args:
-        mode: "training" or "inference".
-        weights: "random" for the small network without any, "coco" or "imagenet" for the original's
-            large one, "last" of the logs or a file, which tells the network by itself.
-        logs: folder of the runs.
-        words: words of the Config to change.
-    """
-    if mode == "inference" and weights in UNTRAINED:
-        raise ValueError(f'Weights "{weights}" know no nuclei; give "last" or a file.')
-    # TensorFlow takes seconds to load, and `--help` needs none of it.
-    from mrcnn import model as modellib
-    from mrcnn.runs.run import last_checkpoint
-
-    # The run of "last" has more than its weights to go on with, so `start_from` gets the word.
-    path = last_checkpoint(str(logs), NucleusConfig.NAME) if weights == "last" else weights
-    large = path in ("coco", "imagenet") or (path != "random" and is_large(path))
-    config = PretrainedNucleusConfig() if large else NucleusConfig()
-    if mode == "inference":
-        config = inference_config(config)
-    for name, value in words.items():
-        setattr(config, name, value)
-    model = modellib.MaskRCNN(mode=mode, config=config, model_dir=str(logs))
-    model.start_from(weights)
-    return model
+main = cli.CommandLine(
+    "nucleus.py",
+    "Mask R-CNN finds the nuclei of cells.",
+    dataset={"help": "folder with stage1_train and so on", "required": True},
+    subset={"help": '"train", "val", or a folder of --dataset'},
+)
 
 
-def is_large(weights):
-    """Whether the layers in a file of weights are those of a ResNet-50."""
-    import h5py
-
-    try:
-        with h5py.File(weights) as file:
-            return "res2a_branch2c" in file
-    except OSError as error:
-        raise OSError(f"{weights} cannot be read as a file of weights: {error}") from error
-
-
+@main.command("dataset subset weights logs epochs steps seed", subset="train", weights="random")
 def run_train(args):
     """Train on the images of a data set, but for those kept for validation."""
-    import keras
-
-    keras.utils.set_random_seed(args.seed)
-    words = {"STEPS_PER_EPOCH": args.steps} if args.steps else {}
-    model = make_model("training", args.weights, args.logs, **words)
-    train(model, args.dataset, args.subset, args.epochs)
-    print(f"Checkpoints and loss curves are in {model.log_dir}.")
+    train(cli.model_of(args, "training", *CONFIGS), args.dataset, args.subset, args.epochs)
 
 
+@main.command("dataset subset trained logs", subset="val")
 def run_evaluate(args):
     """Print the mean precision at IoU 0.5, TP / (TP + FP + FN), on the validation images."""
     dataset = load_dataset(args.dataset, args.subset)
-    model = make_model("inference", args.weights, args.logs)
-    precisions = evaluate(model, dataset)
+    precisions = evaluate(cli.model_of(args, "inference", *CONFIGS), dataset)
     print(f"Precision at IoU 0.5: {precisions.mean():.3f} on {len(precisions)} images.")
 
 
+@main.command("dataset subset trained logs output", subset="stage1_test", output="results/nucleus")
 def run_detect(args):
-    """Write a submission file and pictures of the nuclei found."""
-    folder = detect(
-        make_model("inference", args.weights, args.logs), args.dataset, args.subset, args.output
-    )
+    """Write a submission file and pictures of the detected nuclei."""
+    model = cli.model_of(args, "inference", *CONFIGS)
+    folder = detect(model, args.dataset, args.subset, args.output)
     print(f"The submission file submit.csv and the pictures are in {folder}.")
-
-
-def positive(text):
-    """The type, for argparse, of whole numbers from 1 on."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return int(text)
-
-
-def make_parser():
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Mask R-CNN finds the nuclei of cells.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    trained = '"last" of the logs, or a file'
-
-    def command(name, run, subset, weights, help_):
-        sub = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
-        sub.add_argument("--dataset", required=True, help="folder with stage1_train and so on")
-        parts = '"train", "val", or a folder of --dataset (%(default)s)'
-        sub.add_argument("--subset", default=subset, help=parts)
-        sub.add_argument("--weights", default=weights, help=f"{help_} (%(default)s)")
-        sub.add_argument("--logs", default="logs", help="folder of checkpoints (%(default)s)")
-        sub.set_defaults(run=run)
-        return sub
-
-    starts = '"random", "coco", "imagenet", a file, or "last": the newest run of the logs goes on'
-    sub = command("train", run_train, "train", "random", starts)
-    sub.add_argument("--epochs", type=positive, help="in all, other than the Config's")
-    sub.add_argument("--steps", type=positive, help="steps an epoch, other than the Config's")
-    sub.add_argument("--seed", type=int, default=0, help="of random numbers (%(default)s)")
-    command("evaluate", run_evaluate, "val", "last", trained)
-    sub = command("detect", run_detect, "stage1_test", "last", trained)
-    sub.add_argument("--output", default="results/nucleus", help="folder of results (%(default)s)")
-    return parser
-
-
-def main(argv=None):
-    """Run a command line; what is wrong with files becomes one sentence and exit status 1."""
-    args = make_parser().parse_args(argv)
-    # Pages of notes by TensorFlow's compiler would bury the progress bar.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        args.run(args)
-    except (OSError, ValueError) as error:
-        sys.exit(f"nucleus.py: {error}")
 
 
 if __name__ == "__main__":

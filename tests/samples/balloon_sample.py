@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 from pycocotools.mask import encode
 
+from mrcnn import cli
 from mrcnn.utils import extract_bboxes
 
 ROOT = Path(__file__).parents[2]
@@ -53,14 +54,14 @@ def scene(shift=0, size=(48, 64)):
     return image
 
 
-def use_finder(balloon, monkeypatch):
+def use_finder(monkeypatch):
     """A RedFinder in place of every model; its `asked` lists what models were asked for."""
     finder = RedFinder()
     finder.asked = []
 
-    def make_model(*args, **words):
-        finder.asked.append((*args, words))
+    def make_model(mode, weights, logs, config, from_random, seed, **settings):
+        finder.asked.append((mode, weights, logs, settings))
         return finder
 
-    monkeypatch.setattr(balloon, "make_model", make_model)
+    monkeypatch.setattr(cli, "make_model", make_model)
     return finder

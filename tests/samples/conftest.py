@@ -11,5 +11,5 @@ def balloon():
 
 
 @pytest.fixture
-def finder(balloon, monkeypatch):
-    return use_finder(balloon, monkeypatch)
+def finder(monkeypatch):
+    return use_finder(monkeypatch)

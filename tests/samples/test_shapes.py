@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from skimage.io import imread
 
+from mrcnn import cli
 from mrcnn.utils import extract_bboxes
 
 ROOT = Path(__file__).parents[2]
@@ -246,7 +247,7 @@ def test_wrong_command_lines_are_refused(shapes, capsys, line, message):
 
 
 class Oracle:
-    """Plays MaskRCNN: knows every test image by heart, but misses the first `blind` of them."""
+    """Plays MaskRCNN: finds all shapes of the test images, but none in the first `blind`."""
 
     epoch = 0
     log_dir = "logs/run"
@@ -288,11 +289,15 @@ def oracle(shapes, monkeypatch):
     oracle = Oracle(shapes.make_dataset("test", 10, shapes.DemoConfig(), seed=5), blind=1)
     oracle.made = []
 
-    def make_model(mode, config, logs, weights="random"):
-        oracle.made.append((mode, type(config).__name__, config.STEPS_PER_EPOCH, logs, weights))
+    def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings):
+        oracle.config = config() if isinstance(config, type) else config
+        for name, value in settings.items():
+            setattr(oracle.config, name, value)
+        kind, steps = type(oracle.config).__name__, oracle.config.STEPS_PER_EPOCH
+        oracle.made.append((mode, kind, steps, logs, weights))
         return oracle
 
-    monkeypatch.setattr(shapes, "make_model", make_model)
+    monkeypatch.setattr(cli, "make_model", make_model)
     return oracle
 
 
@@ -324,7 +329,9 @@ def test_demo_trains_evaluates_and_draws(shapes, oracle, capsys, tmp_path):
         ("--small --weights last", [("all", 0.04, 3)]),
     ],
 )
-def test_train_spares_good_features(shapes, oracle, capsys, options, stages):
+def test_train_spares_good_features(shapes, oracle, capsys, tmp_path, monkeypatch, options, stages):
+    monkeypatch.chdir(tmp_path)
+    Path("some.h5").touch()
     shapes.main(f"train {options}".split())
     assert oracle.trained == [(layers, pytest.approx(rate), last) for layers, rate, last in stages]
     assert capsys.readouterr().out == "Checkpoints and loss curves are in logs/run.\n"
@@ -335,7 +342,7 @@ def test_finished_epochs_count(shapes, oracle, capsys, epoch, stages):
     oracle.epoch = epoch
     shapes.main("train --weights last --epochs 5".split())
     assert [last for _, _, last in oracle.trained] == stages
-    told = "5 epochs are finished; a larger number of --epochs goes on.\n"
+    told = "5 epochs are finished; a larger number of --epochs continues.\n"
     assert capsys.readouterr().out.startswith("Checkpoints" if stages else told)
 
 

@@ -37,11 +37,11 @@ def calls(small_model, monkeypatch):
             steps = epochs * config.STEPS_PER_EPOCH
             made.append([float(learning_rate(step)) for step in (0, steps // 10, steps)])
 
-    def make_model(mode, config, logs, weights="random"):
-        made.append((mode, str(weights), config.IMAGE_RESIZE_MODE))
+    def make_model(mode, weights, logs, config):
+        made.append((mode, str(weights)))
         return Model(config)
 
-    monkeypatch.setattr(small_model.shapes, "make_model", make_model)
+    monkeypatch.setattr(small_model.cli, "make_model", make_model)
     return made
 
 
@@ -54,21 +54,20 @@ def test_a_second_call_reads_what_the_first_has_trained(small_model, calls, tmp_
     assert file.read_text() == "new"
     # The rate rises from zero over a tenth of the steps, and falls to zero.
     assert calls == [
-        ("training", "random", "square"),
+        ("training", "random"),
         ("train", 200, "all"),
         pytest.approx([0, config.LEARNING_RATE, 0], abs=1e-6),
-        ("inference", str(file), "square"),
+        ("inference", str(file)),
     ]
     calls.clear()
     small_model.trained_model(config, None, None, tmp_path)
-    assert calls == [("inference", str(file), "square")]
+    assert calls == [("inference", str(file))]
 
 
 def test_weights_of_ones_own_take_the_place_of_training(small_model, calls, tmp_path):
-    config = small_model.small_config("tiny", 2, IMAGE_RESIZE_MODE="crop")
+    config = small_model.small_config("tiny", 2)
     small_model.trained_model(config, None, None, tmp_path, "mine.h5")
-    # Whole images, for a network that was trained on crops.
-    assert calls == [("inference", "mine.h5", "pad64")]
+    assert calls == [("inference", "mine.h5")]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,6 +15,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mrcnn import cli
 from tests.conftest import draw_shapes
 
 # COCO's ids have gaps, too.
@@ -138,6 +139,7 @@ class Oracle:
     def train(self, train, val, **options):
         self.trained.append((coco_ids(train), coco_ids(val), options))
         self.epoch = options["epochs"]
+        return SimpleNamespace(history={})
 
 
 @pytest.fixture
@@ -146,12 +148,18 @@ def oracle(coco, root, monkeypatch, tmp_path):
     oracle = Oracle(load(coco, root)[0], tmp_path / "run")
     oracle.made = []
 
-    def make_model(mode, config, logs, weights):
+    def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings):
+        if from_random and weights == "random":
+            config = from_random
+        config = config()
+        for name, value in settings.items():
+            setattr(config, name, value)
         config.validate()
+        oracle.config = config
         oracle.made.append(SimpleNamespace(mode=mode, config=config, logs=logs, weights=weights))
         return oracle
 
-    monkeypatch.setattr(coco, "make_model", make_model)
+    monkeypatch.setattr(cli, "make_model", make_model)
     return oracle
 
 

@@ -151,10 +151,10 @@ def test_files_without_fitting_results(coco, root, capsys, tmp_path, content, me
 
 
 @pytest.mark.slow
-def test_small_network_learns_eight_images_by_heart(coco, capsys, tmp_path, monkeypatch):
+def test_small_network_overfits_eight_images(coco, capsys, tmp_path, monkeypatch):
     # Objects of 15 to 23 pixels a side in images of 128; no photo needs so little.
-    for word in ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM"):
-        monkeypatch.setattr(coco.SmallCocoConfig, word, 128)
+    for name in ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM"):
+        monkeypatch.setattr(coco.SmallCocoConfig, name, 128)
     write_part(tmp_path, "train", 2017, 12, size=128)
     write_part(tmp_path, "val", 2017, 1, first_id=300, size=128)
     common = f"--dataset {tmp_path} --small --limit 8 --logs {tmp_path / 'logs'}"
