@@ -194,7 +194,9 @@ def _config_of(weights, logs, kinds):
             with contextlib.suppress(FileNotFoundError):
                 path = checkpoints_at(logs, name)[0]
                 newest.append((Run.of_checkpoint(path, name).place, path))
-        weights = max(newest, default=(0, ""))[1]
+        if not newest:
+            return kinds[0]
+        weights = max(newest)[1]
     try:
         return make_config(read_facts(weights)["config"])
     except ValueError:

@@ -10,6 +10,7 @@ from mrcnn import cli, mask_rcnn
 from mrcnn.config import Config, SmallConfig
 from mrcnn.runs.run import checkpoint_name
 from mrcnn.runs.settings import as_metadata, describe
+from mrcnn.weights.matterport import PREFIX
 
 
 class LargeConfig(Config):
@@ -100,7 +101,7 @@ def weight_file(path, config=None):
     with h5py.File(path, "w") as file:
         if config:
             for name, text in as_metadata(describe(config())).items():
-                file.attrs[name] = np.bytes_(text.encode())
+                file.attrs[PREFIX + name] = np.bytes_(text.encode())
     return str(path)
 
 

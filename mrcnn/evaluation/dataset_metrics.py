@@ -140,11 +140,11 @@ def _detect(dataset, model, image_ids, ground_truth, verbose):
                 )
         detections = model.detect(images, mask_format="rle")
         for image_id, detected in zip(batch, detections, strict=True):
-            results += _as_coco_results(image_id, detected)
+            results += as_coco_results(image_id, detected)
     return results
 
 
-def _as_coco_results(image_id, detected):
+def as_coco_results(image_id, detected):
     """Detections of an image, made with `mask_format="rle"`, as COCO result dicts."""
     columns = (detected[name] for name in ("rois", "class_ids", "scores", "masks"))
     return [

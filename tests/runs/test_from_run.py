@@ -26,7 +26,7 @@ def trained(built_model, tmp_path_factory):
     images = [MiniShapes(2).load_image(number) for number in range(2)]
     # So that there are detections of both classes.
     model.keras_model.get_layer("mrcnn_class_logits").bias.assign([-2.0, 0.1, 0.0])
-    silent(model.train, MiniShapes(2), None, 1e-5, 1, "all")
+    silent(model.train, MiniShapes(2), MiniShapes(2), 1e-5, 1, "all")
     lone = os.path.join(os.path.dirname(model.model_dir), "lone.h5")
     model.inference_model().keras_model.save_weights(lone)
     return model, images, model.inference_model().detect(images), lone

@@ -180,7 +180,7 @@ def recorder(monkeypatch):
             "none.h5",
             "There is no file none.h5; --weights takes coco, imagenet, last, random or a file.",
         ),
-        ("photo.png", "File format not supported: filepath=photo.png."),
+        ("photo.png", '"photo.png" is not a weight file; accepted are'),
     ],
 )
 def test_weights_that_are_none(balloon, tmp_path, monkeypatch, capsys, weights, message):
