@@ -129,7 +129,6 @@ RULES = {
         "functions of a recipe",
     ),
     "PRECISION": _one_of(None, "float32", "mixed_bfloat16", "mixed_float16"),
-    "JIT_COMPILE": _FLAG,
     "GRADIENT_CHECKPOINTING": _FLAG,
     "OPTIMIZER": Rule(
         lambda v: v in OPTIMIZERS if isinstance(v, str) else hasattr(v, "apply_gradients"),

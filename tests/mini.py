@@ -45,8 +45,8 @@ class MiniConfig(Config):
     RPN_ANCHOR_SCALES = (8, 16, 24, 32, 48)
     RPN_TRAIN_ANCHORS_PER_IMAGE = 64
     PRE_NMS_LIMIT = 1000
-    # Enough that some are positive before the RPN has learnt anything.
-    POST_NMS_ROIS_TRAINING = 200
+    # Nearly all anchors, so that some are positive before the RPN has learnt anything.
+    POST_NMS_ROIS_TRAINING = 1000
     POST_NMS_ROIS_INFERENCE = 40
     TRAIN_ROIS_PER_IMAGE = 20
     # A quarter of the usual pixels: the mask head is what takes most of the time.

@@ -374,7 +374,7 @@ def observe(model, monkeypatch, tmp_path):
 
 
 def test_every_setting_is_here():
-    settings = {name for name in vars(Config) if name.isupper()} - {"JIT_COMPILE"}
+    settings = {name for name in vars(Config) if name.isupper()}
     assert settings == {*SAMPLES, *INFERENCE, *TRAINING, *RUNS}
 
 

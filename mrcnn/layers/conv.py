@@ -90,9 +90,14 @@ class SparseGradConv2D(Conv2D):
                 f'SparseGradConv2D "{self.name}" has padding "{self.padding}" and strides '
                 f'{tuple(self.strides)}; it works with "same" and (1, 1) only.'
             )
-        return _sparse_grad_conv(inputs, tf.cast(kernel, inputs.dtype))
+        outputs = _sparse_grad_conv(inputs, tf.cast(kernel, inputs.dtype))
+        outputs.set_shape([*inputs.shape[:3], self.filters])
+        return outputs
 
 
+# A function of its own, traced once: TensorFlow keeps each graph that has a custom gradient until
+# the process ends, and a training program would be kept with everything in it.
+@tf.function(autograph=False, reduce_retracing=True)
 @tf.custom_gradient
 def _sparse_grad_conv(x, kernel):
     def grad(dy):

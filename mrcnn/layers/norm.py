@@ -57,7 +57,8 @@ class BatchNorm(keras.layers.BatchNormalization):
             return inputs * tf.cast(scale, inputs.dtype) + tf.cast(shift, inputs.dtype)
         if conv.use_bias:
             shift = shift + conv.bias * scale
-        kernel = _scaled(tf.convert_to_tensor(conv.kernel), scale, conv_input.dtype)
+        # Scaled in float32 and rounded after that: rounded scales would move every output.
+        kernel = tf.cast(tf.convert_to_tensor(conv.kernel) * scale, conv_input.dtype)
         outputs = conv.convolution_op(conv_input, kernel)
         return tf.nn.bias_add(outputs, tf.cast(shift, outputs.dtype))
 
@@ -69,20 +70,6 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def get_config(self):
         return {**super().get_config(), "train_bn": self.train_bn}
-
-
-def _scaled(kernel, scale, dtype):
-    """Return `kernel * scale` in `dtype`, keeping no copy of the kernel for the gradient."""
-
-    @tf.custom_gradient
-    def multiply(kernel, scale):
-        def grad(dy):
-            dy = tf.cast(dy, kernel.dtype)
-            return dy * scale, tf.reduce_sum(dy * kernel, axis=[0, 1, 2])
-
-        return tf.cast(kernel * scale, dtype), grad
-
-    return multiply(kernel, scale)
 
 
 def conv_norm(x, conv, norm=None):

@@ -23,23 +23,27 @@ def crop_and_resize(features, boxes, box_indices, crop_size):
     Returns:
         `[n, *crop_size, channels]` float32, one bilinear sample per bin; 0 outside the image.
     """
-    boxes, crop_size = tf.stop_gradient(boxes), list(crop_size)
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    crop_size = [int(side) for side in crop_size]
+    crops = _crop(features, tf.stop_gradient(boxes), box_indices, tf.constant(crop_size))
+    crops.set_shape([None, *crop_size, features.shape[-1]])
+    return crops
 
-    @tf.custom_gradient
-    def crop(features):
-        shape, dtype = tf.shape(features), features.dtype
 
-        def grad(dy):
-            if on_gpu:
-                return tf.raw_ops.CropAndResizeGradImage(
-                    grads=dy, boxes=boxes, box_ind=box_indices, image_size=shape, T=dtype
-                )
-            return _gradient_in_order(dy, boxes, box_indices, shape)
+# A function of its own, for the reason given in `layers/conv.py`.
+@tf.function(autograph=False, reduce_retracing=True)
+@tf.custom_gradient
+def _crop(features, boxes, box_indices, crop_size):
+    def grad(dy):
+        shape = tf.shape(features)
+        if tf.config.list_logical_devices("GPU"):
+            gradient = tf.raw_ops.CropAndResizeGradImage(
+                grads=dy, boxes=boxes, box_ind=box_indices, image_size=shape, T=features.dtype
+            )
+        else:
+            gradient = _gradient_in_order(dy, boxes, box_indices, shape)
+        return gradient, None, None, None
 
-        return tf.image.crop_and_resize(features, boxes, box_indices, crop_size), grad
-
-    return crop(features)
+    return tf.image.crop_and_resize(features, boxes, box_indices, crop_size), grad
 
 
 def _gradient_in_order(dy, boxes, box_indices, shape):
@@ -48,7 +52,7 @@ def _gradient_in_order(dy, boxes, box_indices, shape):
     Every sample mixes four cells, so the crops are a sparse matrix times the cells, and the
     gradient is its transpose times `dy`.
     """
-    height, width, channels = shape[1], shape[2], dy.shape[-1]
+    height, width, channels = shape[1], shape[2], shape[3]
     rows, row_weights = _taps(boxes[:, 0], boxes[:, 2], tf.shape(dy)[1], height)
     columns, column_weights = _taps(boxes[:, 1], boxes[:, 3], tf.shape(dy)[2], width)
     corner = (box_indices * height)[:, None, None]

@@ -179,7 +179,6 @@ def _steps(keras_model, config, strategy, seed):
         accumulate=config.ACCUMULATE_BATCHES,
         seed=seed,
         checkpointing=config.GRADIENT_CHECKPOINTING,
-        jit_compile=config.JIT_COMPILE,
     )
 
 

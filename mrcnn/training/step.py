@@ -5,7 +5,6 @@ import math
 import keras
 import tensorflow as tf
 
-from mrcnn.constants import LOSS_NAMES
 from mrcnn.layers.batch_part import batch_part
 from mrcnn.layers.losses import LossLayer
 from mrcnn.training.forward import make_forward
@@ -17,10 +16,11 @@ _SUM = tf.distribute.ReduceOp.SUM
 class Steps:
     """The compiled steps of a training model.
 
-    However many replicas and batches a step has, its losses and gradients are those of one replica
-    on all its images at once: each loss is the mean over the anchors or RoIs of all of them.
+    The losses are the `LossLayer`s of the model, by their names. However many replicas and batches
+    a step has, its losses and gradients are those of one replica on all its images at once: each
+    loss is the mean over the anchors or RoIs of all of them.
 
-    Arguments:
+    Args:
         keras_model: of `build_graph(config, "training")`, compiled with an optimizer. With more
             than one replica, both made in the scope of the strategy.
         weight_decay: factor of the L2 penalty. As in the original it is divided by the number of
@@ -29,7 +29,7 @@ class Steps:
         accumulate: batches of one step. With more than one, each runs twice: once forward to count
             what the losses are means of.
         seed: of the choice of RoIs, a whole number.
-        checkpointing, jit_compile: see `make_forward`.
+        checkpointing: see `make_forward`.
     """
 
     def __init__(
@@ -40,7 +40,6 @@ class Steps:
         accumulate=1,
         seed=0,
         checkpointing=False,
-        jit_compile=False,
     ):
         self.keras_model, self.weight_decay, self.seed = keras_model, weight_decay, seed
         self.strategy = strategy or tf.distribute.get_strategy()
@@ -48,13 +47,10 @@ class Steps:
         self._loss_layers = {
             layer.name: layer for layer in keras_model.layers if isinstance(layer, LossLayer)
         }
-        self._wanted = [
-            keras_model.outputs[-5:],
-            {name: layer.input for name, layer in self._loss_layers.items()},
-        ]
-        self._forward = make_forward(
-            keras_model, tf.nest.flatten(self._wanted), checkpointing, jit_compile
-        )
+        self._wanted = {
+            name: (layer.output, layer.input) for name, layer in self._loss_layers.items()
+        }
+        self._forward = make_forward(keras_model, tf.nest.flatten(self._wanted), checkpointing)
         self._optimizer = getattr(keras_model, "optimizer", None)
         if self._optimizer is not None and not self._optimizer.built:
             # Variables made within a step would have it traced twice.
@@ -74,14 +70,14 @@ class Steps:
     def train(self, *batches, number=0):
         """Change the weights once; returns the losses of the step by name, scalars.
 
-        Arguments:
+        Args:
             batches: `accumulate` batches, each a dict of the model's inputs by name, or what the
                 strategy makes of such dicts.
             number: of the step, for its random numbers.
 
         Returns:
-            "loss", the total with weight decay, the five losses, and "gradient_norm", the length of
-            the gradient before it is clipped.
+            "loss", the total with weight decay; each loss by its name; "gradient_norm", the length
+            of the gradient before it is clipped.
         """
         seed = tf.constant([self.seed, number], tf.int64)
         if self.accumulate == 1:
@@ -112,16 +108,16 @@ class Steps:
     # What runs on a replica
 
     def losses(self, batch, training, parts=1, counts=None):
-        """The total without weight decay, and the five losses by name, scalars.
+        """Return the total without weight decay, and the losses by name, scalars.
 
-        Arguments:
+        Args:
             batch: a dict of the model's inputs by name.
             parts: of how many parts of a batch this is one. The results of all parts are to be
                 added up then.
             counts: of the `LossLayer`s by name, for all parts; those of all replicas by default.
         """
-        outputs, what_counts = self._outputs(batch, training)
-        named = {name: tf.squeeze(loss) for name, loss in zip(LOSS_NAMES, outputs, strict=True)}
+        outputs, counted = self._outputs(batch, training)
+        named = {name: tf.squeeze(loss) for name, loss in outputs.items()}
         # At once: replicas share the layers, and the next message to others lets them go on.
         added = self._forward.losses()
         if parts == 1:
@@ -130,12 +126,10 @@ class Steps:
             return tf.add_n([tf.cast(loss, tf.float32) for loss in added]), named
         ours = {id(loss) for layer in self._loss_layers.values() for loss in layer.losses}
         others = [tf.cast(loss, tf.float32) / parts for loss in added if id(loss) not in ours]
-        here = self._counts(what_counts)
+        here = self._counts(counted)
         counts = counts or _of_all_replicas(here)
         named = {
             name: loss * tf.math.divide_no_nan(here[name], counts[name])
-            if name in here
-            else loss / parts
             for name, loss in named.items()
         }
         weighted = [layer.weight * named[name] for name, layer in self._loss_layers.items()]
@@ -173,13 +167,16 @@ class Steps:
         ]
 
     def _outputs(self, batch, training):
-        """The five losses, and the inputs of the `LossLayer`s by name."""
+        """Return the outputs and the inputs of the `LossLayer`s, two dicts by name."""
         inputs = [batch[tensor.name] for tensor in self.keras_model.inputs]
-        return tf.nest.pack_sequence_as(self._wanted, self._forward(inputs, training))
+        found = tf.nest.pack_sequence_as(self._wanted, self._forward(inputs, training))
+        outputs = {name: output for name, (output, _) in found.items()}
+        return outputs, {name: inputs for name, (_, inputs) in found.items()}
 
-    def _counts(self, what_counts):
+    def _counts(self, counted):
+        """Return the numbers of things that the losses average, from the inputs of their layers."""
         return {
-            name: tf.stop_gradient(layer.count(*what_counts[name]))
+            name: tf.stop_gradient(layer.count(*counted[name]))
             for name, layer in self._loss_layers.items()
         }
 
@@ -229,14 +226,21 @@ class Steps:
         if replicas > 1:
             gradients = tf.distribute.get_replica_context().all_reduce(_SUM, gradients)
         norm = tf.linalg.global_norm(gradients) / self._optimizer.scale_loss(1.0)
-        if isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
+        is_scaled = isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer)
+        if is_scaled:
             # It leaves out a step whose scaled gradients are too long for float16, and scales less.
             norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
         if replicas > 1:
             # The optimizer clips what it gets and then adds it up over the replicas: `share_clips`.
             gradients = [gradient / replicas for gradient in gradients]
             self._share_statistics()
-        self._optimizer.apply(gradients, variables)
+        if is_scaled or tf.distribute.has_strategy():
+            self._optimizer.apply(gradients, variables)
+        else:
+            # Among replicas, Keras sums the gradients, also of a single one, and TensorFlow keeps
+            # each graph that has such a sum until the process ends.
+            replica = tf.distribute.get_replica_context()
+            replica.merge_call(lambda strategy: self._optimizer.apply(gradients, variables))
         return {"gradient_norm": norm / replicas}
 
     def _share_statistics(self):
@@ -322,5 +326,7 @@ def share_clips(optimizer, replicas):
 
 def _of_all_replicas(counts):
     replica = tf.distribute.get_replica_context()
+    if replica.num_replicas_in_sync == 1:
+        return counts
     total = replica.all_reduce(_SUM, tf.stack(list(counts.values())))
     return dict(zip(counts, tf.unstack(total, len(counts)), strict=True))

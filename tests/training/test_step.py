@@ -9,13 +9,14 @@ from mrcnn.constants import LOSS_NAMES
 from mrcnn.data.pipeline import make_dataset
 from mrcnn.graph import build_graph
 from mrcnn.layers.batch_part import batch_part
+from mrcnn.layers.losses import LossLayer
 from mrcnn.training.optimizer import make_optimizer
 from mrcnn.training.step import Steps
 from tests.mini import MiniShapes, mini_backbone, mini_config
 
 
 class Linear(keras.layers.Layer):
-    """Five losses, the sum of which is the sum of all entries of slope * kernel.
+    """The sum of all entries of slope * kernel.
 
     gamma and beta are there for the weight decay to leave alone.
     """
@@ -38,12 +39,15 @@ class Linear(keras.layers.Layer):
         self.beta.assign([5.0, 6.0])
 
     def call(self, x):
-        loss = tf.reduce_sum(self.kernel * self.slope) + 0.0 * tf.reduce_sum(x)
-        self.add_loss(loss)
-        return [tf.reshape(loss * share, [1]) for share in (0.1, 0.2, 0.3, 0.3, 0.1)]
+        return tf.reduce_sum(self.kernel * self.slope) + 0.0 * tf.reduce_sum(x)
 
     def compute_output_shape(self, shape):
-        return [(1,)] * 5
+        return ()
+
+
+@LossLayer.register(count=lambda value: tf.constant(1.0))
+def toy_loss(value):
+    return value
 
 
 def compile_model(model, config, learning_rate, momentum):
@@ -53,7 +57,10 @@ def compile_model(model, config, learning_rate, momentum):
 
 def toy_model(slope, kernel, clip_norm, momentum=0.0, rate=0.1):
     x = keras.Input((1,), name="x")
-    model = keras.Model([x], Linear(slope, kernel)(x))
+    value = Linear(slope, kernel)(x)
+    weights = {"a_loss": 0.25, "b_loss": 0.75}
+    losses = [LossLayer("toy_loss", weight, name=name)(value) for name, weight in weights.items()]
+    model = keras.Model([x], losses)
     compile_model(model, mini_config(GRADIENT_CLIP_NORM=clip_norm), rate, momentum)
     return model
 
@@ -67,7 +74,13 @@ def test_gradients_are_clipped_by_their_global_norm():
     losses = Steps(model, weight_decay=0).train(BATCH)
     np.testing.assert_allclose(model.get_weights()[0], [0.7, 1.6], rtol=1e-6)
     assert float(losses["loss"]) == 30 * 1 + 40 * 2
-    assert [float(losses[name]) for name in LOSS_NAMES] == pytest.approx([11, 22, 33, 33, 11])
+    # Losses are told without their weights, and the gradient as it was.
+    assert {name: float(loss) for name, loss in losses.items()} == {
+        "loss": 110,
+        "a_loss": 110,
+        "b_loss": 110,
+        "gradient_norm": 50,
+    }
 
 
 @pytest.mark.parametrize("clip_norm", [50.0, None])
