@@ -125,7 +125,7 @@ def _dense_gradients(x, kernel, dy):
 
 def _sparse_gradients(x, kernel, dy, active):
     """Return the gradients from the output positions `active` `[n, (image, row, column)]` alone."""
-    kh, kw, channels, filters = kernel.shape
+    kh, kw, channels, filters = tf.unstack(tf.shape(kernel))
     shape = tf.shape(x)
     batch, height, width = shape[0], shape[1] + kh - 1, shape[2] + kw - 1
     top, left = (kh - 1) // 2, (kw - 1) // 2

@@ -36,6 +36,9 @@ def make_optimizer(
     if config.EMA_MOMENTUM:
         options |= {"use_ema": True, "ema_momentum": config.EMA_MOMENTUM}
     kind, scaling = config.OPTIMIZER, {}
+    if isinstance(kind, str):
+        # Keras would number each new optimizer, and TensorFlow keeps every new name of a variable.
+        options["name"] = kind.lower()
     if kind == "SGD":
         optimizer = keras.optimizers.SGD(momentum=float(momentum), **options)
     elif kind == "Adam":
