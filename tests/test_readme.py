@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mrcnn.ops.meta import parse_meta
+from tests.test_layering import RANKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -112,6 +113,14 @@ def test_columns_of_the_meta_are_as_documented():
         last = first if ".." not in columns else last or 14
         expected = list(range(int(first.rstrip(" .")), int(last) + 1))
         assert np.ravel(entries[name]).tolist() == expected
+
+
+def test_rooms_are_in_the_order_of_imports():
+    rooms = [
+        {name.removesuffix(".py").strip("/") for name in re.findall(r"`([^`]+)`", cells[0])}
+        for cells in table("tour.md", "## The rooms")
+    ]
+    assert rooms == RANKS[::-1]
 
 
 def test_glossary_is_in_order():
