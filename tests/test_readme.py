@@ -38,11 +38,21 @@ def test_programs_compile(page):
         ast.parse(source)
 
 
-def test_readme_has_the_three_programs():
+def test_readme_has_the_four_programs():
     programs = blocks(ROOT / "README.md", "python")
-    assert ["detect(" in program for program in programs] == [True, True, False]
-    assert [".train(" in program for program in programs] == [False, True, False]
-    assert ["compute_coco_metrics(" in program for program in programs] == [False, False, True]
+    assert ["detect(" in program for program in programs] == [True, True, True, False]
+    assert [".train(" in program for program in programs] == [False, True, False, False]
+    assert ["from_run(" in program for program in programs] == [False, False, True, False]
+    assert ["coco_metrics(" in program for program in programs] == [False, False, False, True]
+
+
+def test_settings_for_random_weights_are_legal():
+    """The program of docs/from_scratch.md."""
+    names = {}
+    exec(blocks(ROOT / "docs" / "from_scratch.md", "python")[0], names)
+    config = names["CellConfig"]()
+    config.validate()
+    assert (config.BACKBONE, config.IMAGE_SHAPE.tolist()) == ("small", [512, 512, 3])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
