@@ -34,10 +34,10 @@ SETTINGS = [
 def main():
     options = parser("Measure the peak memory of training.", runs=2)
     options.add_argument("--size", type=int, default=512, help="image side in pixels")
-    options.add_argument("--batch", type=int, help="images a step; without it, all settings")
+    options.add_argument("--batch", type=int, help="images per step; without it, all settings")
     options.add_argument("--backbone", choices=("resnet50", "resnet101"), default="resnet50")
-    options.add_argument("--layers", default="all", help="that are trained")
-    options.add_argument("--rois", type=int, default=200, help="RoIs per image that train the heads")
+    options.add_argument("--layers", default="all", help="layers to train")
+    options.add_argument("--rois", type=int, default=200, help="RoIs per image to train the heads")
     for flag in ("checkpointing", "full_masks"):
         options.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, default=False)
     args = options.parse_args()
