@@ -12,8 +12,8 @@ from common import parser, report, seconds
 def main():
     options = parser("Time the input pipeline.", runs=3, precision=False)
     options.add_argument("--size", type=int, default=512, help="image side in pixels")
-    options.add_argument("--objects", type=int, default=8, help="objects an image")
-    options.add_argument("--images", type=int, default=64, help="images a run")
+    options.add_argument("--objects", type=int, default=8, help="objects per image")
+    options.add_argument("--images", type=int, default=64, help="images per run")
     args = options.parse_args()
 
     # Before TensorFlow counts the cores for its thread pools.
@@ -40,8 +40,8 @@ def main():
         return [t / (steps * config.BATCH_SIZE) for t in seconds(run, args.runs)]
 
     report(
-        f"seconds an image, {args.size}x{args.size}, {args.objects} objects, one core, "
-        f"{args.images} images a run",
+        f"seconds per image, {args.size}x{args.size}, {args.objects} objects, one core, "
+        f"{args.images} images per run",
         {"tf.data pipeline": per_image(batches), "data_generator": per_image(old_batches)},
     )
 

@@ -8,11 +8,11 @@ from mrcnn.data.dataset import Dataset
 CLASSES = 80
 
 
-def benchmark_config(size, **words):
-    """COCO's 81 classes on square images of `size` pixels, with `words` set besides."""
+def benchmark_config(size, **settings):
+    """COCO's 81 classes on square images of `size` pixels, with other settings changed."""
     coco = {"NAME": "benchmark", "NUM_CLASSES": 1 + CLASSES}
     square = {"IMAGE_MIN_DIM": size, "IMAGE_MAX_DIM": size}
-    return type("BenchmarkConfig", (Config,), coco | square | words)()
+    return type("BenchmarkConfig", (Config,), coco | square | settings)()
 
 
 class SyntheticDataset(Dataset):

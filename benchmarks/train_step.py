@@ -8,9 +8,9 @@ from common import parser, report, seconds
 def main():
     options = parser("Time a training step.", runs=5)
     options.add_argument("--size", type=int, default=512, help="image side in pixels")
-    options.add_argument("--batch", type=int, default=2, help="images a step")
-    options.add_argument("--accumulate", type=int, default=1, help="batches a step")
-    options.add_argument("--objects", type=int, default=8, help="objects an image")
+    options.add_argument("--batch", type=int, default=2, help="images per step")
+    options.add_argument("--accumulate", type=int, default=1, help="batches per step")
+    options.add_argument("--objects", type=int, default=8, help="objects per image")
     options.add_argument("--backbone", choices=("resnet50", "resnet101"), default="resnet50")
     args = options.parse_args()
 
@@ -39,8 +39,8 @@ def main():
     times = seconds(step, args.runs)
     report(
         f"training step, {args.backbone}, {args.precision}, {args.accumulate} x {args.batch} of "
-        f"{args.size}x{args.size}, {args.objects} objects an image, {positives} positive RoIs",
-        {"step": times, "  an image": [t / args.batch / args.accumulate for t in times]},
+        f"{args.size}x{args.size}, {args.objects} objects per image, {positives} positive RoIs",
+        {"step": times, "  per image": [t / args.batch / args.accumulate for t in times]},
     )
 
 

@@ -22,8 +22,6 @@ PAIR = [
 ]
 SETTINGS = [
     *({"batch": 2, **setting} for setting in PAIR),
-    {"batch": 2, "jit": True},
-    {"batch": 2, "jit": True, "checkpointing": True},
     {"batch": 2, "full_masks": True},
     {"batch": 2, "layers": "heads"},
     {"batch": 2, "rois": 50},
@@ -36,11 +34,11 @@ SETTINGS = [
 def main():
     options = parser("Measure the peak memory of training.", runs=2)
     options.add_argument("--size", type=int, default=512, help="image side in pixels")
-    options.add_argument("--batch", type=int, help="images a step; without it, all settings")
+    options.add_argument("--batch", type=int, help="images per step; without it, all settings")
     options.add_argument("--backbone", choices=("resnet50", "resnet101"), default="resnet50")
-    options.add_argument("--layers", default="all", help="that are trained")
-    options.add_argument("--rois", type=int, default=200, help="RoIs an image that train the heads")
-    for flag in ("checkpointing", "jit", "full_masks"):
+    options.add_argument("--layers", default="all", help="layers to train")
+    options.add_argument("--rois", type=int, default=200, help="RoIs per image to train the heads")
+    for flag in ("checkpointing", "full_masks"):
         options.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, default=False)
     args = options.parse_args()
     if args.batch:
@@ -108,7 +106,6 @@ def measure(args):
         model.keras_model,
         config.WEIGHT_DECAY,
         checkpointing=args.checkpointing,
-        jit_compile=args.jit,
     )
     gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
     for gpu in gpus:

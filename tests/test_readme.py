@@ -1,4 +1,4 @@
-"""The README's programs compile, its commands exist, its links lead somewhere."""
+"""The pages' programs compile, their commands, files and links exist, their tables are right."""
 
 import ast
 import json
@@ -11,9 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mrcnn.config import Config
+from mrcnn.ops.meta import parse_meta
+from tests.test_layering import RANKS
+
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES += sorted(ROOT.glob("samples/*/README.md")) + [ROOT / "notebooks" / "README.md"]
+PAGES = [
+    path
+    for places in ("*", "docs/*", "*/README", "samples/*/*")
+    for path in ROOT.glob(f"{places}.md")
+]
 
 
 def blocks(page, language):
@@ -32,11 +39,21 @@ def test_programs_compile(page):
         ast.parse(source)
 
 
-def test_readme_has_the_three_programs():
+def test_readme_has_the_four_programs():
     programs = blocks(ROOT / "README.md", "python")
-    assert ["detect(" in program for program in programs] == [True, True, False]
-    assert [".train(" in program for program in programs] == [False, True, False]
-    assert ["compute_coco_metrics(" in program for program in programs] == [False, False, True]
+    assert ["detect(" in program for program in programs] == [True, True, True, False]
+    assert [".train(" in program for program in programs] == [False, True, False, False]
+    assert ["from_run(" in program for program in programs] == [False, False, True, False]
+    assert ["coco_metrics(" in program for program in programs] == [False, False, False, True]
+
+
+def test_settings_for_random_weights_are_legal():
+    """The program of docs/from_scratch.md."""
+    names = {}
+    exec(blocks(ROOT / "docs" / "from_scratch.md", "python")[0], names)
+    config = names["CellConfig"]()
+    config.validate()
+    assert (config.BACKBONE, config.IMAGE_SHAPE.tolist()) == ("small", [512, 512, 3])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -50,10 +67,86 @@ def test_commands_exist(page):
         assert (ROOT / script).is_file()
 
 
+def anchors(page):
+    """The names by which GitHub links to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def broken_links(page):
+    """Links of a page to a file or heading that does not exist, or named after another file."""
+    text = page.read_text(encoding="utf-8")
+    for label, link in re.findall(r"\[([^]]*)\]\(([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        name = label.strip("`")
+        if link.startswith("https://"):
+            continue
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            yield link
+        elif name.endswith(".py") and not target.as_posix().endswith(f"/{name}"):
+            yield f"{link} is called {name}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_links_lead_to_files(page):
-    for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
-        assert link.startswith("https://") or (page.parent / link).exists()
+def test_links_lead_to_files_and_headings(page):
+    assert list(broken_links(page)) == []
+
+
+def test_broken_links_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    (tmp_path / "a.py").touch()
+    page.write_text("# One: two\n[`a.py`](a.py) [x](#one-two) [`b.py`](a.py) [c](c.md) [d](#three)")
+    assert list(broken_links(page)) == ["a.py is called b.py", "c.md", "#three"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_named_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:mrcnn|tests|samples|docs)/[\w/.]+)`", text):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "CHANGELOG"], ids=named)
+def test_named_settings_exist(page):
+    """All names like `THIS_ONE`, but for environment variables and a wrong name that is shown."""
+    others = {"WEIGHT_SETTINGS", "IMAGE_PER_GPU"}
+    for code in re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8")):
+        for name in re.findall(r"\b[A-Z]+_[A-Z_]+\b", code):
+            environment = name.startswith(("MRCNN_", "TF_", "CUDA_"))
+            assert environment or name in others or hasattr(Config, name), name
+
+
+def table(page, heading):
+    """The cells of the rows of the first table after a text on a page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(heading)[2]
+    rows = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)[0].splitlines()
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[2:]]
+
+
+def test_columns_of_the_meta_are_as_documented():
+    names = ["image_id", "original_image_shape", "image_shape", "window", "scale"]
+    rows = table("conventions.md", "`image_meta` is one row")
+    # 1 background and 2 classes: 15 columns, which hold their own numbers.
+    entries = parse_meta(np.arange(15)[None])
+    for name, (columns, *_) in zip([*names, "active_class_ids"], rows, strict=True):
+        first, _, last = columns.partition(" .. ")
+        last = first if ".." not in columns else last or 14
+        expected = list(range(int(first.rstrip(" .")), int(last) + 1))
+        assert np.ravel(entries[name]).tolist() == expected
+
+
+def test_rooms_are_in_the_order_of_imports():
+    rooms = [
+        {name.removesuffix(".py").strip("/") for name in re.findall(r"`([^`]+)`", cells[0])}
+        for cells in table("tour.md", "## The rooms")
+    ]
+    assert rooms == RANKS[::-1]
+
+
+def test_glossary_is_in_order():
+    words = [row[0].lower() for row in table("conventions.md", "## Glossary")]
+    assert len(words) > 40 and words == sorted(set(words))
 
 
 @pytest.mark.slow
