@@ -11,12 +11,12 @@
 """
 
 import datetime
-import itertools
 import tempfile
 from pathlib import Path
 from urllib.parse import urlparse
 
 import numpy as np
+from tqdm import tqdm
 
 from mrcnn import cli, utils
 from mrcnn.config import Config, SmallConfig
@@ -26,9 +26,6 @@ from mrcnn.files import replacing
 
 # Luminance of sRGB colours, as scikit-image's rgb2gray.
 GRAY_WEIGHTS = np.array([0.2125, 0.7154, 0.0721])
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-VIDEO_SUFFIXES = (".avi",)
 
 
 class BalloonConfig(Config):
@@ -71,12 +68,7 @@ class BalloonDataset(ViaDataset):
     """Photos whose balloons were outlined in the VGG Image Annotator, version 1 or 2."""
 
     def load_balloon(self, dataset_dir, subset):
-        """Add the photos of a subset.
-
-        Args:
-            dataset_dir: folder with a folder for each subset, which holds the photos and their
-                outlines, `via_region_data.json`.
-            subset: "train" or "val".
+        """Add the photos of "train" or "val", a folder with `via_region_data.json`.
 
         Raises:
             FileNotFoundError, ValueError: one sentence on what is missing or wrong.
@@ -89,7 +81,7 @@ class BalloonDataset(ViaDataset):
 
 
 def load_subset(dataset_dir, subset):
-    """A prepared BalloonDataset of "train" or "val"."""
+    """Return a prepared BalloonDataset of "train" or "val"."""
     dataset = BalloonDataset()
     dataset.load_balloon(dataset_dir, subset)
     dataset.prepare()
@@ -107,19 +99,15 @@ class InMemory(utils.Dataset):
 
         super().__init__()
         self.class_info, self.image_info = dataset.class_info, dataset.image_info
-        self.samples = []
-        for image_id in dataset.image_ids:
-            image, _, class_ids, _, masks = load_image_gt(dataset, config, image_id)
-            self.samples.append((image, masks, class_ids))
+        self.samples = [load_image_gt(dataset, config, i) for i in dataset.image_ids]
         self.prepare()
 
     def load_image(self, image_id):
-        """[height, width, 3] uint8."""
         return self.samples[image_id][0]
 
     def load_mask(self, image_id):
-        """Masks [height, width, n] bool, and class ids [n] int32."""
-        return self.samples[image_id][1:]
+        _, _, class_ids, _, masks = self.samples[image_id]
+        return masks, class_ids
 
 
 def augmenters():
@@ -138,15 +126,10 @@ def augmenters():
 
 
 def train(model, photos, val, epochs=None):
-    """Train a MaskRCNN on prepared datasets.
+    """Train on prepared datasets, to a total of `epochs` or the Config's.
 
-    Of a large network only the heads train, as in the original; of a small one, which starts from
-    random weights, all layers.
-
-    Args:
-        model: a MaskRCNN in training mode.
-        photos, val: for training and validation.
-        epochs: the total, if not the Config's; a resumed run has some of them behind it.
+    Only the heads of a large network train, as in the original. A small one starts from random
+    weights, so all of its layers do.
     """
     config = model.config
     rate, total = config.LEARNING_RATE, epochs or config.EPOCHS
@@ -185,9 +168,8 @@ def detect_and_color_splash(model, image_path=None, video_path=None, output=None
     """
     if (image_path is None) == (video_path is None):
         raise ValueError("color splash needs either an image or a video")
-    source = str(image_path or video_path)
-    output = output_path(output, IMAGE_SUFFIXES if image_path else VIDEO_SUFFIXES)
-    splash = splash_image if image_path else splash_video
+    source, splash = str(image_path or video_path), splash_image if image_path else splash_video
+    output = output_path(output, (".png", ".jpg", ".jpeg") if image_path else (".avi",))
     with tempfile.TemporaryDirectory() as folder, replacing(output) as temporary:
         summary = splash(model, local_file(source, folder), source, temporary)
     print(f"{summary} Saved to {output}.")
@@ -195,7 +177,7 @@ def detect_and_color_splash(model, image_path=None, video_path=None, output=None
 
 
 def splash_image(model, path, name, output):
-    """Write the splash of one photo; returns a sentence on what was found."""
+    """Write the splash of one photo; return a sentence on the number of balloons."""
     import skimage.io
 
     try:
@@ -209,43 +191,39 @@ def splash_image(model, path, name, output):
 
 
 def splash_video(model, path, name, output):
-    """Write the splash of a video, frame by frame; returns a sentence on what was found."""
+    """Write the splash of a video, frame by frame; return a sentence on the frames."""
     import cv2
 
     # The errors below say in one sentence what OpenCV would print about a damaged video.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     video = cv2.VideoCapture(str(path))
-    announced = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
-    rate, frames = video.get(cv2.CAP_PROP_FPS), frames_of(video)
-    first = next(frames, None)
-    if first is None or not rate > 0:
+    announced, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS)
+    more, frame = video.read()
+    if not more or not rate > 0:
         raise OSError(f"{name} cannot be read as a video.")
-    size = first.shape[1], first.shape[0]
+    size = frame.shape[1::-1]
     writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, size)
     if not writer.isOpened():
         raise OSError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels.")
     done = with_balloons = 0
     try:
-        for frame in cli.progress(itertools.chain([first], frames), "frame", announced):
-            image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-            masks = model.detect([image])[0]["masks"]
-            writer.write(cv2.cvtColor(color_splash(image, masks), cv2.COLOR_RGB2BGR))
-            done, with_balloons = done + 1, with_balloons + bool(masks.shape[-1])
+        with tqdm(total=max(0, announced) or None, unit="frame", disable=None) as bar:
+            while more:
+                image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                masks = model.detect([image])[0]["masks"]
+                writer.write(cv2.cvtColor(color_splash(image, masks), cv2.COLOR_RGB2BGR))
+                done, with_balloons = done + 1, with_balloons + bool(masks.shape[-1])
+                bar.update()
+                more, frame = video.read()
     finally:
         writer.release()
     if done < announced:
-        print(f"\n{name} announces {announced} frames, but only {done} can be read.")
+        print(f"{name} announces {announced} frames, but only {done} can be read.")
     return f"{with_balloons} of {done} frames show balloons."
 
 
-def frames_of(video):
-    """Yield the frames of a `cv2.VideoCapture` as far as they can be read."""
-    while (answer := video.read())[0]:
-        yield answer[1]
-
-
 def local_file(source, folder):
-    """Path of a file; one that is on the web is downloaded to a folder."""
+    """Return the path of a file; one on the web is downloaded to a folder."""
     address = urlparse(source)
     if address.scheme not in ("http", "https"):
         return Path(source)
@@ -259,7 +237,7 @@ def local_file(source, folder):
 
 
 def output_path(output, suffixes):
-    """The file to write: `output`, or one named by the time in that folder or the current one.
+    """Return the file to write: `output`, or one named by the time in that or the current folder.
 
     Raises ValueError for a suffix that is none of `suffixes`, FileNotFoundError without a folder.
     """
@@ -297,20 +275,17 @@ def run_evaluate(args):
     """Print the average precision on the validation photos."""
     dataset = load_subset(args.dataset, "val")
     # Detections with low scores count, too: they decide on the precision at high recalls.
-    settings = {"DETECTION_MIN_CONFIDENCE": 0.05}
-    print(
-        utils.compute_coco_metrics(dataset, cli.model_of(args, "inference", *CONFIGS, **settings))
-    )
+    model = cli.model_of(args, "inference", *CONFIGS, DETECTION_MIN_CONFIDENCE=0.05)
+    print(utils.compute_coco_metrics(dataset, model))
 
 
 @main.command("image|video trained logs output")
 def run_splash(args):
     """Turn everything but the balloons of a photo or a video grey."""
-    # Some mistakes can be found before the network is made, which takes a while.
     source = args.image or args.video
+    # Building the network takes a while, so look for the file before.
     if not (Path(source).is_file() or "://" in source):
         raise FileNotFoundError(f"There is no file {source}.")
-    output_path(args.output, IMAGE_SUFFIXES if args.image else VIDEO_SUFFIXES)
     model = cli.model_of(args, "inference", *CONFIGS)
     detect_and_color_splash(model, args.image, args.video, args.output)
 
