@@ -14,9 +14,13 @@ PRETRAINED = ("coco", "imagenet")
 WEIGHTS = (*PRETRAINED, "last", "random")
 
 # The setting that an option changes.
-SETTINGS = dict(
-    gpus="GPU_COUNT", precision="PRECISION", rate="LEARNING_RATE", steps="STEPS_PER_EPOCH"
-)
+SETTINGS = {
+    "epochs": "EPOCHS",
+    "gpus": "GPU_COUNT",
+    "precision": "PRECISION",
+    "rate": "LEARNING_RATE",
+    "steps": "STEPS_PER_EPOCH",
+}
 
 
 def at_least(low):
