@@ -1,13 +1,10 @@
 """Balloons: train on 61 photos, then turn everything but the balloons grey.
 
-    python balloon.py train --dataset DIR --weights coco        fine-tune the COCO weights
-    python balloon.py train --dataset DIR --weights random      a small network, random weights
-    python balloon.py train --dataset DIR --weights last        resume the newest run
-    python balloon.py evaluate --dataset DIR --weights last     average precision, validation photos
-    python balloon.py splash --weights last --image FILE_OR_URL
-    python balloon.py splash --weights last --video FILE_OR_URL
-
-`python balloon.py COMMAND --help` lists the options of a command.
+python balloon.py train --dataset DIR --weights coco        fine-tune the COCO weights
+python balloon.py train --dataset DIR --weights random      a small network, random weights
+python balloon.py evaluate --dataset DIR --weights last     average precision, validation photos
+python balloon.py splash --weights last --image FILE_OR_URL
+python balloon.py splash --weights last --video FILE_OR_URL
 """
 
 import datetime
@@ -125,14 +122,10 @@ def augmenters():
     )
 
 
-def train(model, photos, val, epochs=None):
-    """Train on prepared datasets, to a total of `epochs` or the Config's.
-
-    Only the heads of a large network train, as in the original. A small one starts from random
-    weights, so all of its layers do.
-    """
+def train(model, photos, val):
+    """Train the heads of a large network, as the original; all layers of a small, random one."""
     config = model.config
-    rate, total = config.LEARNING_RATE, epochs or config.EPOCHS
+    rate, total = config.LEARNING_RATE, config.EPOCHS
     if config.BACKBONE != "small":
         cli.train(model, photos, val, [("heads", rate, total)])
         return
@@ -267,7 +260,7 @@ main = cli.CommandLine(
 def run_train(args):
     """Train on the photos in the folders train and val of a data set."""
     photos, val = (load_subset(args.dataset, subset) for subset in ("train", "val"))
-    train(cli.model_of(args, "training", *CONFIGS), photos, val, args.epochs)
+    train(cli.model_of(args, "training", *CONFIGS), photos, val)
 
 
 @main.command("dataset trained logs")

@@ -223,8 +223,8 @@ def test_finished_epochs_count(balloon, recorder, tmp_path, capsys, epoch, stage
     photos = balloon.load_subset(tmp_path, "train")
     size = {"IMAGE_MIN_DIM": 64, "IMAGE_MAX_DIM": 64}
     model = cli.make_model("training", "random", tmp_path, balloon.SmallBalloonConfig, **size)
-    model.epoch = epoch
-    balloon.train(model, photos, photos, epochs=8)
+    model.epoch, model.config.EPOCHS = epoch, 8
+    balloon.train(model, photos, photos)
     assert [last for _, _, last in model.trained] == stages
     told = "" if stages else "8 epochs are finished; a larger number of --epochs continues.\n"
     told += f"Checkpoints and loss curves are in {tmp_path / 'run'}.\n"

@@ -215,7 +215,8 @@ def test_finished_epochs_count(root, capsys, config, epoch, stages):
     model = Recorder()
     model.log_dir = "run"
     model.config, model.epoch, model.trained = getattr(nucleus, config)(), epoch, []
-    nucleus.train(model, root, epochs=8)
+    model.config.EPOCHS = 8
+    nucleus.train(model, root)
     assert model.trained == stages
     told = "" if stages else "8 epochs are finished; a larger number of --epochs continues.\n"
     assert capsys.readouterr().out == f"{told}Checkpoints and loss curves are in run.\n"
