@@ -13,15 +13,6 @@ from pathlib import Path
 PRETRAINED = ("coco", "imagenet")
 WEIGHTS = (*PRETRAINED, "last", "random")
 
-# The setting that an option changes.
-SETTINGS = {
-    "epochs": "EPOCHS",
-    "gpus": "GPU_COUNT",
-    "precision": "PRECISION",
-    "rate": "LEARNING_RATE",
-    "steps": "STEPS_PER_EPOCH",
-}
-
 
 def at_least(low):
     """Return the argparse type of whole numbers from `low` on."""
@@ -35,22 +26,21 @@ def at_least(low):
 
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-# Keyword arguments of `add_argument`; "flags" where an option has more than its own name.
+# Keyword arguments of `add_argument`. "flags" are for options that have more than their own name; a
+# "dest" in capitals is the setting of the Config that `model_of` replaces.
 _FLAGS = {"flags": ("--weights", "--model")}
 OPTIONS = {
     "dataset": {"help": "folder of the data set", "required": True},
-    "weights": {
-        "help": '"coco", "imagenet", "random", a file, or "last": the newest run',
-        **_FLAGS,
-    },
-    "trained": {"help": 'a file, or "last": the newest run', "default": "last", **_FLAGS},
+    "weights": {"help": '"coco", "imagenet", "random", "last" for the newest run, or a file'}
+    | _FLAGS,
+    "trained": {"help": '"last" for the newest run, or a file', "default": "last"} | _FLAGS,
     "logs": {"help": "folder of runs and checkpoints", "default": "logs"},
     "small": {"help": "use a small network, not ResNet-101", "action": "store_true"},
-    "precision": {"help": "policy of Keras", "choices": PRECISIONS},
-    "epochs": {"help": "total number of epochs, other than the Config's", "type": at_least(1)},
-    "steps": {"help": "steps per epoch, other than the Config's", "type": at_least(1)},
-    "rate": {"help": "learning rate, other than the Config's", "type": float},
-    "gpus": {"help": "GPUs of this machine, each with its own batch", "type": at_least(1)},
+    "precision": {"help": "policy of Keras", "choices": PRECISIONS, "dest": "PRECISION"},
+    "epochs": {"help": "total number of epochs", "type": at_least(1), "dest": "EPOCHS"},
+    "steps": {"help": "steps per epoch", "type": at_least(1), "dest": "STEPS_PER_EPOCH"},
+    "rate": {"help": "learning rate", "type": float, "dest": "LEARNING_RATE"},
+    "gpus": {"help": "GPUs of this machine", "type": at_least(1), "dest": "GPU_COUNT"},
     "layers": {"help": "one stage: heads, 3+, 4+, 5+, all, or a regular expression of layers"},
     "limit": {"help": "use only the first N images", "type": at_least(1), "metavar": "N"},
     "seed": {"help": "random seed", "type": at_least(0), "default": 0},
@@ -72,11 +62,11 @@ class CommandLine:
         self._options = OPTIONS | options
 
     def command(self, options, **defaults):
-        """Decorate `run_<name>(args)`; its docstring is the help of the command `<name>`.
+        """Decorate `run_<name>(args)`, whose docstring is the help of the command `<name>`.
 
         Args:
             options: names of options, separated by spaces; of "a|b" exactly one has to be given.
-            defaults: values of `args`, of these options or beside them.
+            defaults: values of `args`, by the name or "dest" of these options or of others.
         """
 
         def add(run):
@@ -87,7 +77,8 @@ class CommandLine:
                 target = sub.add_mutually_exclusive_group(required=True) if exclusive else sub
                 for option in text.split("|"):
                     keywords = dict(self._options[option])
-                    default = defaults.get(option, keywords.get("default"))
+                    dest = keywords.get("dest", option)
+                    default = defaults.get(dest, keywords.get("default"))
                     keywords["help"] += f" ({default})" if default else ""
                     target.add_argument(*keywords.pop("flags", (f"--{option}",)), **keywords)
             sub.set_defaults(run=run, error=sub.error, **defaults)
@@ -113,11 +104,9 @@ class CommandLine:
 
 
 def model_of(args, mode, config, from_random=None, **settings):
-    """Call `make_model` with the options of a command line: weights, logs, seed and `SETTINGS`."""
-    # Not every command has every option.
-    given = vars(args)
-    settings |= {name: given[key] for key, name in SETTINGS.items() if given.get(key) is not None}
-    start = args.weights, args.logs, config, from_random, given.get("seed", 0)
+    """Call `make_model` with the options of a command line: weights, logs, seed and settings."""
+    settings |= {k: v for k, v in vars(args).items() if k.isupper() and v is not None}
+    start = args.weights, args.logs, config, from_random, getattr(args, "seed", 0)
     return make_model(mode, *start, **settings)
 
 
@@ -152,7 +141,7 @@ def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings
         settings |= {"GPU_COUNT": 1, "IMAGES_PER_GPU": 1}
     for name, value in settings.items():
         setattr(config, name, value)
-    # COCO's weights know its own classes; for others they lack the last layers.
+    # The COCO weights know COCO's classes; for others their last layers are left out.
     knows = "coco" if config.NUM_CLASSES == COCO_CLASSES else "last"
     if mode == "inference" and weights in set(WEIGHTS) - {knows, "last"}:
         raise ValueError(
@@ -166,7 +155,7 @@ def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings
 
 
 def _config_of(weights, logs, kinds):
-    """The Config kept with a file, or with the newest run of one of the `kinds`; else the first."""
+    """Return the Config kept with a file or with the newest run of the `kinds`; else the first."""
     from mrcnn.runs.run import Run, checkpoints, run_folders
     from mrcnn.runs.settings import make_config, read_facts
 
@@ -183,7 +172,7 @@ def _config_of(weights, logs, kinds):
 
 
 def settling(rate, epochs, layers="all"):
-    """Stages that end with a quarter of the epochs at a tenth of the learning rate."""
+    """Return stages that end with a quarter of the epochs at a tenth of the learning rate."""
     return [(layers, rate, epochs - epochs // 4), (layers, rate / 10, epochs)]
 
 

@@ -1,10 +1,12 @@
 """Balloons: train on 61 photos, then turn everything but the balloons grey.
 
-python balloon.py train --dataset DIR --weights coco        fine-tune the COCO weights
-python balloon.py train --dataset DIR --weights random      a small network, random weights
-python balloon.py evaluate --dataset DIR --weights last     average precision, validation photos
-python balloon.py splash --weights last --image FILE_OR_URL
-python balloon.py splash --weights last --video FILE_OR_URL
+    python balloon.py train --dataset DIR --weights coco        fine-tune the COCO weights
+    python balloon.py train --dataset DIR --weights random      a small network, random weights
+    python balloon.py evaluate --dataset DIR --weights last     average precision, validation photos
+    python balloon.py splash --weights last --image FILE_OR_URL
+    python balloon.py splash --weights last --video FILE_OR_URL
+
+`python balloon.py COMMAND --help` lists the options.
 """
 
 import datetime
@@ -13,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import numpy as np
+import skimage.io
 from tqdm import tqdm
 
 from mrcnn import cli, utils
@@ -65,11 +68,7 @@ class BalloonDataset(ViaDataset):
     """Photos whose balloons were outlined in the VGG Image Annotator, version 1 or 2."""
 
     def load_balloon(self, dataset_dir, subset):
-        """Add the photos of "train" or "val", a folder with `via_region_data.json`.
-
-        Raises:
-            FileNotFoundError, ValueError: one sentence on what is missing or wrong.
-        """
+        """Add the photos of "train" or "val", a folder with `via_region_data.json`."""
         if subset not in ("train", "val"):
             raise ValueError(f'subset is "{subset}"; accepted are "train" and "val"')
         folder = Path(dataset_dir, subset)
@@ -134,14 +133,9 @@ def train(model, photos, val):
 
 
 def color_splash(image, mask):
-    """Keep the colours of the instances and turn the rest of an image grey.
+    """Keep the colours of the instances and turn the rest of an image grey, all of it without any.
 
-    Args:
-        image: [height, width, 3] uint8, RGB.
-        mask: [height, width, n] bool, the instances; without any, all pixels become grey.
-
-    Returns:
-        [height, width, 3] uint8.
+    Takes [height, width, 3] uint8, RGB, and [height, width, n] bool; returns a new image.
     """
     gray = np.round(image @ GRAY_WEIGHTS).astype(np.uint8)
     return np.where(np.any(mask, axis=-1)[..., None], image, gray[..., None])
@@ -162,17 +156,35 @@ def detect_and_color_splash(model, image_path=None, video_path=None, output=None
     if (image_path is None) == (video_path is None):
         raise ValueError("color splash needs either an image or a video")
     source, splash = str(image_path or video_path), splash_image if image_path else splash_video
-    output = output_path(output, (".png", ".jpg", ".jpeg") if image_path else (".avi",))
+    output, suffixes = Path(output or "."), (".png", ".jpg", ".jpeg") if image_path else (".avi",)
+    if output.is_dir():
+        output /= f"splash_{datetime.datetime.now():%Y%m%dT%H%M%S}{suffixes[0]}"
+    if output.suffix.lower() not in suffixes:
+        raise ValueError(f"The output is {output}; its name has to end in {' or '.join(suffixes)}.")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {output.parent} to write {output.name} to.")
     with tempfile.TemporaryDirectory() as folder, replacing(output) as temporary:
         summary = splash(model, local_file(source, folder), source, temporary)
     print(f"{summary} Saved to {output}.")
     return output
 
 
+def local_file(source, folder):
+    """Return the path of a file; one on the web is downloaded to a folder."""
+    address = urlparse(source)
+    if address.scheme not in ("http", "https"):
+        return Path(source)
+    path = Path(folder, Path(address.path).name or "download")
+    try:
+        download(source, path, timeout=30)
+    except DownloadError as error:
+        reason = error.__cause__ or "it is not complete"
+        raise DownloadError(f"{source} cannot be downloaded: {reason}.") from error
+    return path
+
+
 def splash_image(model, path, name, output):
     """Write the splash of one photo; return a sentence on the number of balloons."""
-    import skimage.io
-
     try:
         image = read_image(path)
     except (OSError, ValueError) as error:
@@ -194,54 +206,25 @@ def splash_video(model, path, name, output):
     more, frame = video.read()
     if not more or not rate > 0:
         raise OSError(f"{name} cannot be read as a video.")
-    size = frame.shape[1::-1]
-    writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, size)
+    height, width = frame.shape[:2]
+    writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, (width, height))
     if not writer.isOpened():
-        raise OSError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels.")
-    done = with_balloons = 0
+        raise OSError(f"OpenCV cannot write a video of {width}x{height} pixels.")
+    counts = []
     try:
         with tqdm(total=max(0, announced) or None, unit="frame", disable=None) as bar:
             while more:
                 image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
                 masks = model.detect([image])[0]["masks"]
                 writer.write(cv2.cvtColor(color_splash(image, masks), cv2.COLOR_RGB2BGR))
-                done, with_balloons = done + 1, with_balloons + bool(masks.shape[-1])
+                counts.append(masks.shape[-1])
                 bar.update()
                 more, frame = video.read()
     finally:
         writer.release()
-    if done < announced:
-        print(f"{name} announces {announced} frames, but only {done} can be read.")
-    return f"{with_balloons} of {done} frames show balloons."
-
-
-def local_file(source, folder):
-    """Return the path of a file; one on the web is downloaded to a folder."""
-    address = urlparse(source)
-    if address.scheme not in ("http", "https"):
-        return Path(source)
-    path = Path(folder, Path(address.path).name or "download")
-    try:
-        download(source, path, timeout=30)
-    except DownloadError as error:
-        reason = error.__cause__ or "it is not complete"
-        raise DownloadError(f"{source} cannot be downloaded: {reason}.") from error
-    return path
-
-
-def output_path(output, suffixes):
-    """Return the file to write: `output`, or one named by the time in that or the current folder.
-
-    Raises ValueError for a suffix that is none of `suffixes`, FileNotFoundError without a folder.
-    """
-    path = Path(output or ".")
-    if path.is_dir():
-        path /= f"splash_{datetime.datetime.now():%Y%m%dT%H%M%S}{suffixes[0]}"
-    if path.suffix.lower() not in suffixes:
-        raise ValueError(f"The output is {path}; its name has to end in {' or '.join(suffixes)}.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to.")
-    return path
+    if len(counts) < announced:
+        print(f"{name} announces {announced} frames, but only {len(counts)} can be read.")
+    return f"{np.count_nonzero(counts)} of {len(counts)} frames show balloons."
 
 
 CONFIGS = BalloonConfig, SmallBalloonConfig

@@ -75,7 +75,7 @@ class CocoDataset(CocoJsonDataset):
         return_coco=False,
         auto_download=False,
     ):
-        """Add the classes and images of a part of COCO; see `load_coco_json`.
+        """Add the classes and images of a part of COCO; raises as `load_coco_json` and `fetch`.
 
         Args:
             dataset_dir: folder of `annotations/instances_<subset><year>.json` and of the images.
@@ -86,10 +86,6 @@ class CocoDataset(CocoJsonDataset):
             class_map: no effect, as in the original.
             return_coco: return the annotations as a `pycocotools.coco.COCO`.
             auto_download: fetch what the folder lacks.
-
-        Raises:
-            FileNotFoundError: names the folder or file that is missing.
-            DownloadError, ValueError: as `download` and `load_coco_json`.
         """
         if auto_download:
             self.auto_download(dataset_dir, subset, year)
@@ -103,7 +99,7 @@ class CocoDataset(CocoJsonDataset):
             return COCO(str(annotations)) if return_coco else None
 
     def auto_download(self, dataset_dir, subset, year):
-        """Fetch and unpack what the folder lacks of a part of COCO; see `coco_download.fetch`."""
+        """Fetch what the folder lacks of a part of COCO; see `coco_download.fetch`."""
         fetch(dataset_dir, subset, year)
 
     def image_reference(self, image_id):
@@ -128,8 +124,7 @@ def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
     Args:
         dataset: the CocoDataset, which knows COCO's ids of the classes.
         image_ids: COCO's ids of the images in which these were found, usually one.
-        rois: [n, (y1, x1, y2, x2)] in pixels, or None.
-        class_ids, scores: [n].
+        rois, class_ids, scores: as of `MaskRCNN.detect`, or None.
         masks: [height, width, n], or a list of n compressed COCO run lengths.
     """
     if rois is None:
@@ -147,22 +142,18 @@ def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
 
 
 def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=None):
-    """Detect in images of COCO and print the figures.
+    """Detect in images of COCO, print the figures, and return the CocoStats by type.
 
     Args:
         model: a MaskRCNN in inference mode.
-        dataset: a prepared CocoDataset.
-        coco: the result of `load_coco(..., return_coco=True)` for it.
+        dataset, coco: a prepared CocoDataset, and its `load_coco(..., return_coco=True)`.
         eval_type: "bbox", "segm", or "bbox,segm".
         limit: number of images to stop after; 0 for all.
         image_ids: ids in the dataset of the images to evaluate; None for all.
-
-    Returns:
-        Dict of `mrcnn.evaluation.coco.CocoStats` by type.
     """
     image_ids = (dataset.image_ids if image_ids is None else image_ids)[: limit or None]
     results = detect_all(model, dataset, image_ids)
-    return report(dataset, coco, image_ids, results, eval_type.split(","))
+    return report(dataset, coco, results, eval_type.split(","), image_ids)
 
 
 def detect_all(model, dataset, image_ids):
@@ -175,24 +166,23 @@ def detect_all(model, dataset, image_ids):
     return results
 
 
-def report(dataset, coco, image_ids, results, eval_types):
+def report(dataset, coco, results, eval_types, image_ids):
     """Print COCO's figures and the AP per class; return the CocoStats by type."""
-    found = {}
     ids = [dataset.image_info[image_id]["id"] for image_id in image_ids]
     classes = [info["id"] for info in dataset.class_info if info["source"] == "coco"]
-    for eval_type in eval_types:
-        stats = found[eval_type] = run_coco_eval(coco, results, eval_type, ids, classes)
-        name = "Boxes" if eval_type == "bbox" else "Masks"
-        print(f"\n{name}, {len(image_ids)} images\n{stats}\n\n{stats.class_table()}")
+    found = {kind: run_coco_eval(coco, results, kind, ids, classes) for kind in eval_types}
+    for kind, stats in found.items():
+        name = "Boxes" if kind == "bbox" else "Masks"
+        print(f"\n{name}, {len(ids)} images\n{stats}\n\n{stats.class_table()}")
     return found
 
 
 def write_results(results, eval_type, path):
     """Write a JSON list with either boxes or masks, as COCO's server takes it."""
     keys = (*RESULT_KEYS, EVAL_TYPES[eval_type])
+    text = json.dumps([{key: result[key] for key in keys} for result in results])
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        text = json.dumps([{key: result[key] for key in keys} for result in results])
         temporary.write_text(text, encoding="utf-8")
     print(f"Results are in {path}.")
 
@@ -211,14 +201,13 @@ def read_results(path):
     )
 
 
-def load_dataset(args, *subsets):
-    """Return a prepared CocoDataset of parts of COCO, cut to --limit images, and the last COCO."""
+def load_dataset(args, *subsets, return_coco=False):
+    """Return a prepared CocoDataset of subsets, cut to --limit images, and the last COCO object."""
     dataset = CocoDataset()
+    how = {"return_coco": return_coco, "auto_download": args.download == "true"}
     for subset in subsets:
-        download = args.download == "true"
-        coco = dataset.load_coco(args.dataset, subset, args.year, None, None, True, download)
-    if args.limit:
-        dataset.image_info = dataset.image_info[: args.limit]
+        coco = dataset.load_coco(args.dataset, subset, args.year, **how)
+    dataset.image_info = dataset.image_info[: args.limit]
     dataset.prepare()
     return dataset, coco
 
@@ -246,7 +235,7 @@ main = cli.CommandLine(
     "coco.py",
     "Mask R-CNN on COCO.",
     dataset={"help": "folder of COCO, or of data in its layout", "required": True},
-    start={**cli.OPTIONS["weights"], "required": True},
+    start=cli.OPTIONS["weights"] | {"required": True},
     year={"help": "of the data set", "choices": VALIDATION, "default": "2017"},
     download={
         "help": "fetch what the folder lacks of COCO",
@@ -263,16 +252,16 @@ main = cli.CommandLine(
 @main.command(f"start {COMMON} epochs layers steps rate gpus seed")
 def run_train(args):
     """Train a model."""
+    from mrcnn.data.imgaug_shim import iaa
+
     # The original trains on the rest of "val", beside "minival", too.
     also = ["valminusminival"] if args.year == "2014" else []
     train_set, _ = load_dataset(args, "train", *also)
     val_set, _ = load_dataset(args, VALIDATION[args.year])
     model = model_of(args, "training", train_set)
-    from mrcnn.data.imgaug_shim import iaa
-
+    stages = stages_of(args.layers, model.config)
     # Images to overfit are always seen as they are.
     augmentation = None if args.small else iaa.Fliplr(0.5)
-    stages = stages_of(args.layers, model.config)
     cli.train(model, train_set, val_set, stages, augmentation=augmentation)
 
 
@@ -282,7 +271,7 @@ def run_evaluate(args):
     subset = args.subset or VALIDATION[args.year]
     types = args.eval.split(",") if args.eval else list(EVAL_TYPES)
     results = read_results(args.results) if args.results else None
-    dataset, coco = load_dataset(args, subset)
+    dataset, coco = load_dataset(args, subset, return_coco=True)
     if args.weights:
         # Every detection counts in an average precision, those with higher scores first.
         model = model_of(args, "inference", dataset, DETECTION_MIN_CONFIDENCE=0)
@@ -292,7 +281,7 @@ def run_evaluate(args):
             write_results(results, kind, folder / f"{kind}_{subset}{args.year}_results.json")
     elif not args.eval:
         types = [kind for kind in types if all(EVAL_TYPES[kind] in result for result in results)]
-    report(dataset, coco, dataset.image_ids, results, types)
+    report(dataset, coco, results, types, dataset.image_ids)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Cell nuclei: train on micrographs of the 2018 Data Science Bowl, and find each nucleus.
 
-python nucleus.py train --dataset DIR                       a small network, random weights
-python nucleus.py train --dataset DIR --weights coco        fine-tune, as the original sample
-python nucleus.py evaluate --dataset DIR --weights last     precision on the validation images
-python nucleus.py detect --dataset DIR --subset stage1_test --weights last
+    python nucleus.py train --dataset DIR                       a small network, random weights
+    python nucleus.py train --dataset DIR --weights coco        fine-tune, as the original sample
+    python nucleus.py evaluate --dataset DIR --weights last     precision on the validation images
+    python nucleus.py detect --dataset DIR --subset stage1_test --weights last
+
+`python nucleus.py COMMAND --help` lists the options.
 """
 
 import datetime

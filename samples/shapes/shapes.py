@@ -1,9 +1,11 @@
 """Squares, circles and triangles, drawn on the fly: the whole program without any download.
 
-python shapes.py demo                       train from random weights, evaluate, draw pictures
-python shapes.py train --weights coco       fine-tune the COCO weights
-python shapes.py evaluate --weights last    mAP on images that training never saw
-python shapes.py detect --weights last      pictures of detections
+    python shapes.py demo                       train from random weights, evaluate, draw pictures
+    python shapes.py train --weights coco       fine-tune the COCO weights
+    python shapes.py evaluate --weights last    mAP on images that training never saw
+    python shapes.py detect --weights last      pictures of detections
+
+`python shapes.py COMMAND --help` lists the options.
 """
 
 from pathlib import Path
@@ -222,11 +224,11 @@ main = cli.CommandLine(
 )
 
 
-@main.command("weights small epochs steps logs seed", weights="random", epochs=3)
+@main.command("weights small epochs steps logs seed", weights="random", EPOCHS=3)
 def run_train(args):
     """Train a model."""
     model = cli.model_of(args, "training", DemoConfig if args.small else ShapesConfig)
-    rate, total = model.config.LEARNING_RATE, args.epochs
+    rate, total = model.config.LEARNING_RATE, model.config.EPOCHS
     stages = [("all", rate, total)]
     # Untrained heads would only spoil the good features beneath them.
     if args.weights in cli.PRETRAINED:
