@@ -10,9 +10,7 @@
 """
 
 import datetime
-import tempfile
 from pathlib import Path
-from urllib.parse import urlparse
 
 import numpy as np
 import skimage.io
@@ -21,7 +19,6 @@ from tqdm import tqdm
 from mrcnn import cli, utils
 from mrcnn.config import Config, SmallConfig
 from mrcnn.datasets import ViaDataset, read_image
-from mrcnn.download import DownloadError, download
 from mrcnn.files import replacing
 
 # Luminance of sRGB colours, as scikit-image's rgb2gray.
@@ -163,49 +160,32 @@ def detect_and_color_splash(model, image_path=None, video_path=None, output=None
         raise ValueError(f"The output is {output}; its name has to end in {' or '.join(suffixes)}.")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.parent} to write {output.name} to.")
-    with tempfile.TemporaryDirectory() as folder, replacing(output) as temporary:
-        summary = splash(model, local_file(source, folder), source, temporary)
+    with replacing(output) as temporary:
+        summary = splash(model, source, temporary)
     print(f"{summary} Saved to {output}.")
     return output
 
 
-def local_file(source, folder):
-    """Return the path of a file; one on the web is downloaded to a folder."""
-    address = urlparse(source)
-    if address.scheme not in ("http", "https"):
-        return Path(source)
-    path = Path(folder, Path(address.path).name or "download")
-    try:
-        download(source, path, timeout=30)
-    except DownloadError as error:
-        reason = error.__cause__ or "it is not complete"
-        raise DownloadError(f"{source} cannot be downloaded: {reason}.") from error
-    return path
-
-
-def splash_image(model, path, name, output):
+def splash_image(model, source, output):
     """Write the splash of one photo; return a sentence on the number of balloons."""
-    try:
-        image = read_image(path)
-    except (OSError, ValueError) as error:
-        raise OSError(f"{name} cannot be read as an image: {error.__cause__ or error}") from error
+    image = read_image(source)
     masks = model.detect([image])[0]["masks"]
     skimage.io.imsave(output, color_splash(image, masks), check_contrast=False)
     count = masks.shape[-1]
     return f"{count} found." if count else "None found, so all of the picture is grey."
 
 
-def splash_video(model, path, name, output):
+def splash_video(model, source, output):
     """Write the splash of a video, frame by frame; return a sentence on the frames."""
     import cv2
 
     # The errors below say in one sentence what OpenCV would print about a damaged video.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    video = cv2.VideoCapture(str(path))
+    video = cv2.VideoCapture(source)
     announced, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS)
     more, frame = video.read()
     if not more or not rate > 0:
-        raise OSError(f"{name} cannot be read as a video.")
+        raise OSError(f"{source} cannot be read as a video.")
     height, width = frame.shape[:2]
     writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, (width, height))
     if not writer.isOpened():
@@ -223,7 +203,7 @@ def splash_video(model, path, name, output):
     finally:
         writer.release()
     if len(counts) < announced:
-        print(f"{name} announces {announced} frames, but only {len(counts)} can be read.")
+        print(f"{source} announces {announced} frames, but only {len(counts)} can be read.")
     return f"{np.count_nonzero(counts)} of {len(counts)} frames show balloons."
 
 

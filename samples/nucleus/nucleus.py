@@ -26,7 +26,7 @@ VALIDATION_SHARE = 10
 
 
 class CellConfig(Config):
-    """What both networks of this sample share: the data, and training on crops."""
+    """Settings of both networks: those of the data, and training on crops."""
 
     NAME = "nucleus"
     NUM_CLASSES = 1 + 1
