@@ -140,7 +140,7 @@ def test_small_network_is_legal(balloon):
 
 
 class Recorder:
-    """Plays MaskRCNN and records what is done with it."""
+    """A stand-in for MaskRCNN that records the calls."""
 
     epoch = 0
 

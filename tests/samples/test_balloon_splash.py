@@ -1,4 +1,4 @@
-"""Grey and colours of the balloon sample, in pictures and videos, and what it says of mistakes."""
+"""Colour splash of the balloon sample, on photos and videos, and its error messages."""
 
 import gc
 import re

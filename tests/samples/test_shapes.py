@@ -247,7 +247,7 @@ def test_wrong_command_lines_are_refused(shapes, capsys, line, message):
 
 
 class Oracle:
-    """Plays MaskRCNN: finds all shapes of the test images, but none in the first `blind`."""
+    """A stand-in for MaskRCNN: finds all shapes of the test images, none in the first `blind`."""
 
     epoch = 0
     log_dir = "logs/run"
