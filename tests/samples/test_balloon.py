@@ -88,7 +88,7 @@ def test_outlines_become_masks(balloon, tmp_path, project):
         assert masks.sum() == 16 * 16
 
 
-def test_what_is_no_dataset(balloon, tmp_path, capsys):
+def test_folders_without_a_data_set(balloon, tmp_path, capsys):
     with pytest.raises(ValueError, match='subset is "test"; accepted are "train" and "val"'):
         balloon.BalloonDataset().load_balloon(tmp_path, "test")
     with pytest.raises(SystemExit) as exit_:
@@ -183,7 +183,7 @@ def recorder(monkeypatch):
         ("photo.png", '"photo.png" is not a weight file; accepted are'),
     ],
 )
-def test_weights_that_are_none(balloon, tmp_path, monkeypatch, capsys, weights, message):
+def test_unknown_weights(balloon, tmp_path, monkeypatch, capsys, weights, message):
     monkeypatch.chdir(tmp_path)
     imsave("photo.png", scene(), check_contrast=False)
     with pytest.raises(SystemExit) as exit_:
@@ -249,7 +249,7 @@ def test_augmentation_moves_masks_with_balloons(balloon, tmp_path):
     assert len(centers) == 12
 
 
-def test_evaluation_of_what_is_found(balloon, finder, tmp_path, capsys):
+def test_evaluation(balloon, finder, tmp_path, capsys):
     write_dataset(tmp_path)
     weights = tmp_path / "some.h5"
     weights.touch()

@@ -222,7 +222,7 @@ def test_finished_epochs_count(root, capsys, config, epoch, stages):
     assert capsys.readouterr().out == f"{told}Checkpoints and loss curves are in run.\n"
 
 
-def test_mistakes_are_told_in_a_sentence(tmp_path, capsys):
+def test_mistakes_are_one_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
         nucleus.main(["evaluate", "--dataset", str(tmp_path), "--weights", "last"])
     found = f"nucleus.py: {tmp_path} is not, and does not contain, a folder stage1_train.\n"
