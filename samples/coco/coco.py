@@ -79,8 +79,8 @@ class CocoDataset(CocoJsonDataset):
 
         Args:
             dataset_dir: folder of `annotations/instances_<subset><year>.json` and of the images.
-            subset: "train" or "val"; of 2014 also "minival", 5000 images of "val", and
-                "valminusminival", the others.
+            subset: "train" or "val"; of 2014 also "minival" (5000 images of "val") and the others,
+                "valminusminival".
             year: 2014 or 2017.
             class_ids: COCO's ids of the classes to load, with the images that show one of them.
             class_map: no effect, as in the original.
@@ -177,16 +177,6 @@ def report(dataset, coco, results, eval_types, image_ids):
     return found
 
 
-def write_results(results, eval_type, path):
-    """Write a JSON list with either boxes or masks, as COCO's server takes it."""
-    keys = (*RESULT_KEYS, EVAL_TYPES[eval_type])
-    text = json.dumps([{key: result[key] for key in keys} for result in results])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(f"Results are in {path}.")
-
-
 def read_results(path):
     """Return the results in a JSON file; ValueError where it holds something else."""
     try:
@@ -216,17 +206,6 @@ def model_of(args, mode, dataset, **settings):
     """Return the model of a command line, for the classes of a data set."""
     kinds = (SmallCocoConfig,) if args.small else (CocoConfig, RandomCocoConfig)
     return cli.model_of(args, mode, *kinds, NUM_CLASSES=dataset.num_classes, **settings)
-
-
-def stages_of(layers, config):
-    """Return the stages of training, a list of (layers, learning rate, last epoch)."""
-    rate, total = config.LEARNING_RATE, config.EPOCHS
-    if layers:
-        return [(layers, rate, total)]
-    # From random weights there is nothing worth preserving beneath the heads.
-    if config.TRAIN_BN is None:
-        return cli.settling(rate, total)
-    return [("heads", rate, total // 4), ("4+", rate, total * 3 // 4), ("all", rate / 10, total)]
 
 
 COMMON = "dataset year logs limit download small precision"
@@ -259,7 +238,13 @@ def run_train(args):
     train_set, _ = load_dataset(args, "train", *also)
     val_set, _ = load_dataset(args, VALIDATION[args.year])
     model = model_of(args, "training", train_set)
-    stages = stages_of(args.layers, model.config)
+    rate, total = model.config.LEARNING_RATE, model.config.EPOCHS
+    stages = [("heads", rate, total // 4), ("4+", rate, total * 3 // 4), ("all", rate / 10, total)]
+    # From random weights there is nothing worth preserving beneath the heads.
+    if model.config.TRAIN_BN is None:
+        stages = cli.settling(rate, total)
+    if args.layers:
+        stages = [(args.layers, rate, total)]
     # Images to overfit are always seen as they are.
     augmentation = None if args.small else iaa.Fliplr(0.5)
     cli.train(model, train_set, val_set, stages, augmentation=augmentation)
@@ -277,8 +262,15 @@ def run_evaluate(args):
         model = model_of(args, "inference", dataset, DETECTION_MIN_CONFIDENCE=0)
         results = detect_all(model, dataset, dataset.image_ids)
         folder = Path(args.output or model.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
         for kind in types:
-            write_results(results, kind, folder / f"{kind}_{subset}{args.year}_results.json")
+            path = folder / f"{kind}_{subset}{args.year}_results.json"
+            # COCO's server takes either boxes or masks.
+            keys = (*RESULT_KEYS, EVAL_TYPES[kind])
+            text = json.dumps([{key: result[key] for key in keys} for result in results])
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            print(f"Results are in {path}.")
     elif not args.eval:
         types = [kind for kind in types if all(EVAL_TYPES[kind] in result for result in results)]
     report(dataset, coco, results, types, dataset.image_ids)

@@ -21,9 +21,6 @@ from mrcnn.datasets import MaskFolderDataset
 from mrcnn.evaluation.instance_precision import instance_precision
 from mrcnn.files import replacing
 
-# One image in ten, in the order of their names, is kept for validation.
-VALIDATION_SHARE = 10
-
 
 class CellConfig(Config):
     """Settings of both networks: those of the data, and training on crops."""
@@ -92,7 +89,8 @@ class NucleusDataset(MaskFolderDataset):
             raise FileNotFoundError(f"{folder} is not, and does not contain, a folder {name}.")
         if subset in ("train", "val"):
             names = sorted(path.name for path in folder.iterdir() if path.is_dir())
-            val = names[::VALIDATION_SHARE]
+            # One image in ten, in the order of their names, is kept for validation.
+            val = names[::10]
             image_ids = val if subset == "val" else sorted(set(names) - set(val))
         self.load_mask_folder(folder, "nucleus", image_ids=image_ids, source="nucleus")
 

@@ -34,20 +34,11 @@ def trained_model(config, train, val, logs, weights=None):
         steps = config.EPOCHS * config.STEPS_PER_EPOCH
         weights = Path(logs) / f"{config.NAME}_{steps}_steps.h5"
         if not weights.exists():
-            train_small(config, train, val, logs, steps).keras_model.save_weights(weights)
+            from keras.optimizers.schedules import CosineDecay
+
+            warmup = {"warmup_target": config.LEARNING_RATE, "warmup_steps": max(1, steps // 10)}
+            rate = CosineDecay(0.0, decay_steps=steps - steps // 10, **warmup)
+            model = cli.make_model("training", "random", logs, config)
+            model.train(train, val, learning_rate=rate, epochs=config.EPOCHS, layers="all")
+            model.keras_model.save_weights(weights)
     return cli.make_model("inference", weights, logs, config)
-
-
-def train_small(config, train, val, logs, steps):
-    """Train from random weights, with a short warm-up and a rate that falls to zero."""
-    import keras
-
-    model = cli.make_model("training", "random", logs, config)
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=steps - steps // 10,
-        warmup_target=config.LEARNING_RATE,
-        warmup_steps=max(1, steps // 10),
-    )
-    model.train(train, val, learning_rate=rate, epochs=config.EPOCHS, layers="all")
-    return model
