@@ -1,31 +1,21 @@
-"""What command lines share: options, one-sentence errors, models with weights, training in stages.
+"""Command lines: options, one-sentence errors, models with their weights, training in stages.
 
-`samples/` builds its scripts with it: a script has its Config, its Dataset, and a function for each
-command. TensorFlow is imported when a model is made, so that `--help` and mistakes are quick.
+Each script in `samples/` is a Config, a Dataset and a function per command. TensorFlow is imported
+when a model is made, so that `--help` and wrong command lines answer at once.
 """
 
 import argparse
-import contextlib
 import copy
 import os
 from pathlib import Path
 
-# What weights may be called instead of giving a file.
-WEIGHTS = ("coco", "imagenet", "last", "random")
-# Trained on other classes; the sizes of their layers are those of the original's networks.
+# Of other classes, for networks of the original's sizes.
 PRETRAINED = ("coco", "imagenet")
-
-# Options that change a setting.
-SETTINGS = {
-    "gpus": "GPU_COUNT",
-    "precision": "PRECISION",
-    "rate": "LEARNING_RATE",
-    "steps": "STEPS_PER_EPOCH",
-}
+WEIGHTS = (*PRETRAINED, "last", "random")
 
 
 def at_least(low):
-    """The argparse type of whole numbers from `low` on."""
+    """Return the argparse type of whole numbers from `low` on."""
 
     def whole_number(text):
         if int(text) < low:
@@ -35,29 +25,22 @@ def at_least(low):
     return whole_number
 
 
-# Keyword arguments of `add_argument`; "flags" where an option has more than its own name.
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# Keyword arguments of `add_argument`. "flags" are for options that have more than their own name; a
+# "dest" in capitals is the setting of the Config that `model_of` replaces.
+_FLAGS = {"flags": ("--weights", "--model")}
 OPTIONS = {
     "dataset": {"help": "folder of the data set", "required": True},
-    "weights": {
-        "flags": ("--weights", "--model"),
-        "help": '"coco", "imagenet", "random", a file, or "last": the newest run in --logs, which '
-        "train resumes",
-    },
-    "trained": {
-        "flags": ("--weights", "--model"),
-        "help": 'a file, or "last": the newest weights in --logs',
-        "default": "last",
-    },
+    "weights": {"help": '"coco", "imagenet", "random", "last" for the newest run, or a file'}
+    | _FLAGS,
+    "trained": {"help": '"last" for the newest run, or a file', "default": "last"} | _FLAGS,
     "logs": {"help": "folder of runs and checkpoints", "default": "logs"},
     "small": {"help": "use a small network, not ResNet-101", "action": "store_true"},
-    "precision": {
-        "help": "number format of the network, a policy of Keras",
-        "choices": ("float32", "mixed_bfloat16", "mixed_float16"),
-    },
-    "epochs": {"help": "epochs in all, other than the Config's", "type": at_least(1)},
-    "steps": {"help": "steps per epoch, other than the Config's", "type": at_least(1)},
-    "rate": {"help": "learning rate, other than the Config's", "type": float},
-    "gpus": {"help": "GPUs of this machine, each with its own batch", "type": at_least(1)},
+    "precision": {"help": "policy of Keras", "choices": PRECISIONS, "dest": "PRECISION"},
+    "epochs": {"help": "total number of epochs", "type": at_least(1), "dest": "EPOCHS"},
+    "steps": {"help": "steps per epoch", "type": at_least(1), "dest": "STEPS_PER_EPOCH"},
+    "rate": {"help": "learning rate", "type": float, "dest": "LEARNING_RATE"},
+    "gpus": {"help": "GPUs of this machine", "type": at_least(1), "dest": "GPU_COUNT"},
     "layers": {"help": "one stage: heads, 3+, 4+, 5+, all, or a regular expression of layers"},
     "limit": {"help": "use only the first N images", "type": at_least(1), "metavar": "N"},
     "seed": {"help": "random seed", "type": at_least(0), "default": 0},
@@ -69,12 +52,8 @@ class CommandLine:
     """A command line whose commands are functions of the parsed arguments.
 
     Args:
-        prog: name of the program.
-        description: one sentence for `--help`.
+        prog, description: name of the program, and one sentence for `--help`.
         options: options of this program, which add to `OPTIONS` or replace some.
-
-    Attributes:
-        parser: the `argparse.ArgumentParser`.
     """
 
     def __init__(self, prog, description, **options):
@@ -83,23 +62,23 @@ class CommandLine:
         self._options = OPTIONS | options
 
     def command(self, options, **defaults):
-        """Decorate `run_<name>(args)`; its docstring is the help of the command `<name>`.
+        """Decorate `run_<name>(args)`, whose docstring is the help of the command `<name>`.
 
         Args:
             options: names of options, separated by spaces; of "a|b" exactly one has to be given.
-            defaults: values of `args`, of these options or beside them.
+            defaults: values of `args`, by the name or "dest" of these options or of others.
         """
 
         def add(run):
             name = run.__name__.removeprefix("run_")
             sub = self._commands.add_parser(name, help=run.__doc__, description=run.__doc__)
-            for choice in (text.split("|") for text in options.split()):
-                target = sub
-                if len(choice) > 1:
-                    target = sub.add_mutually_exclusive_group(required=True)
-                for option in choice:
+            for text in options.split():
+                exclusive = "|" in text
+                target = sub.add_mutually_exclusive_group(required=True) if exclusive else sub
+                for option in text.split("|"):
                     keywords = dict(self._options[option])
-                    default = defaults.get(option, keywords.get("default"))
+                    dest = keywords.get("dest", option)
+                    default = defaults.get(dest, keywords.get("default"))
                     keywords["help"] += f" ({default})" if default else ""
                     target.add_argument(*keywords.pop("flags", (f"--{option}",)), **keywords)
             sub.set_defaults(run=run, error=sub.error, **defaults)
@@ -108,7 +87,7 @@ class CommandLine:
         return add
 
     def __call__(self, argv=None):
-        """Run a command line; what is wrong with files becomes one sentence and exit status 1."""
+        """Run a command line; errors in files and values end it with one sentence and status 1."""
         args = self.parser.parse_args(argv)
         # Pages of notes by TensorFlow's compiler would bury the progress bar.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -117,23 +96,18 @@ class CommandLine:
             args.error(f"there are no {weights} weights for --small; leave out one of the two")
         try:
             if weights and weights not in WEIGHTS and not Path(weights).is_file():
-                names = ", ".join(WEIGHTS)
-                raise FileNotFoundError(
-                    f"There is no file {weights}; --weights takes {names} or a file."
-                )
+                accepted = f"--weights takes {', '.join(WEIGHTS)} or a file"
+                raise FileNotFoundError(f"There is no file {weights}; {accepted}.")
             args.run(args)
         except (OSError, ValueError) as error:
             self.parser.exit(1, f"{self.parser.prog}: {error}\n")
 
 
 def model_of(args, mode, config, from_random=None, **settings):
-    """`make_model` for the options of a command line: weights, logs, seed and `SETTINGS`."""
-    for option, name in SETTINGS.items():
-        # Not every command has every option.
-        if getattr(args, option, None) is not None:
-            settings[name] = getattr(args, option)
-    seed = getattr(args, "seed", 0)
-    return make_model(mode, args.weights, args.logs, config, from_random, seed, **settings)
+    """Call `make_model` with the options of a command line: weights, logs, seed and settings."""
+    settings |= {k: v for k, v in vars(args).items() if k.isupper() and v is not None}
+    start = args.weights, args.logs, config, from_random, getattr(args, "seed", 0)
+    return make_model(mode, *start, **settings)
 
 
 def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings):
@@ -144,14 +118,12 @@ def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings
         weights: "coco", "imagenet", "random", "last" or a file, as `MaskRCNN.start_from`.
         logs: folder of the runs.
         config: a Config or a class of Configs.
-        from_random: the class for "random", where that is another. Then runs and files, which keep
-            their Config, decide themselves; `config` is for those that do not, as the original's.
+        from_random: the class for "random", if that is another. Runs and files then bring their own
+            Config, and `config` is for files without one, such as the original's.
         seed: of all random numbers.
         settings: values that replace those of the Config.
 
-    Raises:
-        FileNotFoundError, OSError, ValueError: one sentence, if there are no such weights, or if
-            they know nothing of the classes to detect.
+    Raises OSError or ValueError where there are no such weights, or they have other classes.
     """
     if from_random and weights == "random":
         config = from_random
@@ -169,9 +141,9 @@ def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings
         settings |= {"GPU_COUNT": 1, "IMAGES_PER_GPU": 1}
     for name, value in settings.items():
         setattr(config, name, value)
-    # COCO's weights know its own classes; for others they lack the last layers.
-    knows = weights == "coco" and config.NUM_CLASSES == COCO_CLASSES
-    if mode == "inference" and weights in ("coco", "imagenet", "random") and not knows:
+    # The COCO weights know COCO's classes; for others their last layers are left out.
+    knows = "coco" if config.NUM_CLASSES == COCO_CLASSES else "last"
+    if mode == "inference" and weights in set(WEIGHTS) - {knows, "last"}:
         raise ValueError(
             f'Weights "{weights}" do not know the classes of "{config.NAME}"; give "last" or a '
             "file of trained weights."
@@ -183,40 +155,34 @@ def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings
 
 
 def _config_of(weights, logs, kinds):
-    """The Config that a file, or the newest run of one of the `kinds`, was trained with."""
-    from mrcnn.runs.run import Run, checkpoints_at
+    """Return the Config kept with a file or with the newest run of the `kinds`; else the first."""
+    from mrcnn.runs.run import Run, checkpoints, run_folders
     from mrcnn.runs.settings import make_config, read_facts
 
     if weights == "last":
-        newest = []
-        for name in {kind.NAME for kind in kinds}:
-            # Without any run, loading the weights says where it looked.
-            with contextlib.suppress(FileNotFoundError):
-                path = checkpoints_at(logs, name)[0]
-                newest.append((Run.of_checkpoint(path, name).place, path))
-        if not newest:
-            return kinds[0]
-        weights = max(newest)[1]
+        runs = [Run(folder, kind.NAME) for kind in kinds for folder in run_folders(logs, kind.NAME)]
+        runs.sort(key=lambda run: run.place, reverse=True)
+        weights = next((path for run in runs for path in checkpoints(run.folder)), None)
     try:
-        return make_config(read_facts(weights)["config"])
+        # Without any checkpoint, loading the weights will say where it looked.
+        return make_config(read_facts(weights)["config"]) if weights else kinds[0]
     except ValueError:
-        # The original's files do not tell.
+        # The original's files do not hold their settings.
         return kinds[0]
 
 
 def settling(rate, epochs, layers="all"):
-    """Stages that end with a quarter of the epochs at a tenth of the learning rate."""
+    """Return stages that end with a quarter of the epochs at a tenth of the learning rate."""
     return [(layers, rate, epochs - epochs // 4), (layers, rate / 10, epochs)]
 
 
 def train(model, train_set, val_set, stages, **options):
-    """Train in stages, without those that the run has behind it.
+    """Train in stages, without those that a resumed run has finished.
 
     Args:
         model: a `MaskRCNN` in training mode.
-        train_set, val_set: prepared data sets.
+        train_set, val_set, options: as of `MaskRCNN.train`.
         stages: list of (layers, learning rate, number of the last epoch).
-        options: as of `MaskRCNN.train`.
 
     Returns:
         Loss curves, a dict of lists with one value per epoch.
@@ -232,19 +198,3 @@ def train(model, train_set, val_set, stages, **options):
                 curves.setdefault(name, []).extend(values)
     print(f"Checkpoints and loss curves are in {model.log_dir}.")
     return curves
-
-
-def progress(items, unit, count=None):
-    """Yield items and show a progress bar.
-
-    Args:
-        items: any iterable.
-        unit: name of an item.
-        count: number of the items, where `len` cannot tell it; 0 if nobody can.
-    """
-    import keras
-
-    bar = keras.utils.Progbar((len(items) if count is None else count) or None, unit_name=unit)
-    for item in items:
-        yield item
-        bar.add(1)

@@ -43,7 +43,7 @@ def program():
 def test_commands_get_their_options_and_defaults(program):
     program("train --model last --epochs 3".split())
     (args,) = program.seen
-    found = args.weights, args.color, args.small, args.epochs, args.seed
+    found = args.weights, args.color, args.small, args.EPOCHS, args.seed
     assert found == ("last", "black", False, 3, 0)
 
 
@@ -52,7 +52,7 @@ def test_help_tells_defaults(program, capsys):
         program(["train", "--help"])
     printed = " ".join(capsys.readouterr().out.split())
     assert "--color COLOR of cats (black)" in printed
-    assert "--epochs EPOCHS epochs in all, other than the Config's --seed" in printed
+    assert "--epochs EPOCHS total number of epochs --seed" in printed
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,8 @@ def test_weights_of_other_classes_cannot_detect(made, tmp_path):
 
 
 def test_options_become_settings(made, tmp_path):
-    options = {"steps": 7, "rate": 0.5, "precision": "mixed_bfloat16", "gpus": None, "seed": 3}
+    options = {"STEPS_PER_EPOCH": 7, "LEARNING_RATE": 0.5, "PRECISION": "mixed_bfloat16"}
+    options |= {"GPU_COUNT": None, "seed": 3, "color": "red"}
     args = types.SimpleNamespace(weights="random", logs=tmp_path, **options)
     cli.model_of(args, "training", LargeConfig, OwnConfig, MAX_GT_INSTANCES=9)
     config = made[0].config
@@ -199,8 +200,3 @@ def test_stages_behind_a_run_are_left_out(capsys, epoch, trained):
     assert curves == ({"loss": [float(last) for last in trained]} if trained else {})
     told = "" if trained else "8 epochs are finished; a larger number of --epochs continues.\n"
     assert capsys.readouterr().out == f"{told}Checkpoints and loss curves are in run.\n"
-
-
-def test_progress_gives_every_item(capsys):
-    assert list(cli.progress([3, 1, 2], "image")) == [3, 1, 2]
-    assert "3/3" in capsys.readouterr().out

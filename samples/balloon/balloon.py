@@ -2,33 +2,27 @@
 
     python balloon.py train --dataset DIR --weights coco        fine-tune the COCO weights
     python balloon.py train --dataset DIR --weights random      a small network, random weights
-    python balloon.py train --dataset DIR --weights last        resume the newest run
     python balloon.py evaluate --dataset DIR --weights last     average precision, validation photos
     python balloon.py splash --weights last --image FILE_OR_URL
     python balloon.py splash --weights last --video FILE_OR_URL
 
-`python balloon.py COMMAND --help` lists the options of a command.
+`python balloon.py COMMAND --help` lists the options.
 """
 
 import datetime
-import itertools
-import tempfile
 from pathlib import Path
-from urllib.parse import urlparse
 
 import numpy as np
+import skimage.io
+from tqdm import tqdm
 
 from mrcnn import cli, utils
 from mrcnn.config import Config, SmallConfig
 from mrcnn.datasets import ViaDataset, read_image
-from mrcnn.download import DownloadError, download
 from mrcnn.files import replacing
 
 # Luminance of sRGB colours, as scikit-image's rgb2gray.
 GRAY_WEIGHTS = np.array([0.2125, 0.7154, 0.0721])
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-VIDEO_SUFFIXES = (".avi",)
 
 
 class BalloonConfig(Config):
@@ -71,16 +65,7 @@ class BalloonDataset(ViaDataset):
     """Photos whose balloons were outlined in the VGG Image Annotator, version 1 or 2."""
 
     def load_balloon(self, dataset_dir, subset):
-        """Add the photos of a subset.
-
-        Args:
-            dataset_dir: folder with a folder for each subset, which holds the photos and their
-                outlines, `via_region_data.json`.
-            subset: "train" or "val".
-
-        Raises:
-            FileNotFoundError, ValueError: one sentence on what is missing or wrong.
-        """
+        """Add the photos of "train" or "val", a folder with `via_region_data.json`."""
         if subset not in ("train", "val"):
             raise ValueError(f'subset is "{subset}"; accepted are "train" and "val"')
         folder = Path(dataset_dir, subset)
@@ -89,7 +74,7 @@ class BalloonDataset(ViaDataset):
 
 
 def load_subset(dataset_dir, subset):
-    """A prepared BalloonDataset of "train" or "val"."""
+    """Return a prepared BalloonDataset of "train" or "val"."""
     dataset = BalloonDataset()
     dataset.load_balloon(dataset_dir, subset)
     dataset.prepare()
@@ -107,19 +92,15 @@ class InMemory(utils.Dataset):
 
         super().__init__()
         self.class_info, self.image_info = dataset.class_info, dataset.image_info
-        self.samples = []
-        for image_id in dataset.image_ids:
-            image, _, class_ids, _, masks = load_image_gt(dataset, config, image_id)
-            self.samples.append((image, masks, class_ids))
+        self.samples = [load_image_gt(dataset, config, i) for i in dataset.image_ids]
         self.prepare()
 
     def load_image(self, image_id):
-        """[height, width, 3] uint8."""
         return self.samples[image_id][0]
 
     def load_mask(self, image_id):
-        """Masks [height, width, n] bool, and class ids [n] int32."""
-        return self.samples[image_id][1:]
+        _, _, class_ids, _, masks = self.samples[image_id]
+        return masks, class_ids
 
 
 def augmenters():
@@ -137,19 +118,10 @@ def augmenters():
     )
 
 
-def train(model, photos, val, epochs=None):
-    """Train a MaskRCNN on prepared datasets.
-
-    Of a large network only the heads train, as in the original; of a small one, which starts from
-    random weights, all layers.
-
-    Args:
-        model: a MaskRCNN in training mode.
-        photos, val: for training and validation.
-        epochs: the total, if not the Config's; a resumed run has some of them behind it.
-    """
+def train(model, photos, val):
+    """Train the heads of a large network, as the original; all layers of a small, random one."""
     config = model.config
-    rate, total = config.LEARNING_RATE, epochs or config.EPOCHS
+    rate, total = config.LEARNING_RATE, config.EPOCHS
     if config.BACKBONE != "small":
         cli.train(model, photos, val, [("heads", rate, total)])
         return
@@ -158,14 +130,9 @@ def train(model, photos, val, epochs=None):
 
 
 def color_splash(image, mask):
-    """Keep the colours of the instances and turn the rest of an image grey.
+    """Keep the colours of the instances and turn the rest of an image grey, all of it without any.
 
-    Args:
-        image: [height, width, 3] uint8, RGB.
-        mask: [height, width, n] bool, the instances; without any, all pixels become grey.
-
-    Returns:
-        [height, width, 3] uint8.
+    Takes [height, width, 3] uint8, RGB, and [height, width, n] bool; returns a new image.
     """
     gray = np.round(image @ GRAY_WEIGHTS).astype(np.uint8)
     return np.where(np.any(mask, axis=-1)[..., None], image, gray[..., None])
@@ -185,92 +152,59 @@ def detect_and_color_splash(model, image_path=None, video_path=None, output=None
     """
     if (image_path is None) == (video_path is None):
         raise ValueError("color splash needs either an image or a video")
-    source = str(image_path or video_path)
-    output = output_path(output, IMAGE_SUFFIXES if image_path else VIDEO_SUFFIXES)
-    splash = splash_image if image_path else splash_video
-    with tempfile.TemporaryDirectory() as folder, replacing(output) as temporary:
-        summary = splash(model, local_file(source, folder), source, temporary)
+    source, splash = str(image_path or video_path), splash_image if image_path else splash_video
+    output, suffixes = Path(output or "."), (".png", ".jpg", ".jpeg") if image_path else (".avi",)
+    if output.is_dir():
+        output /= f"splash_{datetime.datetime.now():%Y%m%dT%H%M%S}{suffixes[0]}"
+    if output.suffix.lower() not in suffixes:
+        raise ValueError(f"The output is {output}; its name has to end in {' or '.join(suffixes)}.")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {output.parent} to write {output.name} to.")
+    with replacing(output) as temporary:
+        summary = splash(model, source, temporary)
     print(f"{summary} Saved to {output}.")
     return output
 
 
-def splash_image(model, path, name, output):
-    """Write the splash of one photo; returns a sentence on what was found."""
-    import skimage.io
-
-    try:
-        image = read_image(path)
-    except (OSError, ValueError) as error:
-        raise OSError(f"{name} cannot be read as an image: {error.__cause__ or error}") from error
+def splash_image(model, source, output):
+    """Write the splash of one photo; return a sentence on the number of balloons."""
+    image = read_image(source)
     masks = model.detect([image])[0]["masks"]
     skimage.io.imsave(output, color_splash(image, masks), check_contrast=False)
     count = masks.shape[-1]
     return f"{count} found." if count else "None found, so all of the picture is grey."
 
 
-def splash_video(model, path, name, output):
-    """Write the splash of a video, frame by frame; returns a sentence on what was found."""
+def splash_video(model, source, output):
+    """Write the splash of a video, frame by frame; return a sentence on the frames."""
     import cv2
 
     # The errors below say in one sentence what OpenCV would print about a damaged video.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    video = cv2.VideoCapture(str(path))
-    announced = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
-    rate, frames = video.get(cv2.CAP_PROP_FPS), frames_of(video)
-    first = next(frames, None)
-    if first is None or not rate > 0:
-        raise OSError(f"{name} cannot be read as a video.")
-    size = first.shape[1], first.shape[0]
-    writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, size)
+    video = cv2.VideoCapture(source)
+    announced, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS)
+    more, frame = video.read()
+    if not more or not rate > 0:
+        raise OSError(f"{source} cannot be read as a video.")
+    height, width = frame.shape[:2]
+    writer = cv2.VideoWriter(str(output), cv2.VideoWriter_fourcc(*"MJPG"), rate, (width, height))
     if not writer.isOpened():
-        raise OSError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels.")
-    done = with_balloons = 0
+        raise OSError(f"OpenCV cannot write a video of {width}x{height} pixels.")
+    counts = []
     try:
-        for frame in cli.progress(itertools.chain([first], frames), "frame", announced):
-            image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-            masks = model.detect([image])[0]["masks"]
-            writer.write(cv2.cvtColor(color_splash(image, masks), cv2.COLOR_RGB2BGR))
-            done, with_balloons = done + 1, with_balloons + bool(masks.shape[-1])
+        with tqdm(total=max(0, announced) or None, unit="frame", disable=None) as bar:
+            while more:
+                image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                masks = model.detect([image])[0]["masks"]
+                writer.write(cv2.cvtColor(color_splash(image, masks), cv2.COLOR_RGB2BGR))
+                counts.append(masks.shape[-1])
+                bar.update()
+                more, frame = video.read()
     finally:
         writer.release()
-    if done < announced:
-        print(f"\n{name} announces {announced} frames, but only {done} can be read.")
-    return f"{with_balloons} of {done} frames show balloons."
-
-
-def frames_of(video):
-    """Yield the frames of a `cv2.VideoCapture` as far as they can be read."""
-    while (answer := video.read())[0]:
-        yield answer[1]
-
-
-def local_file(source, folder):
-    """Path of a file; one that is on the web is downloaded to a folder."""
-    address = urlparse(source)
-    if address.scheme not in ("http", "https"):
-        return Path(source)
-    path = Path(folder, Path(address.path).name or "download")
-    try:
-        download(source, path, timeout=30)
-    except DownloadError as error:
-        reason = error.__cause__ or "it is not complete"
-        raise DownloadError(f"{source} cannot be downloaded: {reason}.") from error
-    return path
-
-
-def output_path(output, suffixes):
-    """The file to write: `output`, or one named by the time in that folder or the current one.
-
-    Raises ValueError for a suffix that is none of `suffixes`, FileNotFoundError without a folder.
-    """
-    path = Path(output or ".")
-    if path.is_dir():
-        path /= f"splash_{datetime.datetime.now():%Y%m%dT%H%M%S}{suffixes[0]}"
-    if path.suffix.lower() not in suffixes:
-        raise ValueError(f"The output is {path}; its name has to end in {' or '.join(suffixes)}.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to.")
-    return path
+    if len(counts) < announced:
+        print(f"{source} announces {announced} frames, but only {len(counts)} can be read.")
+    return f"{np.count_nonzero(counts)} of {len(counts)} frames show balloons."
 
 
 CONFIGS = BalloonConfig, SmallBalloonConfig
@@ -289,7 +223,7 @@ main = cli.CommandLine(
 def run_train(args):
     """Train on the photos in the folders train and val of a data set."""
     photos, val = (load_subset(args.dataset, subset) for subset in ("train", "val"))
-    train(cli.model_of(args, "training", *CONFIGS), photos, val, args.epochs)
+    train(cli.model_of(args, "training", *CONFIGS), photos, val)
 
 
 @main.command("dataset trained logs")
@@ -297,20 +231,17 @@ def run_evaluate(args):
     """Print the average precision on the validation photos."""
     dataset = load_subset(args.dataset, "val")
     # Detections with low scores count, too: they decide on the precision at high recalls.
-    settings = {"DETECTION_MIN_CONFIDENCE": 0.05}
-    print(
-        utils.compute_coco_metrics(dataset, cli.model_of(args, "inference", *CONFIGS, **settings))
-    )
+    model = cli.model_of(args, "inference", *CONFIGS, DETECTION_MIN_CONFIDENCE=0.05)
+    print(utils.compute_coco_metrics(dataset, model))
 
 
 @main.command("image|video trained logs output")
 def run_splash(args):
     """Turn everything but the balloons of a photo or a video grey."""
-    # Some mistakes can be found before the network is made, which takes a while.
     source = args.image or args.video
+    # Building the network takes a while, so look for the file before.
     if not (Path(source).is_file() or "://" in source):
         raise FileNotFoundError(f"There is no file {source}.")
-    output_path(args.output, IMAGE_SUFFIXES if args.image else VIDEO_SUFFIXES)
     model = cli.model_of(args, "inference", *CONFIGS)
     detect_and_color_splash(model, args.image, args.video, args.output)
 

@@ -14,65 +14,43 @@ COLORS = np.array(
 
 
 def write_balloons(folder, train=60, val=10, size=(288, 384), seed=0):
-    """Write a data set in the layout of the real one: photos and `via_region_data.json`.
-
-    Args:
-        folder: gets the folders `train` and `val`.
-        train, val: number of photos in each.
-        size: (height, width) of a photo, pixels.
-        seed: the same seed gives the same photos.
-    """
+    """Write photos of `size`, (height, width), to the folders train and val, as the real data."""
     for number, (subset, count) in enumerate((("train", train), ("val", val))):
         rng = np.random.default_rng((seed, number))
-        target = Path(folder) / subset
+        target = Path(folder, subset)
         target.mkdir(parents=True, exist_ok=True)
         annotations = {}
         for i in range(count):
-            photo, outlines = draw_photo(size, rng)
+            photo = draw_landscape(size, rng)
+            outlines = [draw_balloon(photo, *place, rng) for place in place_balloons(size, rng)]
+            photo += rng.normal(0, 4, photo.shape)
             path = target / f"balloons_{i:03d}.jpg"
-            skimage.io.imsave(path, photo, check_contrast=False)
+            skimage.io.imsave(path, photo.clip(0, 255).astype(np.uint8), check_contrast=False)
             annotations[f"{path.name}{path.stat().st_size}"] = as_via(path, outlines)
         (target / "via_region_data.json").write_text(json.dumps(annotations), encoding="utf-8")
 
 
 def as_via(path, outlines):
-    """The entry of a photo in a VIA 1.x file, for outlines of [points, (y, x)] pixels."""
+    """Return the entry of a photo in a VIA 1 file, for outlines of [points, (y, x)] pixels."""
     regions = {}
     for i, points in enumerate(outlines):
         ys, xs = np.rint(points).astype(int).T.tolist()
         shape = {"name": "polygon", "all_points_x": xs, "all_points_y": ys}
         regions[str(i)] = {"shape_attributes": shape, "region_attributes": {}}
-    size = path.stat().st_size
-    return {"filename": path.name, "size": size, "regions": regions, "file_attributes": {}}
-
-
-def draw_photo(size, rng):
-    """A photo [height, width, 3] uint8 of one to eight balloons, and their outlines."""
-    photo = draw_landscape(size, rng)
-    outlines = [draw_balloon(photo, *place, rng) for place in place_balloons(size, rng)]
-    photo += rng.normal(0, 4, photo.shape)
-    return np.clip(photo, 0, 255).astype(np.uint8), outlines
+    return {"filename": path.name, "size": path.stat().st_size, "regions": regions}
 
 
 def draw_landscape(size, rng):
-    """Sky over grass with a few houses: [height, width, 3] float64, 0 to 255."""
-    height, width = size
-    horizon = int(height * rng.uniform(0.65, 0.85))
+    """Return sky over grass, [height, width, 3] float64, 0 to 255."""
+    horizon = int(size[0] * rng.uniform(0.65, 0.85))
     fall = np.linspace(0, 1, horizon)[:, None, None]
     sky = (1 - fall) * rng.uniform((60, 120, 190), (110, 160, 230)) + fall * (215, 228, 240)
-    grass = np.linspace(1, 0.6, height - horizon)[:, None, None] * (110, 150, 70)
-    photo = np.repeat(np.concatenate([sky, grass]), width, axis=1)
-    for _ in range(rng.integers(2, 6)):
-        tall, wide = rng.integers(height // 12, height // 4), rng.integers(width // 12, width // 5)
-        x = rng.integers(0, width - wide)
-        wall = rng.uniform(0.5, 1) * rng.uniform((180, 150, 130), (220, 200, 180))
-        photo[horizon - tall : horizon + 4, x : x + wide] = wall
-        photo[horizon - tall : horizon - tall + 5, x : x + wide] = wall * (0.8, 0.5, 0.4)
-    return photo
+    grass = np.linspace(1, 0.6, size[0] - horizon)[:, None, None] * (110, 150, 70)
+    return np.repeat(np.concatenate([sky, grass]), size[1], axis=1)
 
 
 def place_balloons(size, rng):
-    """Centres and radii (y, x, radius) of balloons that hardly overlap, in pixels."""
+    """Return centres and radii (y, x, radius) of balloons that hardly overlap, in pixels."""
     placed = []
     for _ in range(rng.integers(1, 9)):
         radius = min(size) * rng.uniform(0.07, 0.2)
@@ -83,7 +61,7 @@ def place_balloons(size, rng):
 
 
 def draw_balloon(photo, y, x, radius, rng):
-    """Draw a balloon with its string into a photo; returns its outline, [points, (y, x)]."""
+    """Draw a balloon with its string into a photo; return its outline, [points, (y, x)]."""
     height, width = photo.shape[:2]
     tall = radius * rng.uniform(1.1, 1.3)
     angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
@@ -92,14 +70,12 @@ def draw_balloon(photo, y, x, radius, rng):
     outline = np.stack([y - tall * np.cos(angle), x + across * np.sin(angle)], axis=1)
     outline = outline.clip(0, (height - 1, width - 1))
 
-    bottom = min(int(y + 3 * tall), height - 1)
-    rows = np.arange(min(int(y + tall), bottom), bottom)
+    rows = np.arange(min(int(y + tall), height - 1), min(int(y + 3 * tall), height - 1))
     sway = x + 0.15 * radius * np.sin((rows - y) / radius)
     photo[rows, sway.astype(int).clip(0, width - 1)] = 70
 
     rows, columns = skimage.draw.polygon(*outline.T, (height, width))
-    v, u = (rows - y) / tall, (columns - x) / radius
-    light = 0.6 + 0.45 * np.sqrt(np.clip(1 - u**2 - v**2, 0, 1))
-    shine = 150 * np.exp(-((u + 0.35) ** 2 + (v + 0.4) ** 2) / 0.03)
-    photo[rows, columns] = COLORS[rng.integers(len(COLORS))] * light[:, None] + shine[:, None]
+    light = 1 - ((rows - y) / tall) ** 2 - ((columns - x) / radius) ** 2
+    light = 0.6 + 0.45 * np.sqrt(light.clip(0))
+    photo[rows, columns] = COLORS[rng.integers(len(COLORS))] * light[:, None]
     return outline

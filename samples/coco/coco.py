@@ -1,8 +1,6 @@
 """COCO: train on it and measure on it, as Matterport's sample of this name does.
 
     python coco.py train --dataset DIR --model coco          start from the COCO weights
-    python coco.py train --dataset DIR --model imagenet      start from ImageNet's
-    python coco.py train --dataset DIR --model last          resume the newest run
     python coco.py evaluate --dataset DIR --model last       COCO's figures of the newest weights
     python coco.py evaluate --dataset DIR --results FILE     the same of results in a file
 
@@ -11,29 +9,29 @@
 
 import contextlib
 import io
+import json
 from pathlib import Path
 
+import numpy as np
 from coco_download import fetch, places
-from coco_results import (
-    EVAL_TYPES,
-    build_coco_results,
-    detect_all,
-    evaluate_coco,
-    read_results,
-    report,
-    types_in,
-    write_results,
-)
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from tqdm import tqdm
 
 from mrcnn import cli
 from mrcnn.config import Config, SmallConfig
 from mrcnn.datasets import CocoJsonDataset
+from mrcnn.evaluation.coco import run_coco_eval
+from mrcnn.evaluation.dataset_metrics import as_coco_results
+from mrcnn.files import replacing
 from mrcnn.readers.coco import segmentation_to_rle
-
-__all__ = ["CocoConfig", "CocoDataset", "build_coco_results", "evaluate_coco", "main"]
 
 # The part to validate and evaluate on. In 2014 the rest of "val" is for training.
 VALIDATION = {"2014": "minival", "2017": "val"}
+
+# The key in which results of a type differ.
+EVAL_TYPES = {"bbox": "bbox", "segm": "segmentation"}
+RESULT_KEYS = ("image_id", "category_id", "score")
 
 
 class CocoConfig(Config):
@@ -77,21 +75,17 @@ class CocoDataset(CocoJsonDataset):
         return_coco=False,
         auto_download=False,
     ):
-        """Add the classes and images of a part of COCO; see `load_coco_json`.
+        """Add the classes and images of a part of COCO; raises as `load_coco_json` and `fetch`.
 
         Args:
             dataset_dir: folder of `annotations/instances_<subset><year>.json` and of the images.
-            subset: "train" or "val"; of 2014 also "minival", 5000 images of "val", and
-                "valminusminival", the others.
+            subset: "train" or "val"; of 2014 also "minival" (5000 images of "val") and the others,
+                "valminusminival".
             year: 2014 or 2017.
             class_ids: COCO's ids of the classes to load, with the images that show one of them.
             class_map: no effect, as in the original.
             return_coco: return the annotations as a `pycocotools.coco.COCO`.
             auto_download: fetch what the folder lacks.
-
-        Raises:
-            FileNotFoundError: names the folder or file that is missing.
-            DownloadError, ValueError: as `download` and `load_coco_json`.
         """
         if auto_download:
             self.auto_download(dataset_dir, subset, year)
@@ -100,63 +94,118 @@ class CocoDataset(CocoJsonDataset):
             if not path.exists():
                 raise FileNotFoundError(f"There is no {path}; --download fetches COCO.")
         self.load_coco_json(str(annotations), str(images), class_ids=class_ids, source="coco")
-        if not return_coco:
-            return None
-        from pycocotools.coco import COCO
-
         # pycocotools prints its progress.
         with contextlib.redirect_stdout(io.StringIO()):
-            return COCO(str(annotations))
+            return COCO(str(annotations)) if return_coco else None
 
     def auto_download(self, dataset_dir, subset, year):
-        """Fetch and unpack what the folder lacks of a part of COCO; see `coco_download.fetch`."""
+        """Fetch what the folder lacks of a part of COCO; see `coco_download.fetch`."""
         fetch(dataset_dir, subset, year)
 
     def image_reference(self, image_id):
-        """Address of the image in COCO's explorer."""
+        """Return the address of the image in COCO's explorer."""
         info = self.image_info[image_id]
         if info["source"] != "coco":
             return super().image_reference(image_id)
         return f"https://cocodataset.org/#explore?id={info['id']}"
 
     def annToRLE(self, ann, height, width):
-        """Run lengths of an annotation, compressed, as `pycocotools.mask` takes them."""
+        """Return the compressed run lengths of an annotation, as `pycocotools.mask` takes them."""
         return segmentation_to_rle(ann["segmentation"], height, width)
 
     def annToMask(self, ann, height, width):
-        """Mask of an annotation, [height, width] uint8 of 0 and 1."""
-        from pycocotools import mask
+        """Return the mask of an annotation, [height, width] uint8 of 0 and 1."""
+        return coco_mask.decode(self.annToRLE(ann, height, width))
 
-        return mask.decode(self.annToRLE(ann, height, width))
+
+def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
+    """Return detections in COCO's format, a list of dicts ready for JSON.
+
+    Args:
+        dataset: the CocoDataset, which knows COCO's ids of the classes.
+        image_ids: COCO's ids of the images in which these were found, usually one.
+        rois, class_ids, scores: as of `MaskRCNN.detect`, or None.
+        masks: [height, width, n], or a list of n compressed COCO run lengths.
+    """
+    if rois is None:
+        return []
+    if not isinstance(masks, list):
+        masks = coco_mask.encode(np.asfortranarray(masks, np.uint8))
+    found = {"rois": rois, "class_ids": class_ids, "scores": scores, "masks": masks}
+    results = [result for image_id in image_ids for result in as_coco_results(image_id, found)]
+    for result in results:
+        result["category_id"] = dataset.get_source_class_id(result["category_id"], "coco")
+        # JSON has no bytes.
+        rle = result["segmentation"]
+        result["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+    return results
+
+
+def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=None):
+    """Detect in images of COCO, print the figures, and return the CocoStats by type.
+
+    Args:
+        model: a MaskRCNN in inference mode.
+        dataset, coco: a prepared CocoDataset, and its `load_coco(..., return_coco=True)`.
+        eval_type: "bbox", "segm", or "bbox,segm".
+        limit: number of images to stop after; 0 for all.
+        image_ids: ids in the dataset of the images to evaluate; None for all.
+    """
+    image_ids = (dataset.image_ids if image_ids is None else image_ids)[: limit or None]
+    results = detect_all(model, dataset, image_ids)
+    return report(dataset, coco, results, eval_type.split(","), image_ids)
+
+
+def detect_all(model, dataset, image_ids):
+    """Return the `build_coco_results` of a model for images of a CocoDataset."""
+    results = []
+    for image_id in tqdm(image_ids, unit="image", disable=None):
+        r = model.detect([dataset.load_image(image_id)], mask_format="rle")[0]
+        found = r["rois"], r["class_ids"], r["scores"], r["masks"]
+        results += build_coco_results(dataset, [dataset.image_info[image_id]["id"]], *found)
+    return results
+
+
+def report(dataset, coco, results, eval_types, image_ids):
+    """Print COCO's figures and the AP per class; return the CocoStats by type."""
+    ids = [dataset.image_info[image_id]["id"] for image_id in image_ids]
+    classes = [info["id"] for info in dataset.class_info if info["source"] == "coco"]
+    found = {kind: run_coco_eval(coco, results, kind, ids, classes) for kind in eval_types}
+    for kind, stats in found.items():
+        name = "Boxes" if kind == "bbox" else "Masks"
+        print(f"\n{name}, {len(ids)} images\n{stats}\n\n{stats.class_table()}")
+    return found
+
+
+def read_results(path):
+    """Return the results in a JSON file; ValueError where it holds something else."""
+    try:
+        results = json.loads(Path(path).read_text(encoding="utf-8"))
+        if all(result.keys() >= set(RESULT_KEYS) for result in results):
+            return results
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise ValueError(
+        f"{path} holds no COCO results, which are a JSON list of objects with image_id, "
+        "category_id, score, and bbox or segmentation."
+    )
 
 
 def load_dataset(args, *subsets, return_coco=False):
-    """A prepared CocoDataset of parts of COCO, cut to --limit images; and the COCO object."""
+    """Return a prepared CocoDataset of subsets, cut to --limit images, and the last COCO object."""
     dataset = CocoDataset()
     how = {"return_coco": return_coco, "auto_download": args.download == "true"}
     for subset in subsets:
         coco = dataset.load_coco(args.dataset, subset, args.year, **how)
-    if args.limit:
-        dataset.image_info = dataset.image_info[: args.limit]
+    dataset.image_info = dataset.image_info[: args.limit]
     dataset.prepare()
-    return (dataset, coco) if return_coco else dataset
+    return dataset, coco
 
 
 def model_of(args, mode, dataset, **settings):
-    """The model of a command line, for the classes of a data set."""
+    """Return the model of a command line, for the classes of a data set."""
     kinds = (SmallCocoConfig,) if args.small else (CocoConfig, RandomCocoConfig)
     return cli.model_of(args, mode, *kinds, NUM_CLASSES=dataset.num_classes, **settings)
-
-
-def stages_of(args, config):
-    """Stages of training: a list of (layers, learning rate, number of the last epoch)."""
-    rate, total = config.LEARNING_RATE, args.epochs or config.EPOCHS
-    if args.layers:
-        return [(args.layers, rate, total)]
-    # From random weights there is nothing worth preserving beneath the heads.
-    if config.TRAIN_BN is None:
-        return cli.settling(rate, total)
-    return [("heads", rate, total // 4), ("4+", rate, total * 3 // 4), ("all", rate / 10, total)]
 
 
 COMMON = "dataset year logs limit download small precision"
@@ -165,7 +214,7 @@ main = cli.CommandLine(
     "coco.py",
     "Mask R-CNN on COCO.",
     dataset={"help": "folder of COCO, or of data in its layout", "required": True},
-    start={**cli.OPTIONS["weights"], "required": True},
+    start=cli.OPTIONS["weights"] | {"required": True},
     year={"help": "of the data set", "choices": VALIDATION, "default": "2017"},
     download={
         "help": "fetch what the folder lacks of COCO",
@@ -182,39 +231,49 @@ main = cli.CommandLine(
 @main.command(f"start {COMMON} epochs layers steps rate gpus seed")
 def run_train(args):
     """Train a model."""
+    from mrcnn.data.imgaug_shim import iaa
+
     # The original trains on the rest of "val", beside "minival", too.
     also = ["valminusminival"] if args.year == "2014" else []
-    train_set = load_dataset(args, "train", *also)
-    val_set = load_dataset(args, VALIDATION[args.year])
+    train_set, _ = load_dataset(args, "train", *also)
+    val_set, _ = load_dataset(args, VALIDATION[args.year])
     model = model_of(args, "training", train_set)
-    augmentation = None
-    # Images to overfit are not going to be seen mirrored.
-    if not args.small:
-        from mrcnn.data.imgaug_shim import iaa
-
-        augmentation = iaa.Fliplr(0.5)
-    cli.train(model, train_set, val_set, stages_of(args, model.config), augmentation=augmentation)
+    rate, total = model.config.LEARNING_RATE, model.config.EPOCHS
+    stages = [("heads", rate, total // 4), ("4+", rate, total * 3 // 4), ("all", rate / 10, total)]
+    # From random weights there is nothing worth preserving beneath the heads.
+    if model.config.TRAIN_BN is None:
+        stages = cli.settling(rate, total)
+    if args.layers:
+        stages = [(args.layers, rate, total)]
+    # Images to overfit are always seen as they are.
+    augmentation = None if args.small else iaa.Fliplr(0.5)
+    cli.train(model, train_set, val_set, stages, augmentation=augmentation)
 
 
 @main.command(f"weights|results {COMMON} eval subset output")
 def run_evaluate(args):
     """Print COCO's figures for a model, or for results in files."""
     subset = args.subset or VALIDATION[args.year]
-    types = args.eval.split(",") if args.eval else []
+    types = args.eval.split(",") if args.eval else list(EVAL_TYPES)
     results = read_results(args.results) if args.results else None
     dataset, coco = load_dataset(args, subset, return_coco=True)
-    if results is not None:
-        report(dataset, coco, dataset.image_ids, results, types or types_in(results))
-        return
-    # Every detection counts in an average precision, those with higher scores first.
-    model = model_of(args, "inference", dataset, DETECTION_MIN_CONFIDENCE=0)
-    results = detect_all(model, dataset, dataset.image_ids)
-    types = types or list(EVAL_TYPES)
-    for eval_type in types:
-        path = Path(args.output or model.log_dir) / f"{eval_type}_{subset}{args.year}_results.json"
-        write_results(results, eval_type, path)
-        print(f"Results are in {path}.")
-    report(dataset, coco, dataset.image_ids, results, types)
+    if args.weights:
+        # Every detection counts in an average precision, those with higher scores first.
+        model = model_of(args, "inference", dataset, DETECTION_MIN_CONFIDENCE=0)
+        results = detect_all(model, dataset, dataset.image_ids)
+        folder = Path(args.output or model.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind in types:
+            path = folder / f"{kind}_{subset}{args.year}_results.json"
+            # COCO's server takes either boxes or masks.
+            keys = (*RESULT_KEYS, EVAL_TYPES[kind])
+            text = json.dumps([{key: result[key] for key in keys} for result in results])
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            print(f"Results are in {path}.")
+    elif not args.eval:
+        types = [kind for kind in types if all(EVAL_TYPES[kind] in result for result in results)]
+    report(dataset, coco, results, types, dataset.image_ids)
 
 
 if __name__ == "__main__":

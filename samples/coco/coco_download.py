@@ -14,10 +14,11 @@ val2017 815585330 4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f
 annotations_trainval2014 252872794 031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009
 annotations_trainval2017 252907541 113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268
 """
+_MINIVAL = "https://dl.dropboxusercontent.com/s/"
 
 
 class Archive(NamedTuple):
-    """A zip file: address, length in bytes, SHA-256, and its folder that holds what we want."""
+    """A zip file: address, length in bytes, SHA-256, and its folder with the files to unpack."""
 
     url: str
     size: int | None = None
@@ -26,37 +27,27 @@ class Archive(NamedTuple):
 
 
 def _archives():
-    """Archives by name, those of images and those of annotations."""
+    """Archives of the images by folder, and archives of the annotations by part."""
     images, annotations = {}, {}
     for name, size, sha256 in map(str.split, _FILES.strip().splitlines()):
         inside = "annotations" if name.startswith("annotations") else ""
         url = f"http://images.cocodataset.org/{inside or 'zips'}/{name}.zip"
         archive = Archive(url, int(size), sha256, inside)
-        if not inside:
-            images[name] = archive
-        for part in ("train", "val") if inside else ():
-            annotations[f"{part}{name[-4:]}"] = archive
-    for key in (
-        "o43o90bna78omob/instances_minival2014",
-        "s3tw5zcg7395368/instances_valminusminival2014",
-    ):
-        url = f"https://dl.dropboxusercontent.com/s/{key}.json.zip?dl=0"
-        annotations[key.split("_")[1]] = Archive(url)
+        parts = ("train", "val") if inside else ()
+        annotations |= {f"{part}{name[-4:]}": archive for part in parts}
+        images |= {} if inside else {name: archive}
+    for part, key in (("minival", "o43o90bna78omob"), ("valminusminival", "s3tw5zcg7395368")):
+        url = f"{_MINIVAL}{key}/instances_{part}2014.json.zip?dl=0"
+        annotations[f"{part}2014"] = Archive(url)
     return images, annotations
 
 
-# By the name of the folder of images, and by the part that is annotated.
 IMAGES, ANNOTATIONS = _archives()
 
 
 def places(dataset_dir, subset, year):
-    """Paths of the annotations and of the images of a part of COCO.
-
-    Args:
-        dataset_dir: folder of the data set.
-        subset: "train", "val", or, in the images of "val", "minival" and "valminusminival".
-        year: such as 2017.
-    """
+    """Return the paths of the annotations and of the images of a part, such as "val" of 2017."""
+    # Both parts of "val" have their images in its folder.
     folder = "val" if subset in ("minival", "valminusminival") else subset
     root = Path(dataset_dir)
     return root / "annotations" / f"instances_{subset}{year}.json", root / f"{folder}{year}"
@@ -70,20 +61,17 @@ def fetch(dataset_dir, subset, year):
 
     Raises:
         DownloadError: says what to fetch by hand.
-        ValueError: if there is no such part of COCO, or a zip file is damaged.
+        ValueError: there is no such part of COCO, or a zip file is damaged.
     """
     if f"{subset}{year}" not in ANNOTATIONS:
         raise ValueError(f"COCO has no {subset}{year}; there are {', '.join(ANNOTATIONS)}.")
     annotations, images = places(dataset_dir, subset, year)
-    if not annotations.exists():
-        _fetch(ANNOTATIONS[f"{subset}{year}"], dataset_dir, annotations.parent)
-    if not images.exists():
-        _fetch(IMAGES[images.name], dataset_dir, images.parent)
-
-
-def _fetch(archive, dataset_dir, target):
-    path = Path(dataset_dir, archive.url.rsplit("/", 1)[1].partition("?")[0])
-    if not path.exists():
-        download(archive.url, path, size=archive.size, sha256=archive.sha256, resume=True)
-    unpack(path, target, archive.inside)
-    path.unlink()
+    wanted = (annotations, ANNOTATIONS[f"{subset}{year}"]), (images, IMAGES[images.name])
+    for target, archive in wanted:
+        if target.exists():
+            continue
+        path = Path(dataset_dir, archive.url.rsplit("/", 1)[1].partition("?")[0])
+        if not path.exists():
+            download(archive.url, path, size=archive.size, sha256=archive.sha256, resume=True)
+        unpack(path, target.parent, archive.inside)
+        path.unlink()

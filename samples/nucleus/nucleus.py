@@ -2,11 +2,10 @@
 
     python nucleus.py train --dataset DIR                       a small network, random weights
     python nucleus.py train --dataset DIR --weights coco        fine-tune, as the original sample
-    python nucleus.py train --dataset DIR --weights last        resume the newest run
     python nucleus.py evaluate --dataset DIR --weights last     precision on the validation images
     python nucleus.py detect --dataset DIR --subset stage1_test --weights last
 
-`python nucleus.py COMMAND --help` lists the options of a command.
+`python nucleus.py COMMAND --help` lists the options.
 """
 
 import datetime
@@ -14,6 +13,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from mrcnn import cli, visualize
 from mrcnn.config import Config, SmallConfig
@@ -21,12 +21,9 @@ from mrcnn.datasets import MaskFolderDataset
 from mrcnn.evaluation.instance_precision import instance_precision
 from mrcnn.files import replacing
 
-# One image in ten, in the order of their names, is kept for validation.
-VALIDATION_SHARE = 10
-
 
 class CellConfig(Config):
-    """What both networks of this sample share: the data, and training on crops."""
+    """Settings of both networks: those of the data, and training on crops."""
 
     NAME = "nucleus"
     NUM_CLASSES = 1 + 1
@@ -82,34 +79,23 @@ class NucleusDataset(MaskFolderDataset):
 
         Args:
             dataset_dir: the folder of "stage1_train", "stage1_test" ..., or one of these itself.
-            subset: the name of such a folder; "train" and "val" are the two parts of
-                "stage1_train".
+            subset: the name of such a folder, or "train" or "val", the parts of "stage1_train".
         """
-        folder = Path(dataset_dir)
+        folder, image_ids = Path(dataset_dir), None
         name = "stage1_train" if subset in ("train", "val") else subset
         if (folder / name).is_dir():
             folder = folder / name
         elif folder.name != name or not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not, and does not contain, a folder {name}.")
-        image_ids = None
         if subset in ("train", "val"):
             names = sorted(path.name for path in folder.iterdir() if path.is_dir())
-            val = names[::VALIDATION_SHARE]
+            # One image in ten, in the order of their names, is kept for validation.
+            val = names[::10]
             image_ids = val if subset == "val" else sorted(set(names) - set(val))
         self.load_mask_folder(folder, "nucleus", image_ids=image_ids, source="nucleus")
 
-    def repeat_large_images(self, side):
-        """Add large images again, so that training takes more crops of them; before `prepare`.
-
-        Args:
-            side: of a crop, pixels. An image of n by n crops is there n times.
-        """
-        for info in list(self.image_info):
-            times = round(math.sqrt(info["height"] * info["width"]) / side)
-            self.image_info += [info] * (times - 1)
-
     def load_mask(self, image_id):
-        """Masks [height, width, n] bool and class ids [n] int32.
+        """Return masks [height, width, n] bool and class ids [n] int32.
 
         Images have up to 375 mask files, and reading them takes longer than detection. Nuclei do
         not overlap, so one label image per photo keeps them all.
@@ -117,23 +103,35 @@ class NucleusDataset(MaskFolderDataset):
         name = self.image_info[image_id]["id"]
         if name not in self._labels:
             masks, class_ids = super().load_mask(image_id)
+            numbers = np.arange(1, len(class_ids) + 1, dtype=np.uint16)
             labels = np.zeros(masks.shape[:2], np.uint16)
-            for number in range(masks.shape[2]):
-                labels[masks[..., number]] = number + 1
-            self._labels[name] = labels, class_ids
-        labels, class_ids = self._labels[name]
-        return labels[..., None] == np.arange(1, len(class_ids) + 1, dtype=np.uint16), class_ids
+            for number in numbers:
+                labels[masks[..., number - 1]] = number
+            self._labels[name] = labels, numbers, class_ids
+        labels, numbers, class_ids = self._labels[name]
+        return labels[..., None] == numbers, class_ids
 
     def image_reference(self, image_id):
-        """The name of the image."""
+        """Return the name of the image."""
         return self.image_info[image_id]["id"]
 
 
-# Run-length encoding, as the competition wants it
+def load_dataset(dataset_dir, subset, crop=None):
+    """Return a prepared NucleusDataset, for training on crops of `crop` pixels if that is given.
+
+    An image as large as n by n crops is there n times, so that training takes more crops of it.
+    """
+    dataset = NucleusDataset()
+    dataset.load_nucleus(dataset_dir, subset)
+    for info in list(dataset.image_info) if crop else ():
+        times = round(math.sqrt(info["height"] * info["width"]) / crop)
+        dataset.image_info += [info] * (times - 1)
+    dataset.prepare()
+    return dataset
 
 
 def rle_encode(mask):
-    """A mask [height, width] as "start length start length ...".
+    """Return a mask [height, width] as the competition wants it, "start length start length ...".
 
     Pixels count from 1, down the columns; an empty mask gives "".
     """
@@ -143,10 +141,9 @@ def rle_encode(mask):
 
 
 def rle_decode(rle, shape):
-    """The mask of `shape`, [height, width] bool, from the text of `rle_encode`."""
-    numbers = np.array(rle.split(), int).reshape(-1, 2)
+    """Return the mask of `shape`, [height, width] bool, from the text of `rle_encode`."""
     mask = np.zeros(shape[0] * shape[1], bool)
-    for start, length in numbers:
+    for start, length in np.array(rle.split(), int).reshape(-1, 2):
         mask[start - 1 : start - 1 + length] = True
     return mask.reshape(shape[1], shape[0]).T
 
@@ -154,39 +151,19 @@ def rle_decode(rle, shape):
 def remove_overlaps(masks, scores):
     """Give each pixel to the best of its masks; drop masks that are left without pixels.
 
-    Args:
-        masks: [height, width, n] bool.
-        scores: [n].
-
-    Returns:
-        [height, width, m] bool, best first.
+    Takes masks [height, width, n] and scores [n]; returns [height, width, m] bool, best first.
     """
-    order = np.argsort(-np.asarray(scores), kind="stable")
     labels = np.zeros(masks.shape[:2], np.int32)
+    order = np.argsort(-np.asarray(scores), kind="stable")
     for rank in range(len(order), 0, -1):
         labels[masks[..., order[rank - 1]]] = rank
     return labels[..., None] == np.setdiff1d(labels, 0)
 
 
 def mask_to_rle(image_id, mask, scores):
-    """Rows "image id,run lengths" of the submission file, one per nucleus; best first."""
-    masks = remove_overlaps(mask, scores)
-    if masks.shape[2] == 0:
-        return f"{image_id},"
-    return "\n".join(f"{image_id},{rle_encode(masks[..., i])}" for i in range(masks.shape[2]))
-
-
-# Training, evaluation, detection
-
-
-def load_dataset(dataset_dir, subset, crop=None):
-    """A prepared NucleusDataset; for training on crops of a side in pixels, if that is given."""
-    dataset = NucleusDataset()
-    dataset.load_nucleus(dataset_dir, subset)
-    if crop:
-        dataset.repeat_large_images(crop)
-    dataset.prepare()
-    return dataset
+    """Return rows "image id,run lengths" of the submission file, one per nucleus, best first."""
+    masks = np.moveaxis(remove_overlaps(mask, scores), -1, 0)
+    return "\n".join(f"{image_id},{rle_encode(mask)}" for mask in masks) or f"{image_id},"
 
 
 def augmentation():
@@ -204,7 +181,7 @@ def augmentation():
     )
 
 
-def train(model, dataset_dir, subset="train", epochs=None):
+def train(model, dataset_dir, subset="train"):
     """Train all layers; the learning rate falls to zero along half a cosine wave.
 
     From trained weights, only the heads train for the first half of the epochs.
@@ -213,21 +190,20 @@ def train(model, dataset_dir, subset="train", epochs=None):
     # The side of a crop in pixels of the micrograph.
     crop = config.IMAGE_MIN_DIM / max(1, config.IMAGE_MIN_SCALE)
     train_set, val_set = load_dataset(dataset_dir, subset, crop), load_dataset(dataset_dir, "val")
-    epochs = epochs or config.EPOCHS
 
     def rate(epoch):
-        return config.LEARNING_RATE * (1 + math.cos(math.pi * (epoch + 0.5) / epochs)) / 2
+        return config.LEARNING_RATE * (1 + math.cos(math.pi * (epoch + 0.5) / config.EPOCHS)) / 2
 
-    stages = [("all", rate, epochs)]
+    stages = [("all", rate, config.EPOCHS)]
     if config.BACKBONE != "small":
-        stages.insert(0, ("heads", rate, epochs // 2))
+        stages.insert(0, ("heads", rate, config.EPOCHS // 2))
     cli.train(model, train_set, val_set, stages, augmentation=augmentation())
 
 
 def evaluate(model, dataset):
-    """Precision of each image, TP / (TP + FP + FN) at mask IoU 0.5: float array."""
+    """Return the precision of each image, TP / (TP + FP + FN) at mask IoU 0.5: float array."""
     precisions = []
-    for image_id in cli.progress(dataset.image_ids, "image"):
+    for image_id in tqdm(dataset.image_ids, unit="image", disable=None):
         r = model.detect([dataset.load_image(image_id)])[0]
         found = remove_overlaps(r["masks"], r["scores"])
         counts = instance_precision(dataset.load_mask(image_id)[0], found)
@@ -236,24 +212,20 @@ def evaluate(model, dataset):
 
 
 def detect(model, dataset_dir, subset, output):
-    """Write the submission file of a subset and a picture of each image to a new folder.
-
-    Returns the folder.
-    """
+    """Write the submission file and a picture per image to a new folder in `output`; return it."""
     dataset = load_dataset(dataset_dir, subset)
     folder = Path(output) / f"submit_{datetime.datetime.now():%Y%m%dT%H%M%S}"
     folder.mkdir(parents=True)
     rows = ["ImageId,EncodedPixels"]
-    for image_id in cli.progress(dataset.image_ids, "image"):
-        image = dataset.load_image(image_id)
+    for image_id in tqdm(dataset.image_ids, unit="image", disable=None):
+        image, name = dataset.load_image(image_id), dataset.image_reference(image_id)
         r = model.detect([image])[0]
-        name = dataset.image_info[image_id]["id"]
         rows.append(mask_to_rle(name, r["masks"], r["scores"]))
         found = r["rois"], r["masks"], r["class_ids"], dataset.class_names
         own = {"title": f"{len(r['rois'])} nuclei", "save_to": folder / f"{name}.png"}
         visualize.display_instances(image, *found, show_bbox=False, **own)
     with replacing(folder / "submit.csv") as temporary:
-        Path(temporary).write_text("\n".join(rows) + "\n", encoding="utf-8")
+        temporary.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
 
 
@@ -270,7 +242,7 @@ main = cli.CommandLine(
 @main.command("dataset subset weights logs epochs steps seed", subset="train", weights="random")
 def run_train(args):
     """Train on the images of a data set, but for those kept for validation."""
-    train(cli.model_of(args, "training", *CONFIGS), args.dataset, args.subset, args.epochs)
+    train(cli.model_of(args, "training", *CONFIGS), args.dataset, args.subset)
 
 
 @main.command("dataset subset trained logs", subset="val")

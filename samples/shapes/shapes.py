@@ -2,11 +2,10 @@
 
     python shapes.py demo                       train from random weights, evaluate, draw pictures
     python shapes.py train --weights coco       fine-tune the COCO weights
-    python shapes.py train --weights last       resume the newest run
     python shapes.py evaluate --weights last    mAP on images that training never saw
     python shapes.py detect --weights last      pictures of detections
 
-`python shapes.py COMMAND --help` lists the options of a command.
+`python shapes.py COMMAND --help` lists the options.
 """
 
 from pathlib import Path
@@ -51,18 +50,16 @@ def small_backbone(input_image, stage5=True, train_bn=None):
 
     x = layers.ReLU()(conv(input_image, 16, 2, "conv1", "bn_conv1"))
     stages = [x]
-    for stage, filters in ((2, 32), (3, 64), (4, 128), (5, 128)):
-        if stage == 5 and not stage5:
-            return [*stages, None]
+    for stage, filters in ((2, 32), (3, 64), (4, 128), (5, 128))[: 4 if stage5 else 3]:
         x = layers.ReLU()(conv(x, filters, 2, f"res{stage}a", f"bn{stage}a"))
         change = conv(x, filters, 1, f"res{stage}b", f"bn{stage}b")
         x = layers.ReLU()(layers.Add()([x, change]))
         stages.append(x)
-    return stages
+    return stages if stage5 else [*stages, None]
 
 
 def small_backbone_shapes(image_shape):
-    """[5, (rows, columns)] of P2 to P6 above `small_backbone`, for (height, width, ...)."""
+    """Return [5, (rows, columns)], the sizes of P2 to P6 for an image (height, width, ...)."""
     return np.array([[-(-side // 2**level) for side in image_shape[:2]] for level in range(2, 7)])
 
 
@@ -93,12 +90,9 @@ class ShapesDataset(utils.Dataset):
     """Images of one to four shapes in random colours, drawn from their description when asked."""
 
     def load_shapes(self, count, height, width, seed=None):
-        """Add the classes and a number of random images.
+        """Add the classes and `count` random images of height x width pixels.
 
-        Args:
-            count: number of images.
-            height, width: size of the images, pixels.
-            seed: what `numpy.random.default_rng` takes; None gives other images every time.
+        `seed` is for `numpy.random.default_rng`; None gives other images every time.
         """
         for class_id, name in enumerate(SHAPES, start=1):
             self.add_class("shapes", class_id, name)
@@ -117,30 +111,28 @@ class ShapesDataset(utils.Dataset):
         return image
 
     def image_reference(self, image_id):
-        """Names of the shapes in the image, such as "circle, square"."""
+        """Return the names of the shapes in the image, such as "circle, square"."""
         return ", ".join(shape for shape, _, _ in self.image_info[image_id]["shapes"])
 
     def load_mask(self, image_id):
-        """Masks of the visible pixels: [height, width, n] bool, and class ids [n] int32."""
+        """Return masks of the visible pixels, [height, width, n] bool, and class ids [n] int32."""
         info = self.image_info[image_id]
         size = info["height"], info["width"]
-        covered = np.zeros(size, bool)
-        masks = []
+        masks = [shape_mask(shape, dims, *size) for shape, _, dims in info["shapes"]]
         # The last shape lies on top, so it is the one that is seen whole.
-        for shape, _, dims in reversed(info["shapes"]):
-            mask = shape_mask(shape, dims, *size)
-            masks.append(mask & ~covered)
-            covered |= mask
+        for i, upper in enumerate(masks):
+            for lower in masks[:i]:
+                lower &= ~upper
         class_ids = [self.class_names.index(shape) for shape, _, _ in info["shapes"]]
-        return np.stack(masks[::-1], axis=-1), np.array(class_ids, np.int32)
+        return np.stack(masks, axis=-1), np.array(class_ids, np.int32)
 
     def draw_shape(self, image, shape, dims, color):
-        """Draw one of SHAPES, with dims (x, y, s), into [height, width, 3] uint8; returns it."""
+        """Draw one of SHAPES, with dims (x, y, s), into [height, width, 3] uint8; return it."""
         image[shape_mask(shape, dims, *image.shape[:2])] = color
         return image
 
     def random_shape(self, height, width, rng=None):
-        """A random shape that fits an image: (name, colour, (x, y, s))."""
+        """Return a random shape that fits an image: (name, colour, (x, y, s))."""
         rng = np.random.default_rng(rng)
         smaller = min(height, width)
         margin = min(20, smaller // 6)
@@ -150,7 +142,7 @@ class ShapesDataset(utils.Dataset):
         return shape, color, (x, y, int(rng.integers(margin, smaller // 4 + 1)))
 
     def random_image(self, height, width, rng=None):
-        """A random image as (background colour, list of shapes), bottom first.
+        """Return a random image as (background colour, list of shapes), bottom first.
 
         Of shapes whose boxes overlap by an IoU over 0.3 only the upper one stays.
         """
@@ -163,7 +155,7 @@ class ShapesDataset(utils.Dataset):
 
 
 def shape_mask(shape, dims, height, width):
-    """Pixels of a shape in an image: [height, width] bool.
+    """Return the pixels of a shape in an image: [height, width] bool.
 
     With dims (x, y, s), centre and half side in pixels, a square has sides of 2 s + 1 pixels, a
     circle has the radius s, and a triangle of equal sides is 2 s + 1 pixels tall.
@@ -180,7 +172,7 @@ def shape_mask(shape, dims, height, width):
 
 
 def make_dataset(split, count, config, seed=0):
-    """A prepared ShapesDataset for one of SPLITS; same split and seed, same images."""
+    """Return a prepared ShapesDataset for one of SPLITS; same split and seed, same images."""
     dataset = ShapesDataset()
     dataset.load_shapes(count, *config.IMAGE_SHAPE[:2], seed=(seed, SPLITS.index(split)))
     dataset.prepare()
@@ -188,13 +180,13 @@ def make_dataset(split, count, config, seed=0):
 
 
 def ground_truth(dataset, image_id):
-    """An image, and its (boxes, masks, class ids) as `display_comparison` takes them."""
+    """Return an image, and its (boxes, masks, class ids) as `display_comparison` takes them."""
     masks, class_ids = dataset.load_mask(image_id)
     return dataset.load_image(image_id), (utils.extract_bboxes(masks), masks, class_ids)
 
 
 def evaluate(model, dataset):
-    """Mean over the images of a dataset of the average precision at mask IoU 0.5."""
+    """Return the mean over the images of a dataset of the average precision at mask IoU 0.5."""
     precisions = []
     for image_id in dataset.image_ids:
         image, (boxes, masks, class_ids) = ground_truth(dataset, image_id)
@@ -213,16 +205,16 @@ def draw_detections(model, dataset, output):
         visualize.display_comparison(image, truth, *found, figsize=(10, 5.5), save_to=path)
 
 
-def model_of(args, mode):
-    """The model of a command line."""
-    return cli.model_of(args, mode, DemoConfig if args.small else ShapesConfig)
-
-
 def fit(args, model, stages):
-    """Train on 1000 images; returns the loss curves."""
-    train = make_dataset("train", 1000, model.config, args.seed)
-    val = make_dataset("val", 50, model.config, args.seed)
-    return cli.train(model, train, val, stages)
+    """Train on 1000 images; return the loss curves."""
+    sets = [make_dataset(*part, model.config, args.seed) for part in (("train", 1000), ("val", 50))]
+    return cli.train(model, *sets, stages)
+
+
+def trained(args):
+    """Return the model of a command line, and the unseen images to use it on."""
+    model = cli.model_of(args, "inference", DemoConfig if args.small else ShapesConfig)
+    return model, make_dataset("test", args.count, model.config, args.seed)
 
 
 main = cli.CommandLine(
@@ -232,11 +224,11 @@ main = cli.CommandLine(
 )
 
 
-@main.command("weights small epochs steps logs seed", weights="random", epochs=3)
+@main.command("weights small epochs steps logs seed", weights="random", EPOCHS=3)
 def run_train(args):
     """Train a model."""
-    model = model_of(args, "training")
-    rate, total = model.config.LEARNING_RATE, args.epochs
+    model = cli.model_of(args, "training", DemoConfig if args.small else ShapesConfig)
+    rate, total = model.config.LEARNING_RATE, model.config.EPOCHS
     stages = [("all", rate, total)]
     # Untrained heads would only spoil the good features beneath them.
     if args.weights in cli.PRETRAINED:
@@ -247,36 +239,29 @@ def run_train(args):
 @main.command("trained small count logs seed", count=50)
 def run_evaluate(args):
     """Print the mAP on unseen images."""
-    model = model_of(args, "inference")
-    score = evaluate(model, make_dataset("test", args.count, model.config, args.seed))
-    print(f"mAP at IoU 0.5: {score:.3f} on {args.count} unseen images.")
+    print(f"mAP at IoU 0.5: {evaluate(*trained(args)):.3f} on {args.count} unseen images.")
 
 
 @main.command("trained small count output logs seed", count=8, output="demo_output")
 def run_detect(args):
     """Draw detections on unseen images."""
-    model = model_of(args, "inference")
-    draw_detections(model, make_dataset("test", args.count, model.config, args.seed), args.output)
+    draw_detections(*trained(args), args.output)
     print(f"{args.count} pictures of detections are in {args.output}.")
 
 
 @main.command(
-    "epochs steps count output logs seed",
-    **{"weights": "random", "epochs": DemoConfig.EPOCHS, "count": 50, "output": "demo_output"},
+    "epochs steps count output logs seed", weights="random", count=50, output="demo_output"
 )
 def run_demo(args):
     """Train a small network from random weights, evaluate it, and draw its detections."""
     model = cli.model_of(args, "training", DemoConfig)
-    curves = fit(args, model, cli.settling(model.config.LEARNING_RATE, args.epochs))
+    config = model.config
+    curves = fit(args, model, cli.settling(config.LEARNING_RATE, config.EPOCHS))
     visualize.plot_losses(curves, save_to=Path(args.output) / "losses.png")
 
-    model = cli.make_model("inference", model.find_last(), args.logs, model.config)
-    unseen, shown = (
-        make_dataset("test", count, model.config, args.seed)
-        for count in (args.count, min(args.count, 8))
-    )
-    score = evaluate(model, unseen)
-    draw_detections(model, shown, args.output)
+    model = cli.make_model("inference", model.find_last(), args.logs, config)
+    score = evaluate(model, make_dataset("test", args.count, config, args.seed))
+    draw_detections(model, make_dataset("test", min(args.count, 8), config, args.seed), args.output)
     print(
         f"mAP at IoU 0.5: {score:.3f} on {args.count} unseen images; pictures of detections and "
         f"loss curves are in {args.output}."

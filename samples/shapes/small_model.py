@@ -1,17 +1,10 @@
-"""A small trained network for the notebooks.
-
-There are no weights for drawn images, so the first notebook trains some in minutes; they are kept
-in a file that the others find.
-"""
+"""A small network for the notebooks, trained in minutes and kept in a file that others find."""
 
 from pathlib import Path
 
 import shapes
 
 from mrcnn import cli
-
-# At most this many, so that the loss curves have a few points.
-STEPS_PER_EPOCH = 50
 
 
 class NotebookConfig(shapes.DemoConfig):
@@ -25,40 +18,27 @@ class NotebookConfig(shapes.DemoConfig):
 
 
 def small_config(name, steps, **settings):
-    """A NotebookConfig with a NAME, for training in so many steps, and other settings."""
-    epoch = min(STEPS_PER_EPOCH, steps)
+    """Return a NotebookConfig with a NAME, for so many steps of training, and other settings."""
+    # Short epochs give the loss curves a few points.
+    epoch = min(50, steps)
     own = {"NAME": name, "STEPS_PER_EPOCH": epoch, "EPOCHS": steps // epoch}
     return type("Config", (NotebookConfig,), own | settings)()
 
 
 def trained_model(config, train, val, logs, weights=None):
-    """A MaskRCNN in inference mode that knows a data set.
+    """Return a MaskRCNN in inference mode: of a file `weights`, or else trained if it has to be.
 
-    Args:
-        config: of `small_config`.
-        train, val: prepared data sets.
-        logs: folder of runs. The trained weights are kept there, under the name of the Config and
-            the number of steps, and are used again.
-        weights: a file to load in place of training.
+    Trained weights are kept in `logs` under the name of the `small_config` and its steps.
     """
     if weights is None:
         steps = config.EPOCHS * config.STEPS_PER_EPOCH
         weights = Path(logs) / f"{config.NAME}_{steps}_steps.h5"
         if not weights.exists():
-            train_small(config, train, val, logs, steps).keras_model.save_weights(weights)
+            from keras.optimizers.schedules import CosineDecay
+
+            warmup = {"warmup_target": config.LEARNING_RATE, "warmup_steps": max(1, steps // 10)}
+            rate = CosineDecay(0.0, decay_steps=steps - steps // 10, **warmup)
+            model = cli.make_model("training", "random", logs, config)
+            model.train(train, val, learning_rate=rate, epochs=config.EPOCHS, layers="all")
+            model.keras_model.save_weights(weights)
     return cli.make_model("inference", weights, logs, config)
-
-
-def train_small(config, train, val, logs, steps):
-    """Train from random weights, with a short warm-up and a rate that falls to zero."""
-    import keras
-
-    model = cli.make_model("training", "random", logs, config)
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=steps - steps // 10,
-        warmup_target=config.LEARNING_RATE,
-        warmup_steps=max(1, steps // 10),
-    )
-    model.train(train, val, learning_rate=rate, epochs=config.EPOCHS, layers="all")
-    return model

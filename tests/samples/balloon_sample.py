@@ -25,7 +25,7 @@ def load_sample():
 
 
 class RedFinder:
-    """Plays MaskRCNN: every red square of 10 pixels or more is an instance, if it `finds` any."""
+    """A stand-in for MaskRCNN that detects a red area of 10 pixels or more, if it `finds` any."""
 
     def __init__(self, finds=True):
         self.finds, self.seen = finds, []

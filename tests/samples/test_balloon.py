@@ -88,7 +88,7 @@ def test_outlines_become_masks(balloon, tmp_path, project):
         assert masks.sum() == 16 * 16
 
 
-def test_what_is_no_dataset(balloon, tmp_path, capsys):
+def test_folders_without_a_data_set(balloon, tmp_path, capsys):
     with pytest.raises(ValueError, match='subset is "test"; accepted are "train" and "val"'):
         balloon.BalloonDataset().load_balloon(tmp_path, "test")
     with pytest.raises(SystemExit) as exit_:
@@ -140,7 +140,7 @@ def test_small_network_is_legal(balloon):
 
 
 class Recorder:
-    """Plays MaskRCNN and records what is done with it."""
+    """A stand-in for MaskRCNN that records the calls."""
 
     epoch = 0
 
@@ -183,7 +183,7 @@ def recorder(monkeypatch):
         ("photo.png", '"photo.png" is not a weight file; accepted are'),
     ],
 )
-def test_weights_that_are_none(balloon, tmp_path, monkeypatch, capsys, weights, message):
+def test_unknown_weights(balloon, tmp_path, monkeypatch, capsys, weights, message):
     monkeypatch.chdir(tmp_path)
     imsave("photo.png", scene(), check_contrast=False)
     with pytest.raises(SystemExit) as exit_:
@@ -223,8 +223,8 @@ def test_finished_epochs_count(balloon, recorder, tmp_path, capsys, epoch, stage
     photos = balloon.load_subset(tmp_path, "train")
     size = {"IMAGE_MIN_DIM": 64, "IMAGE_MAX_DIM": 64}
     model = cli.make_model("training", "random", tmp_path, balloon.SmallBalloonConfig, **size)
-    model.epoch = epoch
-    balloon.train(model, photos, photos, epochs=8)
+    model.epoch, model.config.EPOCHS = epoch, 8
+    balloon.train(model, photos, photos)
     assert [last for _, _, last in model.trained] == stages
     told = "" if stages else "8 epochs are finished; a larger number of --epochs continues.\n"
     told += f"Checkpoints and loss curves are in {tmp_path / 'run'}.\n"
@@ -249,7 +249,7 @@ def test_augmentation_moves_masks_with_balloons(balloon, tmp_path):
     assert len(centers) == 12
 
 
-def test_evaluation_of_what_is_found(balloon, finder, tmp_path, capsys):
+def test_evaluation(balloon, finder, tmp_path, capsys):
     write_dataset(tmp_path)
     weights = tmp_path / "some.h5"
     weights.touch()

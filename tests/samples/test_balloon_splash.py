@@ -1,4 +1,4 @@
-"""Grey and colours of the balloon sample, in pictures and videos, and what it says of mistakes."""
+"""Colour splash of the balloon sample, on photos and videos, and its error messages."""
 
 import gc
 import re
@@ -171,7 +171,7 @@ def test_images_from_the_web(balloon, finder, tmp_path, monkeypatch, capsys):
         assert np.array_equal(finder.seen[0], scene())
         assert imread(tmp_path / "splash.png")[0, 0].tolist() == list(GRAY_OF_BLUE)
         for name, message in (
-            ("none.png", r"cannot be downloaded: HTTP Error 404: Not Found\."),
+            ("none.png", r"cannot be read as an image: HTTP Error 404: Not Found"),
             ("page", r"cannot be read as an image: .+"),
         ):
             with pytest.raises(SystemExit) as exit_:
@@ -184,7 +184,7 @@ def test_images_from_the_web(balloon, finder, tmp_path, monkeypatch, capsys):
         balloon.main([*line, f"{address}/photo.png"])
     assert exit_.value.code == 1
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith(f"balloon.py: {address}/photo.png cannot be downloaded: ")
+    assert told.startswith(f"balloon.py: {address}/photo.png cannot be read as an image: ")
 
 
 def test_either_an_image_or_a_video(balloon):

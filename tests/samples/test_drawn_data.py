@@ -90,7 +90,7 @@ def test_cells_have_the_layout_of_the_real_data_set(cells, tmp_path):
 
 
 @pytest.mark.parametrize(("stained", "sign"), [(False, 1), (True, -1)])
-def test_nuclei_differ_from_what_is_around_them(cells, stained, sign):
+def test_nuclei_differ_from_their_surroundings(cells, stained, sign):
     rng = np.random.default_rng(3)
     for _ in range(60):
         image, masks = cells.draw_micrograph((64, 64), rng)

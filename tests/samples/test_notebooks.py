@@ -1,4 +1,4 @@
-"""What all notebooks have in common. That they run is for `make notebooks`."""
+"""Rules for all notebooks. `make notebooks` tests that they run."""
 
 import ast
 import copy
@@ -31,7 +31,7 @@ def read(path):
 
 
 def faults(notebook):
-    """What is wrong with a notebook, as a list of words."""
+    """The rules that a notebook breaks, as a list of their names."""
     found = []
     first = notebook["cells"][0]
     if first["cell_type"] != "markdown" or not "".join(first["source"]).startswith("# "):

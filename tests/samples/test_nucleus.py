@@ -122,11 +122,11 @@ def test_submission_rows():
     assert nucleus.mask_to_rle("a", masks[..., :0], []) == "a,"
 
 
-# With a model that finds what it is told
+# With a stand-in for the model
 
 
 class Stub:
-    """Finds the first nucleus of every image, and an invented one."""
+    """Finds the first nucleus of every image, and a false positive."""
 
     def detect(self, images):
         masks = np.zeros((*images[0].shape[:2], 2), bool)
@@ -138,7 +138,7 @@ class Stub:
 
 def test_evaluate(root, capsys):
     precisions = nucleus.evaluate(Stub(), nucleus.load_dataset(root, "val"))
-    # One right, one invented, one missed.
+    # One true positive, one false positive, one missed.
     np.testing.assert_allclose(precisions, [1 / 3, 1 / 3])
 
 
@@ -203,7 +203,7 @@ def test_train_evaluate(tmp_path, capsys, monkeypatch):
 )
 def test_finished_epochs_count(root, capsys, config, epoch, stages):
     class Recorder:
-        """Plays MaskRCNN and records what it is to train."""
+        """A stand-in for MaskRCNN that records the stages of training."""
 
         def train(self, train, val, *, learning_rate, epochs, layers, augmentation):
             self.trained.append((layers, epochs))
@@ -215,13 +215,14 @@ def test_finished_epochs_count(root, capsys, config, epoch, stages):
     model = Recorder()
     model.log_dir = "run"
     model.config, model.epoch, model.trained = getattr(nucleus, config)(), epoch, []
-    nucleus.train(model, root, epochs=8)
+    model.config.EPOCHS = 8
+    nucleus.train(model, root)
     assert model.trained == stages
     told = "" if stages else "8 epochs are finished; a larger number of --epochs continues.\n"
     assert capsys.readouterr().out == f"{told}Checkpoints and loss curves are in run.\n"
 
 
-def test_mistakes_are_told_in_a_sentence(tmp_path, capsys):
+def test_mistakes_are_one_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
         nucleus.main(["evaluate", "--dataset", str(tmp_path), "--weights", "last"])
     found = f"nucleus.py: {tmp_path} is not, and does not contain, a folder stage1_train.\n"

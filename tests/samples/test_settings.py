@@ -21,11 +21,11 @@ def classes():
     with pytest.MonkeyPatch.context() as patch:
         for name in samples:
             patch.syspath_prepend(str(ROOT / "samples" / name))
-        for name in (*samples, "coco_download", "coco_results"):
+        for name in (*samples, "coco_download"):
             patch.delitem(sys.modules, name, raising=False)
         modules = [__import__(name) for name in samples]
         yield {name: value for module in modules for name, value in vars(module).items()}
-        for name in (*samples, "coco_download", "coco_results"):
+        for name in (*samples, "coco_download"):
             sys.modules.pop(name, None)
 
 

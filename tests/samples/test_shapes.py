@@ -89,7 +89,7 @@ def test_shapes_cover_the_pixels_of_a_hand_drawing(shapes, shape, expected):
     assert (image[~expected] == 9).all()
 
 
-def test_square_by_the_numbers(shapes):
+def test_square_by_hand(shapes):
     dataset = shapes.ShapesDataset()
     dataset.load_shapes(1, 12, 10, seed=0)
     dataset.prepare()
@@ -108,7 +108,7 @@ def test_square_by_the_numbers(shapes):
     assert dataset.image_reference(0) == "square"
 
 
-def test_lower_shapes_lose_what_is_covered(shapes):
+def test_lower_shapes_lose_covered_pixels(shapes):
     dataset = shapes.ShapesDataset()
     dataset.load_shapes(1, 8, 8, seed=0)
     dataset.prepare()
@@ -247,7 +247,7 @@ def test_wrong_command_lines_are_refused(shapes, capsys, line, message):
 
 
 class Oracle:
-    """Plays MaskRCNN: finds all shapes of the test images, but none in the first `blind`."""
+    """A stand-in for MaskRCNN: finds all shapes of the test images, none in the first `blind`."""
 
     epoch = 0
     log_dir = "logs/run"

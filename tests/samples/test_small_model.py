@@ -64,7 +64,7 @@ def test_a_second_call_reads_what_the_first_has_trained(small_model, calls, tmp_
     assert calls == [("inference", str(file))]
 
 
-def test_weights_of_ones_own_take_the_place_of_training(small_model, calls, tmp_path):
+def test_own_weights_replace_training(small_model, calls, tmp_path):
     config = small_model.small_config("tiny", 2)
     small_model.trained_model(config, None, None, tmp_path, "mine.h5")
     assert calls == [("inference", "mine.h5")]

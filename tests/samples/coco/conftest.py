@@ -107,7 +107,7 @@ def coco_ids(dataset):
 
 
 class Oracle:
-    """Plays MaskRCNN: knows the objects of every image, and tells of them with some errors."""
+    """A stand-in for MaskRCNN that detects the objects of every image, with some errors."""
 
     epoch = 0
 
@@ -164,7 +164,7 @@ def oracle(coco, root, monkeypatch, tmp_path):
 
 
 def by_hand(annotations, results, eval_type, image_ids=None):
-    """What pycocotools prints when it is called on files by hand: the lines of its summary."""
+    """The lines of the summary that pycocotools prints for files."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))

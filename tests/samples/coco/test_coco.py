@@ -84,7 +84,7 @@ def test_masks_of_annotations(coco):
         ("--dataset {root} --model none.h5", "There is no file none.h5;"),
     ],
 )
-def test_what_is_missing_is_named(coco, root, capsys, command, options, message):
+def test_missing_files_are_named(coco, root, capsys, command, options, message):
     found = refusal(coco, capsys, f"{command} {options.format(root=root)}")
     assert message.format(root=root) in found
 

@@ -1,4 +1,4 @@
-"""The COCO sample fetches what is missing, goes on with what is broken, and leaves the rest."""
+"""The COCO sample fetches missing files, resumes broken downloads, and leaves the rest alone."""
 
 import importlib
 import io
@@ -19,7 +19,7 @@ def modules(coco):
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    """What has to be there in the end: two parts of 2017, and minival of 2014."""
+    """The files that must be there in the end: two parts of 2017, and minival of 2014."""
     root = tmp_path_factory.mktemp("original")
     write_part(root, "train", 2017, 3)
     write_part(root, "val", 2017, 2, first_id=200)
@@ -96,9 +96,9 @@ def test_minival_lies_beside_the_images_of_val(modules, server, original, tmp_pa
     assert set(files(tmp_path)) == {*expected, Path("annotations/instances_minival2014.json")}
 
 
-def test_broken_download_goes_on(modules, server, original, tmp_path, capsys):
+def test_broken_download_is_resumed(modules, server, original, tmp_path, capsys):
     line = ["evaluate", "--dataset", str(tmp_path), "--model", "last", "--download"]
-    # The annotations come whole, the images break after 700 bytes and then do not go on.
+    # The annotations arrive whole. The images break off after 700 bytes, the retry brings nothing.
     server.cuts = [10**9, 700, 0]
     with pytest.raises(SystemExit) as exit_:
         modules[0].main(line)
