@@ -1,6 +1,7 @@
 """mrcnn.visualize, looked at: pixels of saved pictures, and what lies on the axes."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,8 @@ def test_import_is_light():
 
 def test_every_figure_can_be_saved():
     silent = {"apply_mask", "display_table", "display_weight_stats", "draw_box", "random_colors"}
-    for name in set(visualize.__all__) - silent:
+    drawing = {name for name in vars(visualize) if re.match("apply|display|draw|plot", name)}
+    for name in drawing - silent:
         parameter = inspect.signature(getattr(visualize, name)).parameters["save_to"]
         assert parameter.kind is parameter.KEYWORD_ONLY, name
 
