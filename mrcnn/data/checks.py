@@ -74,6 +74,17 @@ def load_image(dataset: Any, image_id: int, channels: int | None = None) -> np.n
     return image
 
 
+def check_size(
+    dataset: Any, image_id: int, image_shape: tuple[int, ...], mask_shape: tuple[int, ...]
+) -> None:
+    """Raise ValueError, which names the image, unless masks have its `(height, width, ...)`."""
+    if tuple(image_shape[:2]) != tuple(mask_shape[:2]):
+        raise ValueError(
+            f"{describe_image(dataset, image_id)}: the masks have {mask_shape[0]}x{mask_shape[1]} "
+            f"pixels (height x width), the image has {image_shape[0]}x{image_shape[1]}."
+        )
+
+
 def load_instances(
     dataset: Any, image_id: int, image_shape: tuple[int, ...] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -112,9 +123,6 @@ def load_instances(
     if image_shape is not None and len(class_ids) == 0:
         # The default load_mask() does not know the size of the image.
         masks = np.zeros((*image_shape[:2], 0), bool)
-    elif image_shape is not None and masks.shape[:2] != tuple(image_shape[:2]):
-        refuse(
-            f"the masks have {masks.shape[0]}x{masks.shape[1]} pixels (height x width), "
-            f"the image has {image_shape[0]}x{image_shape[1]}."
-        )
+    elif image_shape is not None:
+        check_size(dataset, image_id, image_shape, masks.shape)
     return masks.astype(bool, copy=False), class_ids.astype(np.int32)

@@ -1,5 +1,7 @@
 """The whole way from a `Dataset` and a model to the figures; the model is played."""
 
+import re
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -124,16 +126,20 @@ def test_ground_truth_at_hand_is_not_made_again(dataset, monkeypatch):
     assert metrics.bbox.by_class[0]["AP"] == pytest.approx(0.5)
 
 
-def test_progress_is_shown(dataset, capsys):
+def test_progress_is_shown_on_a_terminal(dataset, monkeypatch, capsys):
     utils.compute_coco_metrics(dataset, PlayedModel(DETECTIONS), verbose=1)
-    printed = capsys.readouterr().out
-    assert "Reading the ground truth" in printed
-    assert printed.count("3/3") == 2
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    utils.compute_coco_metrics(dataset, PlayedModel(DETECTIONS), verbose=1)
+    shown = capsys.readouterr().err
+    assert "Reading the ground truth:   0%" in shown
+    assert re.search(r"Detecting: .*0/3 .*\?image/s", shown)
 
 
 def test_masks_of_another_size_are_named(dataset):
     dataset.size = (30, 20)
     with pytest.raises(
-        ValueError, match=r"image 0 \(photo0.png\) has 30 x 20 pixels, its masks have 20 x 30"
+        ValueError,
+        match=r"image 0 \(photo0.png\): the masks have 20x30 .* image has 30x20",
     ):
         utils.compute_coco_metrics(dataset, PlayedModel(DETECTIONS), verbose=0)
