@@ -294,7 +294,7 @@ def test_a_dataset_must_be_ready(numbered_dataset, tiny_config):
         SampleLoader(Dataset(), tiny_config)
     dataset = Dataset()
     dataset.add_image("a", 1, "a.png")
-    with pytest.raises(ValueError, match=r"has images, but its prepare\(\) was not called"):
+    with pytest.raises(ValueError, match=r"not ready: call its prepare\(\) after adding images"):
         SampleLoader(dataset, tiny_config)
     tiny_config.NUM_CLASSES = 9
     with pytest.raises(ValueError, match="NUM_CLASSES is 9, but the dataset has 4 classes"):

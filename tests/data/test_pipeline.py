@@ -154,7 +154,7 @@ def test_types_of_images_must_agree(array_dataset, rectangles, config):
     sample = rectangles([(4, 4, 20, 20)], [1])
     other = (sample[0].astype(np.float32), *sample[1:])
     data = make_dataset(array_dataset([sample, other]), config, shuffle=False)
-    message = r"load_image\(\) gave uint8 for the first image and float32 for image 1"
+    message = r"load_image\(\) returned uint8 for the first image and float32 for image 1"
     with pytest.raises(TypeError, match=message):
         next(iter(data))
 
