@@ -89,7 +89,7 @@ def _load_results(coco_gt, results, geometry):
     unknown = {result["image_id"] for result in results} - set(images)
     if unknown:
         raise ValueError(
-            f"These are results of other images: {len(unknown)} of their image ids, such as "
+            f"This is a results file for other images: {len(unknown)} of its image ids, such as "
             f"{next(iter(unknown))}, are not among the {len(images)} of the ground truth."
         )
     unknown = {result["category_id"] for result in results} - set(categories)

@@ -165,7 +165,7 @@ def change(results, **words):
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
-        ({"image_id": 99}, {}, "results of other images: 1 of their image ids, such as 99"),
+        ({"image_id": 99}, {}, "results file for other images: 1 of its image ids, such as 99"),
         ({"category_id": 12}, {}, r"category_id 12, .* the ground truth: \[1, 2, 3\]"),
         ({"segmentation": {"size": [28, 28], "counts": b""}}, {}, "mask of 28 x 28 pixels; the im"),
         ({"segmentation": [[0, 0, 1, 1, 2, 0]]}, {}, "has a mask that is not a COCO RLE"),

@@ -124,7 +124,7 @@ def test_a_photo_of_another_size_than_its_outlines(labelme_file):
         (shape(points=[], kind="rectangle"), "points that are not pairs of numbers"),
         (shape(points=[[5, 5]], kind="circle"), "points that are not pairs of numbers"),
         (shape(points=[[5, 5], [5, 5]], kind="circle"), "a shape without area"),
-        (shape(kind="line"), "a shape_type 'line', of which no mask is made"),
+        (shape(kind="line"), "a shape_type 'line', which has no area"),
         (shape(label=""), "a shape without label"),
     ],
 )
@@ -155,5 +155,7 @@ def test_files_and_photos_that_are_none(labelme_file):
     assert f"1 x an image that is not in {folder} (b.png of b.json)" in message
     assert [info["id"] for info in dataset.image_info] == ["a"]
     (folder / "a.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no image .* \(a\.png of a\.json, b\.png of"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no usable image: .* \(a\.png of a\.json, b\.png of"
+    ):
         load(folder)

@@ -111,7 +111,7 @@ NAN = float("nan")
         (Polygon([-5, -5, 30], [-5, 30, 30]), None),
         (Polygon([1, 2], [1, 2]), "a polygon with fewer than 3 points"),
         (Polygon([], []), "a polygon with fewer than 3 points"),
-        (Polygon([1, 2, 3], [1, 2]), "a polygon with more coordinates of one kind"),
+        (Polygon([1, 2, 3], [1, 2]), "a polygon with different numbers"),
         (Polygon([0, NAN, 9], [0, 9, 9]), "a coordinate that is not a number"),
         (Polygon([0, math.inf, 9], [0, 9, 9]), "a coordinate that is not a number"),
         (Polygon([0, None, 9], [0, 9, 9]), "a coordinate that is not a number"),

@@ -217,7 +217,7 @@ def test_classes_that_do_not_work(via_file, options, message):
 
 def test_no_photo_at_all_is_an_error(via_file):
     path = via_file({"a.png": [region(BOX)]}, photos=False)
-    with pytest.raises(FileNotFoundError, match=r"no image .*: 1 x .* not in .* \(a\.png\)"):
+    with pytest.raises(FileNotFoundError, match=r"no usable image: 1 x .* not in .* \(a\.png\)"):
         load(path)
 
 
