@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import threading
 import time
 import weakref
@@ -42,7 +41,9 @@ class SampleFeed:
         self._blank = self._arrays(blank)
         self._closed, self._busy, self._last_call = False, set(), 0.0
         _open_feeds.add(self)
-        _register_close_all()
+        # Once, however many feeds there are.
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
 
     def __call__(self, number: int) -> tuple:
         """Make a sample, or return False and blanks for an unusable image."""
@@ -97,17 +98,8 @@ def _image_dtype(loader):
     return np.uint8
 
 
-@functools.cache
-def _register_close_all():
-    """Close all feeds when Python ends.
-
-    Otherwise a thread of TensorFlow that calls Python after its end would hang, and TensorFlow
-    would wait for it forever.
-    """
-    atexit.register(_close_all)
-
-
 def _close_all():
+    """Close all feeds when Python ends: a thread that called Python later would hang forever."""
     feeds, deadline = list(_open_feeds), time.monotonic() + _EXIT_WAIT
     for feed in feeds:
         feed.close()

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.data.feed import SampleFeed
-from mrcnn.data.loader import LoadErrors, SampleLoader
+from mrcnn.data.loader import SampleLoader
 from mrcnn.inputs import Input, model_inputs
 from mrcnn.ops.images import subtract_mean
 
@@ -51,17 +51,14 @@ class TrainingData:
     Attributes:
         dataset: tf.data.Dataset of batches, see `make_dataset`.
         steps_per_epoch: number of batches that hold every image once.
+        errors: `LoadErrors` so far.
     """
 
     def __init__(self, dataset: tf.data.Dataset, loader: SampleLoader, shard: _Shard, start: int):
         self.dataset = dataset
         self.steps_per_epoch = -(-loader.num_images // loader.batch_size)
+        self.errors = loader.errors
         self._loader, self._shard, self._start = loader, shard, start
-
-    @property
-    def errors(self) -> LoadErrors:
-        """The images that could not be loaded so far, and the exception that stopped the run."""
-        return self._loader.errors
 
     @property
     def skipped(self) -> list[int]:

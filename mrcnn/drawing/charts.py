@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mrcnn.drawing.figures import canvas, grid_canvas
+from mrcnn.drawing.figures import grid_canvas
 
 TRAIN_COLOR, VAL_COLOR = "tab:blue", "tab:orange"
 
@@ -50,7 +50,7 @@ def _curve(ax, name, values, first_epoch):
     validation = name.startswith("val_")
     color, label = (VAL_COLOR, "validation") if validation else (TRAIN_COLOR, "training")
     epochs = np.arange(first_epoch, first_epoch + len(values))
-    # One value makes no line: it needs a dot to be seen.
+    # A single value makes no line; a dot shows it.
     marker = "o" if len(values) < 20 else ""
     ax.plot(epochs, values, color=color, label=label, marker=marker, markersize=3)
 
@@ -63,8 +63,7 @@ def plot_precision_recall(AP, precisions, recalls, *, save_to=None) -> None:
         precisions: [n] precision at each step, as `utils.compute_ap` returns.
         recalls: [n] recall at each step.
     """
-    with canvas((6, 5), save_to=save_to, layout="constrained") as figure:
-        ax = figure.subplots()
+    with grid_canvas(1, 1, (6, 5), save_to=save_to) as (ax,):
         ax.plot(recalls, precisions, color=TRAIN_COLOR)
         ax.fill_between(recalls, precisions, color=TRAIN_COLOR, alpha=0.15)
         ax.set(xlim=(0, 1.05), ylim=(0, 1.05), xlabel="recall", ylabel="precision")
@@ -88,19 +87,17 @@ def plot_precision_recall_curves(
     curves = {name: values for name, values in curves.items() if values[0] > -1}
     if not curves:
         raise ValueError("there is no curve to draw: no class has objects")
-    with canvas((7, 5), save_to=save_to, layout="constrained") as figure:
-        ax = figure.subplots()
+    with grid_canvas(1, 1, (7, 5), save_to=save_to) as (ax,):
         for name, values in curves.items():
             ax.plot(recalls, values, label=f"{name} ({values.mean():.3f})")
         ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
         ax.grid(alpha=0.3)
-        figure.legend(loc="outside right upper", fontsize=8, ncols=-(-len(curves) // 25))
+        ax.figure.legend(loc="outside right upper", fontsize=8, ncols=-(-len(curves) // 25))
 
 
 def plot_f1(curve, title="", *, save_to=None) -> None:
     """Draw the result of `CocoStats.f1_curve`, and mark the best F1, which is the default title."""
-    with canvas((6, 4.5), save_to=save_to, layout="constrained") as figure:
-        ax = figure.subplots()
+    with grid_canvas(1, 1, (6, 4.5), save_to=save_to) as (ax,):
         ax.plot(curve.thresholds, curve.f1, color=TRAIN_COLOR, label="F1")
         ax.plot(curve.thresholds, curve.precision, color="gray", ls="--", label="precision")
         ax.plot(curve.thresholds, curve.recall, color="gray", ls=":", label="recall")
@@ -143,8 +140,7 @@ def plot_overlaps(
         [_verdict(iou, threshold, gt == pred) for iou, gt in zip(ious, gt_class_ids, strict=True)]
         for ious, pred in zip(overlaps, pred_class_ids, strict=True)
     ]
-    with canvas(size, save_to=save_to, layout="constrained") as figure:
-        ax = figure.subplots()
+    with grid_canvas(1, 1, size, save_to=save_to) as (ax,):
         if overlaps.size:
             _heat_map(ax, overlaps, rows, columns, texts)
             ax.set(title="IoU of detections with ground truth")
@@ -178,8 +174,7 @@ def plot_confusion_matrix(matrix, class_names, title="Confusion matrix", *, save
     # No count exists of background that is predicted as background.
     texts[0, 0] = ""
     side = min(2.5 + 0.6 * count, 20)
-    with canvas((side, side), save_to=save_to, layout="constrained") as figure:
-        ax = figure.subplots()
+    with grid_canvas(1, 1, (side, side), save_to=save_to) as (ax,):
         rows, columns = (["no object", *class_names[1:]], ["missed", *class_names[1:]])
         _heat_map(ax, shares, rows, columns, texts if count <= _MOST_CELLS else ())
         ax.set(xlabel="predicted", ylabel="truth", title=title)

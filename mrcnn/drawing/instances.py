@@ -88,9 +88,6 @@ class Instances:
         self.captions = captions
         self.colors = random_colors(len(self.boxes)) if colors is None else colors
 
-    def __len__(self):
-        return len(self.boxes)
-
     def draw(self, ax, title="", **options) -> None:
         """Draw the image and its instances on axes; options as in `draw_instances`."""
         drawn = self.image, self.boxes, self.colors, self.captions, self.masks
@@ -136,7 +133,7 @@ def display_instances(
             size of the image (mini-masks), or a class id has no name.
     """
     instances = Instances(image, boxes, masks, class_ids, class_names, scores, colors, captions)
-    if not len(instances):
+    if not len(instances.boxes):
         title = f"{title}: no instances" if title else "no instances"
     place = {"title": bool(title), "ax": ax, "save_to": save_to, "show": True}
     with image_canvas(figsize, instances.image.shape, **place) as (panel,):
@@ -167,7 +164,8 @@ def display_comparison(
     options = {"title": True, "panels": 2, "save_to": save_to, "show": True}
     with image_canvas(figsize, shape, **options) as panels:
         for ax, (name, half) in zip(panels, halves.items(), strict=True):
-            heading = f"{name} ({len(half)})" if len(half) else f"{name}: no instances"
+            count = len(half.boxes)
+            heading = f"{name} ({count})" if count else f"{name}: no instances"
             half.draw(ax, f"{title}: {heading}" if title else heading)
 
 

@@ -61,7 +61,7 @@ def apply_mask(
         alpha: share of the colour, from 0 to 1. Integer images round down.
 
     Returns:
-        The image that was given.
+        The given image.
 
     Raises:
         ValueError: if mask and image differ in size, or the image has fewer than three channels.
@@ -91,16 +91,13 @@ def draw_box(image: np.ndarray, box: np.ndarray, color) -> np.ndarray:
         color: one value per channel, in the units of the image.
 
     Returns:
-        The image that was given.
+        The given image.
     """
     y1, x1, y2, x2 = (int(v) for v in box)
-    image[_span(y1, y1 + 2), _span(x1, x2)] = color
-    image[_span(y2, y2 + 2), _span(x1, x2)] = color
-    image[_span(y1, y2), _span(x1, x1 + 2)] = color
-    image[_span(y1, y2), _span(x2, x2 + 2)] = color
+    top, bottom = (y1, x1, y1 + 2, x2), (y2, x1, y2 + 2, x2)
+    left, right = (y1, x1, y2, x1 + 2), (y1, x2, y2, x2 + 2)
+    for edge in (top, bottom, left, right):
+        # NumPy would count negative numbers from the other end.
+        y1, x1, y2, x2 = (max(value, 0) for value in edge)
+        image[y1:y2, x1:x2] = color
     return image
-
-
-def _span(start: int, stop: int) -> slice:
-    """Return a slice cut at 0, because NumPy counts negative numbers from the other end."""
-    return slice(max(start, 0), max(stop, 0))

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 
 import numpy as np
 
@@ -15,14 +16,10 @@ _OVERFLOW_SIZE = 1000
 def display_table(table) -> None:
     """Show a list of rows of cells, which may hold HTML: a table in notebooks, text elsewhere."""
     rows = [[str(cell) for cell in row] for row in table]
-    try:
-        from IPython import get_ipython
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() is not None:
         from IPython.display import HTML, display
-    except ImportError:
-        shell = None
-    else:
-        shell = get_ipython()
-    if shell is not None:
+
         lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
         html = "".join(f"<tr>{line}</tr>" for line in lines)
         display(HTML(f"<table>{html}</table>"))

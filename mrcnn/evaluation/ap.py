@@ -28,11 +28,7 @@ COCO_IOU_THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 
 
 def _ranked_overlaps(gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks):
-    """Drop padding and sort predictions by falling score.
-
-    Returns:
-        Class ids `[P]` and mask IoU `[P, G]` float32.
-    """
+    """Drop padding, sort predictions by falling score; return class ids `[P]`, IoU `[P, G]`."""
     gt_count, pred_count = (
         len(trim_zeros(np.reshape(boxes, (-1, 4)))) for boxes in (gt_boxes, pred_boxes)
     )

@@ -26,9 +26,8 @@ def confusion_matrix(
         coco_gt: `pycocotools.coco.COCO`, whose categories are 1 to num_classes - 1.
         results: COCO result dicts.
         iou_type: "bbox" or "segm", whose overlap counts.
-        num_classes: number of classes, the background included.
-        iou: least IoU of an object and a prediction that match.
-        score: least score of the predictions to count.
+        num_classes: with the background.
+        iou, score: least IoU of a match, and least score of the predictions to count.
 
     Returns:
         `[num_classes, num_classes]` int64, rows truth, columns predicted. Class 0 is the

@@ -35,10 +35,21 @@ def coco_ground_truth(dataset: Dataset, image_ids: Iterable[int] | None = None) 
         masks, class_ids = load_instances(dataset, image_id)
         shape = masks.shape if len(class_ids) else dataset.load_image(image_id).shape
         images.append({"id": image_id, "height": int(shape[0]), "width": int(shape[1])})
-        for annotation in _annotations(masks, class_ids):
-            # From 1 on: pycocotools takes a match with id 0 for a missing one.
-            number = len(annotations) + 1
-            annotations.append({"id": number, "image_id": image_id, **annotation})
+        for i, (y1, x1, y2, x2) in enumerate(extract_bboxes(masks).tolist()):
+            if y1 == y2:
+                continue
+            annotations.append(
+                {
+                    # From 1 on: pycocotools takes a match with id 0 for a missing one.
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": int(abs(class_ids[i])),
+                    "iscrowd": int(class_ids[i] < 0),
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": int(np.count_nonzero(masks[..., i])),
+                    "segmentation": encode_mask(masks[..., i]),
+                }
+            )
     return coco_object({"images": images, "annotations": annotations, "categories": categories})
 
 
@@ -51,16 +62,3 @@ def coco_object(data: dict) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
-
-
-def _annotations(masks, class_ids):
-    for i, (y1, x1, y2, x2) in enumerate(extract_bboxes(masks).tolist()):
-        if y1 == y2:
-            continue
-        yield {
-            "category_id": int(abs(class_ids[i])),
-            "iscrowd": int(class_ids[i] < 0),
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "area": int(np.count_nonzero(masks[..., i])),
-            "segmentation": encode_mask(masks[..., i]),
-        }

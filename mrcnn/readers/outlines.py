@@ -19,9 +19,6 @@ class Polygon(NamedTuple):
     ys: list
     xs: list
 
-    def numbers(self):
-        return [*self.ys, *self.xs]
-
     def extent(self):
         """Return `(y1, x1, y2, x2)` around it."""
         return min(self.ys), min(self.xs), max(self.ys), max(self.xs)
@@ -51,9 +48,6 @@ class Ellipse(NamedTuple):
     ry: float
     rx: float
     angle: float = 0.0
-
-    def numbers(self):
-        return self
 
     def extent(self):
         """Return `(y1, x1, y2, x2)` around it."""
@@ -89,7 +83,7 @@ def outline_fault(outline: Outline, height: int, width: int) -> str | None:
         return "a polygon with different numbers of x and y coordinates"
     if is_polygon and len(outline.ys) < 3:
         return "a polygon with fewer than 3 points"
-    numbers = outline.numbers()
+    numbers = [*outline.ys, *outline.xs] if is_polygon else outline
     try:
         finite = math.isfinite(sum(numbers))
     except TypeError:
