@@ -1,4 +1,4 @@
-"""mrcnn.visualize, looked at: pixels of saved pictures, and what lies on the axes."""
+"""mrcnn.visualize: pixels of saved pictures, and artists on the axes."""
 
 import inspect
 import re
@@ -99,7 +99,7 @@ def test_masks_are_mixed_half_and_half_in_the_picture(scene, tmp_path):
     assert (image == GRAY).all(), "the caller's image must not be painted"
 
 
-def test_overlapping_masks_are_mixed_one_after_the_other(scene, tmp_path):
+def test_overlapping_masks_are_mixed_in_turn(scene, tmp_path):
     image, boxes, masks, class_ids = scene
     masks[..., 1] = masks[..., 0]
     path = tmp_path / "p.png"
@@ -232,7 +232,7 @@ def test_two_hundred_pictures_leave_no_figure(scene, tmp_path):
     assert plt.get_fignums() == []
 
 
-def test_pyplot_saves_what_was_displayed_last(scene, tmp_path):
+def test_pyplot_saves_the_last_figure(scene, tmp_path):
     image, boxes, masks, class_ids = scene
     for name in ("first", "second"):
         visualize.display_instances(image, boxes, masks, class_ids, NAMES, title=name)
@@ -242,7 +242,7 @@ def test_pyplot_saves_what_was_displayed_last(scene, tmp_path):
     assert len(plt.get_fignums()) == 1
 
 
-def test_comparison_shows_both_sides_in_one_colour_a_class(scene, tmp_path):
+def test_comparison_has_one_colour_per_class_on_both_sides(scene, tmp_path):
     image, boxes, masks, class_ids = scene
     found = {"rois": boxes[1:], "masks": masks[..., 1:], "class_ids": [2], "scores": [0.75]}
     visualize.display_comparison(image, (boxes, masks, class_ids), found, NAMES, title="7")

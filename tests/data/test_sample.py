@@ -14,7 +14,7 @@ def one_image(array_dataset, image, masks, class_ids, **kwargs):
     return dataset
 
 
-def test_image_of_the_right_size_is_left_alone(array_dataset, rectangles, tiny_config, rng):
+def test_an_image_of_the_right_size_is_not_resized(array_dataset, rectangles, tiny_config, rng):
     _, masks, class_ids = rectangles([(0, 5, 10, 20), (50, 1, 64, 64)], [2, -1])
     image = rng.integers(0, 256, (64, 64, 3), np.uint8)
     dataset = one_image(array_dataset, image, masks, class_ids)

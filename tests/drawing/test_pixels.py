@@ -65,7 +65,7 @@ def test_colours_are_distinct_and_a_longer_list_begins_like_a_shorter_one():
     assert random_colors(0) == []
 
 
-def test_colours_leave_random_numbers_alone():
+def test_colours_do_not_change_the_random_state():
     random.seed(3)
     np.random.seed(3)  # noqa: NPY002 - the state that must not change is the global one
     expected = random.random(), np.random.rand()  # noqa: NPY002

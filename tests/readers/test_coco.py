@@ -39,7 +39,7 @@ def blob(rng):
 
 @pytest.fixture
 def coco_file(tmp_path, write_photo):
-    """A function: write a COCO file, with the images 1 and 2 unless others are given."""
+    """Function that writes a COCO file, by default with images 1 and 2."""
 
     def write(annotations, images=None, categories=None, name="instances.json", **more):
         if images is None:
@@ -150,7 +150,7 @@ def test_sizes_that_the_file_lacks_come_from_the_image(coco_file, write_photo):
 
 
 def test_a_photo_turned_by_exif(coco_file, write_photo):
-    """Annotated as shown, as stored, and as something else."""
+    """The annotations have the size as shown, as stored, or another one."""
     from PIL import Image
 
     block = Image.Exif()
@@ -220,7 +220,7 @@ def test_the_sound_parts_of_an_annotation_stay(coco_file):
     assert dataset.load_mask(0)[0].sum() == 100
 
 
-def test_one_warning_tells_of_all(coco_file):
+def test_one_warning_counts_all_problems(coco_file):
     records = [annotation(n, [[1, 2]]) for n in range(5)]
     records += [annotation(10, image=8), annotation(11, category=9), 3, annotation(12)]
     with pytest.warns(UserWarning) as caught:

@@ -25,7 +25,7 @@ def save(path, pixels, palette=None):
 
 @pytest.fixture
 def mask_folder(tmp_path, write_photo):
-    """A function: write `<id>/images/<id>.png` and `<id>/masks/<n>.png`; returns the folder."""
+    """Function that writes `<id>/images/<id>.png` and `<id>/masks/<n>.png`; returns the folder."""
 
     def write(name, masks, suffix="png"):
         write_photo(f"set/{name}/images/{name}.{suffix}", HEIGHT, WIDTH)
@@ -139,7 +139,7 @@ def test_masks_of_another_size(mask_folder):
         dataset.load_image(0)
 
 
-def test_a_photo_keeps_to_its_masks_though_exif_turns_it(mask_folder, write_photo):
+def test_a_photo_with_exif_is_turned_only_if_its_masks_are(mask_folder, write_photo):
     folder = mask_folder("a", [block(1, 1, 2, 2)])
     exif = Image.Exif()
     exif[274] = 6
@@ -210,7 +210,7 @@ def test_photos_and_label_images_that_do_not_match(tmp_path, write_photo):
         load_labels(tmp_path)
 
 
-def test_colours_and_fractions_are_no_labels(tmp_path, write_photo):
+def test_colours_and_fractions_are_refused_as_labels(tmp_path, write_photo):
     colours = np.stack([LABELS, LABELS, LABELS // 2], axis=-1)
     fractions = LABELS / np.float32(2)
     for name, pixels in (("a.png", colours), ("b.tif", fractions)):
