@@ -408,7 +408,7 @@ def test_images_in_a_grid(scene, tmp_path):
     with pytest.raises(ValueError, match="got 1 images, 2 titles"):
         visualize.display_images([gray], ["a", "b"])
     visualize.display_images([np.ones((2, 2), bool), np.full((2, 2), 7)])
-    # All of a mask set is white, as in the masks beside it; numbers have no scale but their own.
+    # Bools are scaled by False and True, even if all are True; numbers by their own range.
     assert [ax.images[0].get_clim() for ax in plt.gcf().axes[:2]] == [(0, 1), (7, 7)]
     visualize.display_images([], save_to=tmp_path / "p.png")
     assert imread(tmp_path / "p.png").shape[1] == 1400

@@ -41,7 +41,7 @@ class SampleFeed:
         self._blank = self._arrays(blank)
         self._closed, self._busy, self._last_call = False, set(), 0.0
         _open_feeds.add(self)
-        # Once, however many feeds there are.
+        # Registered once, and called before the functions that were registered earlier.
         atexit.unregister(_close_all)
         atexit.register(_close_all)
 

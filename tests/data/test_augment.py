@@ -119,7 +119,7 @@ def test_image_and_masks_move_alike(name, rng):
     assert image.dtype == np.uint8 and masks.dtype == bool
     assert masks.shape == (*image.shape[:2], MASKS.shape[-1])
     assert overlap(image, masks) > 0.9
-    # And they did move: against the masks as they were, nothing fits.
+    # They did move: nothing fits the masks before the change.
     assert masks.shape != MASKS.shape or overlap(image, MASKS) < 0.9
 
 

@@ -19,7 +19,7 @@ def test_every_epoch_has_every_image_once_in_a_new_order(numbered_dataset, tiny_
     epochs = [ids_of_epoch(loader, epoch) for epoch in range(3)]
     assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-    # Going back, as threads at the end of an epoch do, changes nothing.
+    # Going back, as threads do at the end of an epoch, gives the same order.
     assert ids_of_epoch(loader, 0) == epochs[0]
 
 
@@ -174,7 +174,7 @@ def test_too_many_unreadable_images_stop_the_run(numbered_dataset, tiny_config):
     assert lines[0] == "3 images could not be loaded, and MAX_LOAD_ERRORS allows 2:"
     assert [line.split("(")[0].strip() for line in lines[1:]] == ["image 0", "image 3", "image 4"]
     assert isinstance(error.value.__cause__, OSError)
-    # Nothing goes on behind the back of a stopped run.
+    # A stopped run stays stopped.
     for again in (lambda: loader.load(5), loader.errors.reraise):
         with pytest.raises(RuntimeError) as later:
             again()

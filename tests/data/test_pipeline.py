@@ -201,7 +201,7 @@ def test_crops_repeat_with_their_seed(array_dataset, rectangles, config, rng):
     assert (first != other).any()
 
 
-# Where a run goes on
+# Resuming
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -222,7 +222,7 @@ def test_a_pipeline_resumes_at_the_position_of_another(numbered_dataset, config,
     data = make(0)
     batches = take(data, drawn + 4)
     assert len(image_ids(batches)) > len(set(image_ids(batches)))
-    # A pipeline has read ahead of what is drawn, and knows of unusable images there, too.
+    # The pipeline has read ahead of these batches, and has found unusable images there, too.
     for expected, ours in zip(batches[drawn:], take(make(data.position(drawn)), 4), strict=True):
         for name, values in expected.items():
             np.testing.assert_array_equal(ours[name], values, err_msg=name)
@@ -231,8 +231,8 @@ def test_a_pipeline_resumes_at_the_position_of_another(numbered_dataset, config,
 def test_positions_count_skipped_images_too(numbered_dataset, config):
     data = make_dataset(numbered_dataset(5, empty=[1, 2]), config, shuffle=False)
     assert image_ids(take(data, 4)) == [0, 3, 4, 0, 3, 4, 0, 3]
-    # 0 _ _ 3 | 4 0 | _ _ 3 4 | 0 _ _ 3: an image that is left out before the next is not known to
-    # be so before it is asked for, and belongs to what follows.
+    # 0 _ _ 3 | 4 0 | _ _ 3 4 | 0 _ _ 3: images that are skipped at the end of a batch are unknown
+    # until the next one is drawn, and count with that.
     data = make_dataset(numbered_dataset(5, empty=[1, 2]), config, shuffle=False)
     take(data, 4)
     assert [data.position(batches) for batches in range(5)] == [0, 4, 6, 10, 14]
@@ -330,7 +330,7 @@ class Slow(Dataset):
     def load_mask(self, image_id):
         return np.ones((64, 64, 1), bool), np.array([1])
 
-# What is registered first is called last.
+# Python calls these functions in reverse order: this one comes last.
 @atexit.register
 def look():
     count = len(begun)

@@ -132,7 +132,7 @@ def test_possible_class_attributes_are_noted(via_file):
     with pytest.warns(UserWarning, match=r"could be the class_attribute \(type: cat, dog\)"):
         dataset = load(via_file({"a.png": regions}))
     assert dataset.load_mask(0)[1].tolist() == [1, 1]
-    # Who names the class knows what there is.
+    # Given class names need no such note.
     assert load(via_file({"a.png": regions}), class_names=["pet"]).class_names == ["BG", "pet"]
 
 
