@@ -51,8 +51,7 @@ def augment_sample(
         ValueError: if it cannot transform masks, or changes the number of channels.
     """
     apply = find_adapter(augmentation)
-    # Eight instances share a byte. This works because augmenters copy mask pixels or fill in zeros,
-    # but never mix pixels.
+    # Eight instances may share a byte, because augmenters only copy mask pixels or fill in zeros.
     labels = _pack(mask)
     new_image, labels = apply(augmentation, image, labels, rng)
     new_image = _restore_dtype(np.asarray(new_image), image.dtype)
@@ -75,7 +74,7 @@ def find_adapter(augmentation: Any) -> Callable:
 
     Call it to check an augmentation before the first image is loaded.
     """
-    # If the object exists, its package is imported; nobody else has to have it.
+    # The package of an existing augmenter is imported already; imgaug is optional.
     iaa = sys.modules.get("imgaug.augmenters")
     if iaa is not None and isinstance(augmentation, iaa.Augmenter):
         return _apply_imgaug

@@ -1,4 +1,4 @@
-"""Checks of what a dataset returns, and the names of images in messages."""
+"""Checks of the images and masks of a dataset, and the names of images in messages."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def load_image(dataset: Any, image_id: int, channels: int | None = None) -> np.n
 def check_size(
     dataset: Any, image_id: int, image_shape: tuple[int, ...], mask_shape: tuple[int, ...]
 ) -> None:
-    """Raise ValueError, which names the image, unless masks have its `(height, width, ...)`."""
+    """Raise ValueError, naming the image, if it and its masks differ in `(height, width, ...)`."""
     if tuple(image_shape[:2]) != tuple(mask_shape[:2]):
         raise ValueError(
             f"{describe_image(dataset, image_id)}: the masks have {mask_shape[0]}x{mask_shape[1]} "

@@ -1,4 +1,4 @@
-"""The Python end of a tf.data pipeline: its threads call it for one sample after another."""
+"""Python function behind a tf.data pipeline, whose threads call it once per sample."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class LoadErrors:
 
 
 class SampleLoader:
-    """Maker of training samples from the images of a dataset.
+    """Loader of training samples from the images of a dataset.
 
     Args:
         dataset: a prepared `Dataset`.
@@ -158,7 +158,7 @@ class SampleLoader:
         sample = None
         try:
             sample = self._make(image_id, rng)
-        # Users' loading code may raise anything; the others of their images may still be fine.
+        # Users' loading code may raise anything: skip this image, keep the others.
         except Exception as error:
             self.errors.add(image_id, error)
         else:

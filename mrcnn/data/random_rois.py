@@ -48,7 +48,7 @@ def generate_random_rois(
 
 
 def _random_intervals(low, high, count, rng):
-    """Draw `[count, (start, end)]` among the intervals within `low` and `high`, all alike."""
+    """Draw `[count, (start, end)]` among the intervals within `low` and `high`."""
     # Draws two different numbers without a loop: the second one skips the first.
     draw = rng.integers if isinstance(rng, np.random.Generator) else rng.randint
     first = draw(low, high + 1, count)

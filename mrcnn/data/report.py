@@ -1,4 +1,4 @@
-"""Statistics of a dataset, and what is wrong with it: `Dataset.validate`."""
+"""Statistics and problems of a dataset: `Dataset.validate`."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def canvas(figsize, *, ax=None, save_to=None, show=False, layout=None):
         FigureCanvasAgg(figure)
         yield figure
         save_figure(figure, save_to)
-        # Without its reference cycles, its arrays are freed now and not at the next collection.
+        # Breaks reference cycles, so that the arrays are freed now, not at the next collection.
         figure.clear()
     else:
         import matplotlib.pyplot as plt

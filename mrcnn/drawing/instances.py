@@ -1,4 +1,4 @@
-"""The one way to draw instances, boxes and RoIs over their image, and the pictures made with it."""
+"""Instances drawn over their image; boxes and RoIs are drawn by the same function."""
 
 import numpy as np
 

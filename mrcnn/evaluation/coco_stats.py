@@ -52,7 +52,8 @@ class ClassMatches(NamedTuple):
 class CocoStats:
     """Result of `run_coco_eval` for boxes or for masks. A number of -1 means: no objects.
 
-    `str()` gives the twelve lines that pycocotools prints.
+    `str()` gives the twelve lines that pycocotools prints. Methods raise ValueError for an IoU or a
+    class that was not evaluated.
 
     Attributes:
         iou_type: "bbox" or "segm".
@@ -107,7 +108,7 @@ class CocoStats:
         """Return precisions `[R]` and recalls `[R]` of the curve whose area is the AP at one IoU.
 
         Args:
-            iou: one of `iou_thresholds`, or ValueError.
+            iou: one of `iou_thresholds`.
             class_id: one class; None for the mean curve of the classes that have objects. Without
                 objects the precisions are -1.
         """
@@ -122,7 +123,7 @@ class CocoStats:
         """Compute precision, recall and F1 of the predictions from each score threshold on.
 
         Args:
-            iou: one of `iou_thresholds`, or ValueError.
+            iou: one of `iou_thresholds`.
             class_id: one class; None counts the predictions of all classes together.
         """
         index = self._iou_index(iou)

@@ -152,5 +152,5 @@ def as_coco_results(image_id, detected):
 
 
 def _progress(items, title, verbose):
-    # tqdm takes None for: no bar where the output is not a terminal.
+    # With disable=None, tqdm draws on terminals only.
     return tqdm(items, title, unit="image", leave=False, disable=None if verbose else True)

@@ -40,8 +40,8 @@ def _sparse(masks):
     masks = np.asarray(masks).astype(bool, copy=False)
     pixels, count = masks.shape[0] * masks.shape[1], masks.shape[2]
     stacked = masks.transpose(2, 0, 1)
-    # In memory order, whichever it is: `detect` has instance after instance, `load_mask` pixel by
-    # pixel, and copying into another order would take most of the time.
+    # Read in memory order, because a copy would take most of the time: `detect` stores one instance
+    # after the other, `load_mask` one pixel after the other.
     if stacked.flags.c_contiguous:
         column, row = np.divmod(np.flatnonzero(stacked), max(pixels, 1))
     else:

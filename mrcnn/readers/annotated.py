@@ -39,10 +39,9 @@ _SHOWN = 3
 class AnnotatedDataset(Dataset):
     """A dataset read from annotation files.
 
-    The `load_` methods that read files or folders add classes and images under `source`, a name for
-    what they read. Call one or several, then `prepare`. They raise FileNotFoundError if there is
-    nothing to read or no image is readable, and warn of what they leave out: broken annotations,
-    and missing or broken images.
+    Methods such as `load_via` read files or folders, and add classes and images under a name, their
+    `source`. Call one or several, then `prepare`. They raise FileNotFoundError if there is nothing
+    to read or no image is readable. Broken annotations and images are left out, with a warning.
 
     Attributes:
         notes: list of `Note`, in the order of finding. `load_mask` adds to it, too.

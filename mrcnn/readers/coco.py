@@ -176,16 +176,14 @@ def _categories(records, class_ids, origin):
     unknown = [category_id for category_id in wanted if category_id not in names]
     if unknown:
         raise ValueError(f"{origin} has no category {unknown[0]}; it has {sorted(names)}.")
-    chosen = {}
-    for category_id in wanted:
-        name = names[category_id]
-        same = [other for other in chosen if chosen[other] == name and other != category_id]
-        if same:
+    chosen = {category_id: names[category_id] for category_id in wanted}
+    for name in chosen.values():
+        same = [category_id for category_id, other in chosen.items() if other == name]
+        if len(same) > 1:
             raise ValueError(
-                f"{origin}: categories {same[0]} and {category_id} are both named {name!r}; "
-                "rename one, or choose by class_ids."
+                f"{origin}: categories {same[0]} and {same[1]} are both named {name!r}; rename "
+                "one, or choose by class_ids."
             )
-        chosen[category_id] = name
     return names, chosen
 
 
