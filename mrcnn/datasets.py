@@ -6,13 +6,3 @@ from mrcnn.readers.coco import CocoJsonDataset
 from mrcnn.readers.labelme import LabelMeDataset
 from mrcnn.readers.mask_files import LabelImageDataset, MaskFolderDataset
 from mrcnn.readers.via import ViaDataset
-
-__all__ = [
-    "CocoJsonDataset",
-    "Dataset",
-    "LabelImageDataset",
-    "LabelMeDataset",
-    "MaskFolderDataset",
-    "ViaDataset",
-    "read_image",
-]

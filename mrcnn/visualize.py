@@ -1,12 +1,9 @@
 """The historical `mrcnn.visualize`: pictures of images, instances and results.
 
-The work is done in `mrcnn.drawing`. Every function that makes a figure takes `save_to=path`: the
-picture is then drawn without a display or pyplot, the file appears whole or not at all, and nothing
-stays open. Without it the pyplot figure is the current one after the call, and the `display_`
-functions show it, as in the original.
-
-Images may be [height, width] or [height, width, channels] of any numeric type; see
-`mrcnn.drawing.pixels.as_rgb`. Boxes are (y1, x1, y2, x2) in pixels, y2 and x2 exclusive.
+The work is done in `mrcnn.drawing`, whose docstring lists the arguments that many functions share.
+Every function that makes a figure takes `save_to=path`: the picture is then drawn without a display
+or pyplot, the file appears whole or not at all, and nothing stays open. Without it the pyplot
+figure is the current one after the call, and the `display_` functions show it, as in the original.
 """
 
 from mrcnn.drawing.boxes import draw_boxes, draw_rois
@@ -23,25 +20,3 @@ from mrcnn.drawing.instances import display_comparison, display_instances
 from mrcnn.drawing.pixels import apply_mask, draw_box, random_colors
 from mrcnn.drawing.weights import display_table, display_weight_stats, plot_weight_histograms
 from mrcnn.evaluation.differences import display_differences
-
-__all__ = [
-    "apply_mask",
-    "display_comparison",
-    "display_differences",
-    "display_images",
-    "display_instances",
-    "display_table",
-    "display_top_masks",
-    "display_weight_stats",
-    "draw_box",
-    "draw_boxes",
-    "draw_rois",
-    "plot_confusion_matrix",
-    "plot_f1",
-    "plot_losses",
-    "plot_overlaps",
-    "plot_precision_recall",
-    "plot_precision_recall_curves",
-    "plot_weight_histograms",
-    "random_colors",
-]

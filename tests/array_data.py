@@ -7,7 +7,7 @@ from mrcnn.data.dataset import Dataset
 
 
 class ArrayDataset(Dataset):
-    """A dataset of `(image, masks, class_ids)`; an exception as an image is raised."""
+    """Dataset of `(image, masks, class_ids)`; an exception in place of an image is raised."""
 
     def __init__(self, samples, classes=3, source="arrays"):
         super().__init__()
@@ -35,7 +35,7 @@ def array_dataset():
 
 
 def rectangle_sample(boxes, class_ids, size=64, value=0):
-    """An image of one value, with a filled rectangle for each box."""
+    """An image of one value, with a filled rectangle per box."""
     masks = np.zeros((size, size, len(boxes)), bool)
     for index, (y1, x1, y2, x2) in enumerate(boxes):
         masks[y1:y2, x1:x2, index] = True
@@ -44,7 +44,7 @@ def rectangle_sample(boxes, class_ids, size=64, value=0):
 
 @pytest.fixture
 def write_photo(tmp_path):
-    """A function: write a picture of a name and a size in pixels, below `tmp_path`."""
+    """Function that writes a picture of a given name and size in pixels below `tmp_path`."""
     from PIL import Image
 
     def write(name, height, width, exif=None):
@@ -65,7 +65,7 @@ def rectangles():
 
 @pytest.fixture
 def numbered_dataset():
-    """A function: a dataset of n images whose pixels all have the value of their id.
+    """Function that makes a dataset of n images whose pixels all have the value of their id.
 
     `empty` images have no instances, `broken` ones raise OSError.
     """

@@ -1,7 +1,7 @@
 """Random changes to training images: imgaug augmenters and Keras preprocessing layers.
 
-Augmenters that move pixels move the masks alike; those that change colours leave masks unchanged.
-The augmenter knows which it does: imgaug by its segmentation maps, Keras layers by
+Augmenters that move pixels move masks with them; those that change colours leave masks unchanged.
+Both kinds are told apart by the augmenter: imgaug's segmentation maps, and Keras' method
 `transform_segmentation_masks`.
 
 Shorthand: H, W height and width, N instances, K = ceil(N / 8) bytes per pixel.
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-# Keras layers hold the state of their random numbers, so one thread at a time may set and use it.
+# Keras layers hold the state of their random numbers: only one thread may set and use it at a time.
 _KERAS_STATE = threading.Lock()
 
 # These blend the image with another one, or with copies of itself: a blended object has no mask.
@@ -39,7 +39,7 @@ def augment_sample(
         mask: `[H, W, N]` bool; instances may overlap.
         augmentation: an imgaug augmenter, a Keras preprocessing layer, or a keras.Sequential or
             keras.layers.Pipeline of such layers.
-        rng: source of all random numbers. Without it imgaug draws from its own generator, as in
+        rng: source of all random numbers. Without it, imgaug draws from its own generator, as in
             the original, and Keras layers are seeded from `np.random`.
 
     Returns:
@@ -47,12 +47,11 @@ def augment_sample(
         mask: `[H', W', N]` bool.
 
     Raises:
-        TypeError: if `augmentation` is something else.
+        TypeError: if `augmentation` is of another type.
         ValueError: if it cannot transform masks, or changes the number of channels.
     """
     apply = find_adapter(augmentation)
-    # Eight instances share a byte: augmenters pick mask pixels or fill in zeros and never mix them,
-    # so the bits of a byte stay together.
+    # Eight instances may share a byte, because augmenters only copy mask pixels or fill in zeros.
     labels = _pack(mask)
     new_image, labels = apply(augmentation, image, labels, rng)
     new_image = _restore_dtype(np.asarray(new_image), image.dtype)
@@ -71,14 +70,11 @@ def draw_seed() -> int:
 
 
 def find_adapter(augmentation: Any) -> Callable:
-    """Return the function that applies this kind of augmentation.
+    """Return the function that applies this kind of augmentation; errors as in `augment_sample`.
 
     Call it to check an augmentation before the first image is loaded.
-
-    Raises:
-        TypeError, ValueError: see `augment_sample`.
     """
-    # A script that made the object has imported its package; others do without it.
+    # The package of an existing augmenter is imported already; imgaug is optional.
     iaa = sys.modules.get("imgaug.augmenters")
     if iaa is not None and isinstance(augmentation, iaa.Augmenter):
         return _apply_imgaug
@@ -91,10 +87,10 @@ def find_adapter(augmentation: Any) -> Callable:
 
 
 def _apply_imgaug(augmenter, image, labels, rng):
-    # A script that imported imgaug without the shim gets its repairs now.
+    # Repairs imgaug if the script imported it without the shim.
     from mrcnn.data.imgaug_shim import imgaug
 
-    # A copy of its own for each image, since worker threads share the augmenter.
+    # A copy per image, because worker threads share the augmenter.
     augmenter = augmenter.to_deterministic()
     if rng is not None:
         augmenter.seed_(int(rng.integers(2**31)), deterministic_too=True)
@@ -109,7 +105,7 @@ def _apply_keras(augmentation, image, labels, rng):
     batches = [np.asarray(array, np.float32)[np.newaxis] for array in (image, labels)]
     if rng is None:
         rng = np.random.default_rng(draw_seed())
-    # One image at a time, since the number of instances varies: a GPU gains nothing.
+    # On the CPU: images come one by one, as numbers of instances vary, and a GPU gains nothing.
     with _KERAS_STATE, keras.device("cpu:0"):
         for layer in _leaves(augmentation):
             seed = int(rng.integers(2**31))
@@ -117,7 +113,7 @@ def _apply_keras(augmentation, image, labels, rng):
             transformation = layer.get_random_transformation(batches[0], training=True)
             transforms = layer.transform_images, layer.transform_segmentation_masks
             for index, transform in enumerate(transforms):
-                # RandomElasticTransform draws its noise here: the same for both.
+                # RandomElasticTransform draws noise here: image and masks need the same.
                 _seed_layer(layer, seed + 1)
                 batches[index] = transform(
                     keras.ops.convert_to_tensor(batches[index]), transformation, training=True
@@ -127,7 +123,7 @@ def _apply_keras(augmentation, image, labels, rng):
 
 
 def _leaves(layer) -> Iterator[Any]:
-    """The layers that do the work, in order, of a layer or a nest of Sequential and Pipeline."""
+    """Yield the layers, in order, of a layer or of nested Sequentials and Pipelines."""
     import keras
 
     if isinstance(layer, keras.Sequential | keras.layers.Pipeline):
@@ -138,7 +134,7 @@ def _leaves(layer) -> Iterator[Any]:
 
 
 def _check_layer(layer):
-    """ValueError if a Keras layer does not transform masks, or blends images."""
+    """Raise ValueError if a Keras layer does not transform masks, or blends images."""
     name = type(layer).__name__
     if name in _BLENDING_LAYERS:
         raise ValueError(
@@ -173,7 +169,7 @@ def _pack(mask):
 
 
 def _unpack(labels, count):
-    """Masks `[H, W, N]` bool from the bits of `_pack`."""
+    """Unpack the bits of `_pack` to masks `[H, W, N]` bool."""
     bits = np.unpackbits(labels.reshape(-1)).view(bool)
     return bits.reshape(*labels.shape[:2], -1)[..., :count]
 
@@ -189,6 +185,5 @@ def _restore_dtype(image, dtype):
 
 
 def _name(augmentation):
-    """The class of an augmentation, for messages."""
     kind = type(augmentation)
     return f"a {kind.__module__}.{kind.__qualname__}"

@@ -1,4 +1,4 @@
-"""Checks of what a dataset gives, and how messages name images and count what is wrong."""
+"""Checks of the images and masks of a dataset, and the names of images in messages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 
 class Note(NamedTuple):
-    """Something odd about an annotation or an image.
+    """A problem of an annotation or an image.
 
     Attributes:
         reason: the kind of problem, the same text for all of a kind.
         where: the entry that has it.
-        left_out: True where the entry is not in the dataset for that reason.
+        left_out: True if the dataset leaves the entry out.
     """
 
     reason: str
@@ -22,13 +22,13 @@ class Note(NamedTuple):
 
 
 def shorten(names: list[str], most: int, glue: str = ", ") -> str:
-    """Join the first `most` names of a list, and say how many more there are."""
+    """Join the first `most` names of a list, and count the rest."""
     rest = [f"and {len(names) - most} more"] if len(names) > most else []
     return glue.join([*names[:most], *rest])
 
 
 def describe_image(dataset: Any, image_id: int) -> str:
-    """Return how messages call an image: `image 7 (its reference, path or source id)`."""
+    """Return the name of an image in messages: `image 7 (its reference, path or source id)`."""
     try:
         info = dataset.image_info[image_id]
         name = (
@@ -36,15 +36,15 @@ def describe_image(dataset: Any, image_id: int) -> str:
             or info.get("path")
             or f"{info['source']}.{info['id']}"
         )
-    # A message about one mistake must not die of another, in somebody's image_reference().
+    # An error in a user's image_reference() must not hide the one that the message is about.
     except Exception:
         name = "unknown to the dataset"
     return f"image {image_id} ({name})"
 
 
 def check_prepared(dataset: Any, num_classes: int | None = None) -> None:
-    """Raise ValueError before `prepare`, or where NUM_CLASSES is not the number of classes."""
-    if not hasattr(dataset, "num_classes"):
+    """Raise ValueError before `prepare`, or if NUM_CLASSES is not the number of classes."""
+    if not hasattr(dataset, "num_classes") or len(dataset.image_ids) == 0 < len(dataset.image_info):
         raise ValueError("the dataset is not ready: call its prepare() after adding images.")
     if num_classes not in (None, dataset.num_classes):
         raise ValueError(
@@ -54,12 +54,7 @@ def check_prepared(dataset: Any, num_classes: int | None = None) -> None:
 
 
 def load_image(dataset: Any, image_id: int, channels: int | None = None) -> np.ndarray:
-    """Load an image `[height, width, channels]` and check its shape.
-
-    Args:
-        dataset: a prepared `Dataset`.
-        image_id: one of `dataset.image_ids`.
-        channels: IMAGE_CHANNEL_COUNT; None accepts any number of channels.
+    """Load an image `[height, width, channels]`; `channels` is IMAGE_CHANNEL_COUNT, None for any.
 
     Raises:
         ValueError: for another shape; names the image.
@@ -67,22 +62,33 @@ def load_image(dataset: Any, image_id: int, channels: int | None = None) -> np.n
     image = dataset.load_image(image_id)
     if image.ndim != 3 or channels not in (None, image.shape[2]):
         raise ValueError(
-            f"{describe_image(dataset, image_id)}: load_image() gave the shape {image.shape}; "
+            f"{describe_image(dataset, image_id)}: load_image() returned the shape {image.shape}; "
             f"expected is [height, width, {channels or 'channels'}], with IMAGE_CHANNEL_COUNT "
             "channels."
         )
     return image
 
 
+def check_size(
+    dataset: Any, image_id: int, image_shape: tuple[int, ...], mask_shape: tuple[int, ...]
+) -> None:
+    """Raise ValueError, naming the image, if it and its masks differ in `(height, width, ...)`."""
+    if tuple(image_shape[:2]) != tuple(mask_shape[:2]):
+        raise ValueError(
+            f"{describe_image(dataset, image_id)}: the masks have {mask_shape[0]}x{mask_shape[1]} "
+            f"pixels (height x width), the image has {image_shape[0]}x{image_shape[1]}."
+        )
+
+
 def load_instances(
     dataset: Any, image_id: int, image_shape: tuple[int, ...] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Load the masks of an image and check that they fit together, the classes and the image.
+    """Load the masks of an image, and check that they fit their class ids and the image.
 
     Args:
         dataset: a prepared `Dataset`.
         image_id: one of `dataset.image_ids`.
-        image_shape: `(height, width, ...)` of the image in pixels; None skips the check of sizes.
+        image_shape: `(height, width, ...)` in pixels; None skips the check of sizes.
 
     Returns:
         masks: `[height, width, instances]` bool.
@@ -98,11 +104,11 @@ def load_instances(
     masks, class_ids = map(np.asarray, dataset.load_mask(image_id))
     if class_ids.ndim != 1 or masks.ndim != 3:
         refuse(
-            f"load_mask() gave masks of shape {masks.shape} and class ids of shape "
+            f"load_mask() returned masks of shape {masks.shape} and class ids of shape "
             f"{class_ids.shape}; expected are [height, width, instances] and [instances]."
         )
     if masks.shape[2] != len(class_ids):
-        refuse(f"load_mask() gave {masks.shape[2]} masks and {len(class_ids)} class ids.")
+        refuse(f"load_mask() returned {masks.shape[2]} masks and {len(class_ids)} class ids.")
     known = (np.abs(class_ids) < dataset.num_classes) & (class_ids != 0)
     if not known.all():
         refuse(
@@ -112,9 +118,6 @@ def load_instances(
     if image_shape is not None and len(class_ids) == 0:
         # The default load_mask() does not know the size of the image.
         masks = np.zeros((*image_shape[:2], 0), bool)
-    elif image_shape is not None and masks.shape[:2] != tuple(image_shape[:2]):
-        refuse(
-            f"the masks have {masks.shape[0]}x{masks.shape[1]} pixels (height x width), "
-            f"the image has {image_shape[0]}x{image_shape[1]}."
-        )
+    elif image_shape is not None:
+        check_size(dataset, image_id, image_shape, masks.shape)
     return masks.astype(bool, copy=False), class_ids.astype(np.int32)

@@ -1,4 +1,4 @@
-"""Dataset: the base class that users fill with classes and images."""
+"""Base class of datasets, which users fill with classes and images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mrcnn.data.report import DatasetReport, inspect
 
 
 class Dataset:
-    """The classes and images of a project.
+    """Classes and images of a project.
 
     Subclass it: call `add_class` and `add_image` from a method of your own, override `load_mask`
     (and `load_image`, where images are not files), and call `prepare` once all is added.
@@ -24,10 +24,10 @@ class Dataset:
             `add_image`.
         class_info: list of one dict per class: `id`, `source` and `name`, the background first.
         image_ids: int array, the indices into `image_info`. All methods take these, not the ids
-            that the source has given.
+            of the source.
         num_images, num_classes: counts, the background included. `prepare` sets these and the
             following ones.
-        class_ids: int array, the indices into `class_info`: what masks and detections carry.
+        class_ids: int array, the indices into `class_info`, used by masks and detections.
         class_names: list of str, in the order of `class_ids`.
         class_from_source_map, image_from_source_map: dict from `"source.id"` to our id.
         sources: list of the sources of classes, the background's `""` among them.
@@ -46,7 +46,7 @@ class Dataset:
         return self._image_ids
 
     def add_class(self, source: str, class_id: Any, class_name: str) -> None:
-        """Add a class under the id that its source gives it, unless it has that id already.
+        """Add a class by its id in its source, unless that id was added before.
 
         Raises:
             ValueError: for a `source` with a dot, which separates source and id in the maps.
@@ -58,41 +58,35 @@ class Dataset:
         self.class_info.append({"source": source, "id": class_id, "name": class_name})
 
     def add_image(self, source: str, image_id: Any, path: str | None, **kwargs: Any) -> None:
-        """Add an image under the id that its source gives it.
+        """Add an image by its id in its source.
 
-        `kwargs` (annotations, sizes) are kept in `image_info` for `load_mask`. `path` may be None
-        where `load_image` is overridden.
+        `image_info` keeps `kwargs` (annotations, sizes) for `load_mask`. `path` may be None if
+        `load_image` is overridden.
         """
         self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
 
     def image_reference(self, image_id: int) -> str:
-        """Return a link or a note by which people recognise the image; messages quote it.
-
-        Override it; the default is "".
-        """
+        """Return a link or text by which people recognise the image in messages; "" by default."""
         return ""
 
     def prepare(self, class_map=None) -> None:
-        """Number the classes and images that were added. Call it again after adding more.
+        """Number all classes and images. Call it again after adding more.
 
         `class_map` has no effect, as in the original.
         """
         self.num_classes, self.num_images = len(self.class_info), len(self.image_info)
         self.class_ids = np.arange(self.num_classes)
         self._image_ids = np.arange(self.num_images)
-        # Some sources list synonyms: "person, individual". Figures have room for the first.
+        # Some sources list synonyms ("person, individual"). Pictures have room for the first only.
         self.class_names = [info["name"].split(",")[0] for info in self.class_info]
 
         self.class_from_source_map = _by_source(self.class_info, self.class_ids)
         self.image_from_source_map = _by_source(self.image_info, self.image_ids)
 
         self.sources = list(dict.fromkeys(info["source"] for info in self.class_info))
+        classes = list(enumerate(info["source"] for info in self.class_info))
         self.source_class_ids = {
-            source: [
-                class_id
-                for class_id, info in enumerate(self.class_info)
-                if class_id == 0 or info["source"] == source
-            ]
+            source: [class_id for class_id, own in classes if class_id == 0 or own == source]
             for source in self.sources
         }
 
@@ -111,11 +105,7 @@ class Dataset:
             ) from None
 
     def get_source_class_id(self, class_id: int, source: str) -> Any:
-        """Return the id that `source` gives to our class.
-
-        Raises:
-            ValueError: if the class is from another source.
-        """
+        """Return the id of our class in `source`; ValueError if it is from another source."""
         info = self.class_info[class_id]
         if info["source"] != source:
             raise ValueError(
@@ -129,18 +119,14 @@ class Dataset:
         return self.image_info[image_id]["path"]
 
     def load_image(self, image_id: int) -> np.ndarray:
-        """Read an image file, see `mrcnn.data.photos.read_image`.
-
-        A photo is turned as its EXIF orientation says, unless `add_image` was given a `height` and
-        a `width` that it has only as it is stored.
+        """Read an image file.
 
         Returns:
-            `[height, width, 3]` uint8, RGB; files with more than four channels keep them all.
+            `[height, width, 3]` uint8, RGB, see `mrcnn.data.photos.read_image`. Its `size` is the
+            `height` and `width` that were given to `add_image`.
 
         Raises:
-            FileNotFoundError, OSError: where the file is missing or damaged.
-            ValueError: where it holds no image of this kind.
-            All name the image and its path.
+            FileNotFoundError, OSError, ValueError: see `read_image`; the message names the image.
         """
         info = self.image_info[image_id]
         if info["path"] is None:
@@ -155,7 +141,7 @@ class Dataset:
             raise kind(f"image {image_id}: {error}") from error
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """Load the objects of an image. Override it: this one warns, and finds none.
+        """Load the objects of an image. Override it: this one warns, and returns no objects.
 
         Returns:
             masks: `[height, width, instances]` bool, of the image's height and width.
@@ -169,9 +155,9 @@ class Dataset:
         return np.empty([0, 0, 0]), np.empty([0], np.int32)
 
     def load_boxes(self, image_id: int) -> np.ndarray | None:
-        """Load the boxes of an image from its annotation. Optional: by default masks give them.
+        """Load the annotated boxes of an image. Optional: by default, boxes are those of the masks.
 
-        Training with an augmentation takes the boxes of the transformed masks all the same.
+        Training with an augmentation uses the boxes of the transformed masks in any case.
 
         Returns:
             `[instances, (y1, x1, y2, x2)]` in pixels of the photo, y2 and x2 exclusive, fractions
@@ -184,25 +170,25 @@ class Dataset:
 
         Returns:
             `[instances, keypoints, (y, x, visibility)]` in the order of `load_mask`; or None. y and
-            x are in pixels of the photo, whose upper left corner is (0, 0); the visibility is 0
-            for points that are not labelled, 1 for hidden and 2 for visible ones.
+            x are in pixels from the upper left corner of the photo; the visibility is 0 for
+            unlabelled, 1 for hidden and 2 for visible points.
         """
         return None
 
     def validate(
         self, image_ids: Iterable[int] | None = None, *, tiny: int = 16, verbose: int = 1
     ) -> DatasetReport:
-        """Load every image and its masks, and print their statistics and what is wrong.
+        """Load every image and its masks, and print statistics and problems.
 
-        Do this once before training: it finds what otherwise fails in the middle of an epoch.
+        Do this once before training: it finds errors that otherwise end an epoch in its middle.
 
         Args:
-            image_ids: those of the images to look at; None for all.
-            tiny: instances of fewer pixels than this are listed.
+            image_ids: ids of the images to load; None for all.
+            tiny: list instances of fewer pixels than this.
             verbose: 0 to print nothing.
 
         Returns:
-            `DatasetReport`: the numbers, and the full lists of which the beginning is printed.
+            `DatasetReport`: the numbers, and the lists in full, of which the beginning is printed.
 
         Raises:
             ValueError: before `prepare`.

@@ -1,9 +1,8 @@
-"""The Python end of a tf.data pipeline: its threads call it for one sample after another."""
+"""Python function behind a tf.data pipeline, whose threads call it once per sample."""
 
 from __future__ import annotations
 
 import atexit
-import functools
 import threading
 import time
 import weakref
@@ -13,20 +12,19 @@ import numpy as np
 from mrcnn.data.loader import SampleLoader
 from mrcnn.inputs import Input
 
-# Seconds: before Python ends, no thread may have asked for a sample for this long; and the longest
-# wait for that.
+# Seconds: Python ends when no thread has asked for a sample for this long; the longest wait for it.
 _EXIT_CALM, _EXIT_WAIT = 0.2, 10
 
 _open_feeds = weakref.WeakSet()
 
 
 class SampleFeed:
-    """A function from sample number to `(usable, *arrays)`, for `tf.numpy_function`.
+    """Function from sample number to `(usable, *arrays)`, for `tf.numpy_function`.
 
     Args:
         loader: makes the samples.
-        specs: names, shapes and types of the arrays, in order. Images stay uint8, a quarter of the
-            bytes to copy, where the first image of the dataset is.
+        specs: names, shapes and types of the arrays, in order. If the first image of the dataset is
+            uint8, images stay uint8, which takes a quarter of the time to copy.
 
     Attributes:
         dtypes: NumPy types of the arrays.
@@ -43,14 +41,16 @@ class SampleFeed:
         self._blank = self._arrays(blank)
         self._closed, self._busy, self._last_call = False, set(), 0.0
         _open_feeds.add(self)
-        _register_close_all()
+        # Registered once, and called before the functions that were registered earlier.
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
 
     def __call__(self, number: int) -> tuple:
-        """Make a sample, or return False and blanks for an image that gives none."""
+        """Make a sample, or return False and blanks for an unusable image."""
         thread = threading.get_ident()
         self._busy.add(thread)
         try:
-            # A closed feed returns blanks, so that the queues behind it fill up and stop asking.
+            # After `close`, blanks fill the queues behind the feed, so that they stop asking.
             return (True, *self._blank) if self._closed else self._load(int(number))
         finally:
             self._last_call = time.monotonic()
@@ -64,8 +64,8 @@ class SampleFeed:
         if self._image_dtype == np.uint8 and dtype != np.uint8:
             self._loader.errors.stop(
                 TypeError(
-                    f"load_image() gave uint8 for the first image and {dtype} for image "
-                    f"{self._loader.image_id(number)}; it must give all images one type."
+                    f"load_image() returned uint8 for the first image and {dtype} for image "
+                    f"{self._loader.image_id(number)}; all images must have one type."
                 )
             )
         return True, *self._arrays(sample)
@@ -82,33 +82,24 @@ class SampleFeed:
 
     @property
     def is_calm(self) -> bool:
-        """True if no thread is at work here, and none has been for a while."""
+        """True if no thread has been at work here for a while."""
         return not self._busy and time.monotonic() > self._last_call + _EXIT_CALM
 
 
 def _image_dtype(loader):
-    """The type of the first readable image, or float32 where that is not uint8."""
+    """Return uint8 or float32, by the type of the first readable image."""
     for image_id in loader.dataset.image_ids[: loader.config.MAX_LOAD_ERRORS + 1]:
         try:
             dtype = np.asarray(loader.dataset.load_image(image_id)).dtype
-        # Unreadable images are recorded where samples are made.
+        # The loader records unreadable images when it makes their samples.
         except Exception:
             continue
         return np.uint8 if dtype == np.uint8 else np.float32
     return np.uint8
 
 
-@functools.cache
-def _register_close_all():
-    """Register the closing of all feeds at the end of Python.
-
-    A thread of TensorFlow that enters Python after its end hangs; TensorFlow waits for the thread,
-    and the process never ends.
-    """
-    atexit.register(_close_all)
-
-
 def _close_all():
+    """Close all feeds when Python ends: a thread that called Python later would hang forever."""
     feeds, deadline = list(_open_feeds), time.monotonic() + _EXIT_WAIT
     for feed in feeds:
         feed.close()

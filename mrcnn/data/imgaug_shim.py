@@ -1,11 +1,9 @@
 """imgaug 0.4.0, the last release, on NumPy versions that came after it.
 
 imgaug is optional, and fails to import under NumPy 2 because `np.sctypes` is gone. Import it
-through this module:
+through this module, which adds what is missing to NumPy, at the first use only:
 
     from mrcnn.data.imgaug_shim import iaa, imgaug
-
-Nothing else in the package defines names in NumPy, and nothing does so before imgaug is asked for.
 """
 
 import functools
@@ -13,8 +11,8 @@ import importlib
 
 import numpy as np
 
-# np.sctypes is read at import, np.bool (missing from 1.24 to 1.26) by SomeOf, and np.complex by
-# the noise of clouds and fog. The values are the ones that these names had.
+# imgaug reads np.sctypes at import, np.bool (missing from 1.24 to 1.26) in SomeOf, and np.complex
+# in the noise of clouds and fog. These are the values that NumPy had.
 _REMOVED = {
     "sctypes": {
         "int": [np.int8, np.int16, np.int32, np.int64],
@@ -37,9 +35,9 @@ def __getattr__(name):
 
 @functools.cache
 def _load():
-    """Import imgaug and its augmenters, able to work under this NumPy."""
+    """Import imgaug and its augmenters, repaired for this NumPy."""
     for name, value in _REMOVED.items():
-        # vars(), as hasattr() would ask NumPy 1.20 to 1.23, which warns of the name it still has.
+        # Not hasattr(): NumPy 1.20 to 1.23 would warn of the deprecated names.
         if name not in vars(np):
             setattr(np, name, value)
     imgaug = importlib.import_module("imgaug")

@@ -1,8 +1,8 @@
 """Training samples by number, for the tf.data pipeline and for generators.
 
-Sample number n is image n % N of epoch n // N of a dataset of N images. All its random
-numbers depend on the seed, the epoch and the image alone, so the samples are the same in any order
-and on any number of threads.
+Sample number n is image n % N of epoch n // N of a dataset of N images. Its random numbers depend
+on the seed, the epoch and the image alone, so samples are the same in any order, on any number of
+threads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class LoadErrors:
-    """The images of a run that could not be loaded; it stops the run when they become too many.
+    """Record of the images that could not be loaded, which stops the run when they are too many.
 
     Attributes:
         messages: dict from image id to a sentence that names the image and the problem.
@@ -65,23 +65,20 @@ class LoadErrors:
         raise self.fatal
 
     def reraise(self) -> None:
-        """Raise the exception that stopped the run, if there is one.
-
-        Consumers of a tf.data.Dataset call it, because they get TensorFlow's own error instead.
-        """
+        """Raise the exception that stopped the run; tf.data turns it into an error of its own."""
         if self.fatal is not None:
             raise self.fatal
 
 
 class SampleLoader:
-    """Makes training samples of the images of a dataset.
+    """Loader of training samples from the images of a dataset.
 
     Args:
         dataset: a prepared `Dataset`.
         config: a `Config`.
         shuffle: draw a new order of the images for every epoch; else keep that of the dataset.
         augmentation, flip_half: see `load_sample`.
-        no_augmentation_sources: names of sources whose images `augmentation` leaves alone.
+        no_augmentation_sources: names of sources whose images are not augmented.
         random_rois: number of RoIs per sample, for training the heads without the RPN.
         batch_size: number of samples that will be stacked, and so must have one size.
         seed: of all random numbers; None draws one from `np.random`.
@@ -89,8 +86,8 @@ class SampleLoader:
     Attributes:
         num_images: images per epoch.
         errors: `LoadErrors` so far.
-        skipped: set of the ids of images without instances so far.
-        unused: set of the numbers of the samples that were None so far.
+        skipped: set with the ids of images without instances so far.
+        unused: set with the numbers of the samples that were None so far.
         first_pass: number of samples of the first epoch that this loader makes; all by default.
 
     Raises:
@@ -110,14 +107,12 @@ class SampleLoader:
         batch_size: int = 1,
         seed: int | None = None,
     ):
-        self.num_images = len(dataset.image_ids)
-        if self.num_images == 0:
+        if not dataset.image_info:
             raise ValueError(
-                "the dataset has images, but its prepare() was not called after adding them."
-                if len(dataset.image_info)
-                else "the dataset has no images; add some with add_image(), then call prepare()."
+                "the dataset has no images; add some with add_image(), then call prepare()."
             )
         check_prepared(dataset, config.NUM_CLASSES)
+        self.num_images = len(dataset.image_ids)
         if augmentation:
             find_adapter(augmentation)
         self.dataset, self.config, self.batch_size = dataset, config, batch_size
@@ -141,7 +136,7 @@ class SampleLoader:
         order = self._orders.get(epoch)
         if order is None:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.dataset.image_ids)
-            # Around the end of an epoch, threads are at work on both sides of it.
+            # At the end of an epoch, some threads are in the next one already: keep both orders.
             self._orders = {epoch - 1: self._orders.get(epoch - 1), epoch: order}
         return int(order[position])
 
@@ -149,9 +144,8 @@ class SampleLoader:
         """Make a sample; None for an image without instances, or one that could not be loaded.
 
         Returns:
-            A dict of arrays by the names of `mrcnn.inputs`, padded with zeros, except that
-            `input_image` is `[height, width, channels]` as loaded, not molded. With `random_rois`
-            also `input_roi`.
+            Dict of arrays by the names of `mrcnn.inputs`, padded with zeros. `input_image` is
+            `[height, width, channels]` as loaded, not molded. `random_rois` adds `input_roi`.
 
         Raises:
             RuntimeError: at more than MAX_LOAD_ERRORS unreadable images, or when no image of an
@@ -164,7 +158,7 @@ class SampleLoader:
         sample = None
         try:
             sample = self._make(image_id, rng)
-        # Whatever a user's loading code raises, it is that image which cannot be used.
+        # Users' loading code may raise anything: skip this image, keep the others.
         except Exception as error:
             self.errors.add(image_id, error)
         else:
@@ -179,7 +173,7 @@ class SampleLoader:
         return sample
 
     def _make(self, image_id, rng):
-        """The sample of an image, or None if it has no instances to train on."""
+        """Make the sample of an image, or None if it has no instances to train on."""
         config = self.config
         source = self.dataset.image_info[image_id]["source"]
         augmentation = None if source in self.no_augmentation_sources else self.augmentation
@@ -216,13 +210,13 @@ class SampleLoader:
         return arrays
 
     def _roi_arrays(self, sample, rng):
-        """Random RoIs, as the additional arrays of a sample."""
+        """Return random RoIs, as the additional arrays of a sample."""
         shape, class_ids, boxes = sample.image.shape, sample.class_ids, sample.boxes
         return {"input_roi": generate_random_rois(shape, self.random_rois, class_ids, boxes, rng)}
 
     def _require_common_size(self, size, image_id):
         """Stop the run when a batch would stack images of different sizes."""
-        # One operation on a dict is atomic: the first of all threads decides.
+        # setdefault is atomic: the first of all threads decides.
         common, first_id = self._first_size.setdefault("size", (size, image_id))
         if size != common and self.batch_size > 1:
             this, first = (describe_image(self.dataset, each) for each in (image_id, first_id))
@@ -247,11 +241,9 @@ class SampleLoader:
             example = describe_image(self.dataset, min(self.skipped))
             _log.warning("%s and are skipped, for example %s.", empty, example)
         if not self._used:
-            failed = "".join(f"\n  {message}" for message in self.errors.messages.values())
-            self.errors.stop(
-                RuntimeError(
-                    f"there is nothing to train on: {empty} (TRAIN_WITH_EMPTY_IMAGES uses such "
-                    f"images as background), {len(self.errors.messages)} could not be loaded."
-                    f"{failed}"
-                )
+            message = (
+                f"there is nothing to train on: {empty} (TRAIN_WITH_EMPTY_IMAGES uses such images "
+                f"as background), {len(self.errors.messages)} could not be loaded."
             )
+            failed = self.errors.messages.values()
+            self.errors.stop(RuntimeError("\n  ".join([message, *failed])))

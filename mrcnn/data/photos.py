@@ -1,4 +1,4 @@
-"""Picture files: photos as RGB, masks and label images as the numbers that are stored."""
+"""Reading of picture files: photos as RGB, masks and label images as the stored numbers."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import numpy as np
 
 from mrcnn.ops.pixels import as_image
 
-# Pillow's names for what NumPy can take as it is; the rest is palettes and other colour spaces.
+# Pillow's modes that NumPy takes as they are; the others are palettes and other colour spaces.
 _PLAIN_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA"}
 _PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 _EXIF_ORIENTATION = 274
-# From this value of the EXIF orientation on, rows and columns change places.
-_FIRST_TRANSPOSED = 5
+# The values of the EXIF orientation that exchange rows and columns.
+_TRANSPOSED = range(5, 9)
 
 
 def read_image(path: str | os.PathLike, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a photo the way up that viewers and annotation tools show it.
+    """Read a photo, turned as viewers and annotation tools show it.
 
     Args:
         path: of a file.
-        size: `(height, width)` in pixels that its annotations are for. A photo is turned as its
-            EXIF orientation says, unless it has this size only as it is stored.
+        size: `(height, width)` in pixels that its annotations are for. A photo is turned by its
+            EXIF orientation, unless it has this size only as it is stored.
 
     Returns:
         `[height, width, 3]` uint8, RGB; files with more than four channels keep them all. See
         `mrcnn.ops.pixels.as_image`.
 
     Raises:
-        FileNotFoundError, OSError: where the file is missing or damaged.
-        ValueError: where it holds no image of this kind.
+        FileNotFoundError, OSError: if the file is missing or damaged.
+        ValueError: if it holds another kind of image.
         All name the path.
     """
     stored, turned = _decode(path)
@@ -51,17 +51,15 @@ def read_stored(path: str | os.PathLike) -> np.ndarray:
         FileNotFoundError, OSError, ValueError: see `read_image`.
     """
     pixels, _ = _decode(path, keep_numbers=True)
-    if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
-        pixels = pixels[..., 0]
-    elif pixels.ndim == 3 and pixels.shape[2] in (3, 4):
-        pixels = pixels[..., :3]
-    elif pixels.ndim != 2:
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.ndim != 3 or pixels.shape[2] > 4:
         raise ValueError(f"{path} has the shape {pixels.shape}; a mask has rows and columns.")
-    return pixels
+    return pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., :3]
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Return the `(height, width)` that `read_image` gives, if possible without decoding the file.
+    """Return the `(height, width)` of `read_image`, if possible without decoding the file.
 
     Raises:
         FileNotFoundError, OSError, ValueError: see `read_image`.
@@ -71,15 +69,17 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             width, height = picture.size
-            transposed = _FIRST_TRANSPOSED <= _orientation(picture) <= 8
+            # Without this test, Pillow would decode a PNG file to look for EXIF.
+            exif = picture.getexif() if "exif" in picture.info else {}
+            transposed = exif.get(_EXIF_ORIENTATION) in _TRANSPOSED
     except Exception:
-        # Pillow does not know all that scikit-image reads, and refuses very large files.
+        # scikit-image reads more formats than Pillow, and very large files, which Pillow refuses.
         return read_image(path).shape[:2]
     return (width, height) if transposed else (height, width)
 
 
 def _decode(path, keep_numbers=False):
-    """Pixels as they are stored, and turned as the EXIF orientation says."""
+    """Return the pixels as they are stored, and turned by the EXIF orientation."""
     from PIL import Image, ImageOps
 
     try:
@@ -100,8 +100,3 @@ def _decode(path, keep_numbers=False):
         raise FileNotFoundError(f"there is no file {path}.") from None
     except Exception as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
-
-
-def _orientation(picture):
-    # Pillow would decode a PNG file without EXIF to look for it.
-    return picture.getexif().get(_EXIF_ORIENTATION, 1) if "exif" in picture.info else 1

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.data.feed import SampleFeed
-from mrcnn.data.loader import LoadErrors, SampleLoader
+from mrcnn.data.loader import SampleLoader
 from mrcnn.inputs import Input, model_inputs
 from mrcnn.ops.images import subtract_mean
 
@@ -20,7 +20,7 @@ _PREFETCH = 2
 
 
 class _Shard(NamedTuple):
-    """The samples that one process makes: of each `processes` runs of `images`, the `index`-th."""
+    """Share of one process in the samples: of each `processes` runs of `images`, the `index`-th."""
 
     index: int
     processes: int
@@ -42,34 +42,31 @@ class _Shard(NamedTuple):
 
 
 class TrainingData:
-    """An input pipeline with a record of the images that it could not use.
+    """Input pipeline with a record of the images that it could not use.
 
-    Iterate over it for batches; errors in loading are then raised as Python exceptions. `dataset`
-    serves `tf.distribute` and other consumers that need a tf.data.Dataset; when such a consumer
-    gets an error from TensorFlow, call `errors.reraise()` first.
+    Iterate over it for batches; loading errors are then raised as Python exceptions. `dataset` is
+    for `tf.distribute` and other users of a tf.data.Dataset; if one of these gets an error from
+    TensorFlow, call `errors.reraise()` first.
 
     Attributes:
         dataset: tf.data.Dataset of batches, see `make_dataset`.
-        steps_per_epoch: number of batches in which every image comes once.
+        steps_per_epoch: number of batches that hold every image once.
+        errors: `LoadErrors` so far.
     """
 
     def __init__(self, dataset: tf.data.Dataset, loader: SampleLoader, shard: _Shard, start: int):
         self.dataset = dataset
         self.steps_per_epoch = -(-loader.num_images // loader.batch_size)
+        self.errors = loader.errors
         self._loader, self._shard, self._start = loader, shard, start
 
     @property
-    def errors(self) -> LoadErrors:
-        """The images that could not be loaded so far, and the exception that stopped the run."""
-        return self._loader.errors
-
-    @property
     def skipped(self) -> list[int]:
-        """Ids of the images that were left out because they have no instances, so far."""
+        """Ids of the images that were skipped so far because they have no instances."""
         return sorted(self._loader.skipped)
 
     def position(self, batches: int) -> int:
-        """Return where the next batch begins after `batches`, the `start` that resumes the order.
+        """Return the `start` that resumes the order of the images after a number of batches.
 
         Batches that were made ahead do not count.
         """
@@ -101,23 +98,21 @@ def make_dataset(
     start: int = 0,
     shard: tuple[int, int, int] | None = None,
 ) -> TrainingData:
-    """Batches of training samples, as a dict from the names of the model's inputs.
+    """Make a pipeline of training batches, dicts by the names of the model's inputs.
 
     Args:
         dataset: a prepared `Dataset`. Several threads call its `load_image` and `load_mask`; where
             these are not thread-safe, set LOADER_WORKERS to 1.
         config: a `Config`.
-        shuffle, augmentation, no_augmentation_sources: see `SampleLoader`.
-        seed: of all random numbers. With one seed the batches are the same on any number of
-            threads; None draws one from `np.random`.
-        repeat: continue with further epochs, each in a new order. Batches run across their borders,
-            so that every image comes once per epoch. Without it the dataset ends after one epoch,
-            with a smaller batch if images are left over.
+        shuffle, augmentation, no_augmentation_sources, seed: see `SampleLoader`.
+        repeat: continue with further epochs, each in a new order. A batch may hold the end of one
+            epoch and the beginning of the next, so every image comes once per epoch. Without it the
+            dataset ends after one epoch, with a smaller batch if images are left over.
         batch_size: BATCH_SIZE by default.
         num_parallel_calls: number of threads; LOADER_WORKERS, or one per core, by default.
         start: number of the first sample, see `TrainingData.position`.
         shard: (index, count, images) for one of `count` processes that train together: of every
-            `count * images` samples it takes the `index`-th run of `images`.
+            `count * images` samples, it takes the `index`-th run of `images`.
 
     Returns:
         `TrainingData`. Its batches are molded (mean colour subtracted), as `mrcnn.inputs` lists:
@@ -158,20 +153,21 @@ def make_dataset(
         .prefetch(_PREFETCH)
     )
     options = tf.data.Options()
-    # Threads of its own: Keras layers that augment wait in them for operations of TensorFlow.
+    # Private threads: Keras layers that augment block theirs until TensorFlow has computed.
     options.threading.private_threadpool_size = threads + 1
     return TrainingData(batches.with_options(options), loader, shard, start)
 
 
 def _cores():
-    """The number of cores that this process may use: in a container, fewer than there are."""
+    """Count the cores that this process may use: in a container, fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _sample_specs(config) -> list[Input]:
-    """The model's inputs with the sizes that the resize mode fixes."""
+    """Return the model's inputs with the sizes that the resize mode fixes."""
+    specs = model_inputs(config, "training")
     if config.IMAGE_RESIZE_MODE not in ("square", "crop"):
-        return model_inputs(config, "training")
+        return specs
     height, width = (int(side) for side in config.IMAGE_SHAPE[:2])
     anchors = config.recipe().anchors(config)
     fixed = {
@@ -180,19 +176,16 @@ def _sample_specs(config) -> list[Input]:
     }
     if not config.USE_MINI_MASK:
         fixed["input_gt_masks"] = (height, width, config.MAX_GT_INSTANCES)
-    specs = model_inputs(config, "training")
     return [spec._replace(shape=fixed.get(spec.name, spec.shape)) for spec in specs]
 
 
 def _with_shapes(specs, sample):
-    """A dict of the arrays, which come from NumPy without shapes."""
-    return {
-        spec.name: tf.ensure_shape(array, spec.shape)
-        for spec, array in zip(specs, sample, strict=True)
-    }
+    """Name the arrays and set their shapes, which `tf.numpy_function` does not know."""
+    pairs = zip(specs, sample, strict=True)
+    return {spec.name: tf.ensure_shape(array, spec.shape) for spec, array in pairs}
 
 
 def _mold(batch, config):
-    """Subtract the mean colour: images become four times larger here, after all copies."""
+    """Subtract the mean colour, last: it turns uint8 into floats of four times the size."""
     images = subtract_mean(batch["input_image"], config.MEAN_PIXEL, keras.ops)
     return batch | {"input_image": images}

@@ -21,8 +21,8 @@ def generate_random_rois(
         image_shape: `(height, width, ...)` in pixels.
         count: number of RoIs.
         gt_class_ids: not used; the original has it.
-        gt_boxes: `[instances, (y1, x1, y2, x2)]` in pixels. Near a box means: within a box three
-            times as high and wide around it. Padding rows are left out; without boxes all RoIs are
+        gt_boxes: `[instances, (y1, x1, y2, x2)]` in pixels. "Near" is within the same box made
+            three times as high and wide. Padding rows are ignored; without boxes all RoIs are
             anywhere.
         rng: `np.random`, a `RandomState` or a `Generator`.
 
@@ -48,8 +48,8 @@ def generate_random_rois(
 
 
 def _random_intervals(low, high, count, rng):
-    """`[count, (start, end)]` of the intervals within `low` and `high`, all equally likely."""
-    # Two different borders of pixels, drawn without a loop: the second skips the first.
+    """Draw `[count, (start, end)]` among the intervals within `low` and `high`."""
+    # Draws two different numbers without a loop: the second one skips the first.
     draw = rng.integers if isinstance(rng, np.random.Generator) else rng.randint
     first = draw(low, high + 1, count)
     second = draw(low, high, count)

@@ -1,4 +1,4 @@
-"""Statistics of a dataset, and what is wrong with it: `Dataset.validate`."""
+"""Statistics and problems of a dataset: `Dataset.validate`."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _PATIENCE = 2.0
 
 @dataclass
 class DatasetReport:
-    """Numbers and names from `Dataset.validate`. Names are those of `describe_image`.
+    """Result of `Dataset.validate`. Names are those of `describe_image`.
 
     Attributes:
         class_names: list, the background first.
-        image_sizes: list of `(height, width)` in pixels, one for each image that could be read.
+        image_sizes: list of `(height, width)` in pixels, one per image that could be read.
         instances, images, crowds: Counter by our class id of instances, of images that show one,
-            and of crowds, which are not among the instances.
+            and of crowds, which do not count as instances.
         sides: list with the root of each instance's box area, in pixels of the photo.
         shares: the same, divided by the longer side of the photo.
         without_instances: names of images.
         tiny: names of instances of fewer than `tiny_below` pixels, but of one at least.
         empty: names of instances without a pixel.
-        duplicates: names of instances that have the mask of an earlier one of the image.
-        same_box: names of those that have only the box of an earlier one.
+        duplicates: names of instances with the same mask as an earlier one of their image.
+        same_box: names of instances with the same box, but another mask.
         unreadable: messages of images that cannot be loaded, or whose masks do not fit.
         notes: list of `Note`, the problems that the ready datasets found in their files.
     """
@@ -63,7 +63,7 @@ class DatasetReport:
     notes: list[Note] = field(default_factory=list)
 
     def add(self, name: str, image: np.ndarray, masks: np.ndarray, class_ids: np.ndarray) -> None:
-        """Count one image `[height, width, channels]` with its masks, as `load_mask` gives them."""
+        """Count one image `[height, width, channels]` and its masks, as from `load_mask`."""
         height, width = image.shape[:2]
         self.image_sizes.append((height, width))
         self.crowds.update((-class_ids[class_ids < 0]).tolist())
@@ -111,9 +111,9 @@ class DatasetReport:
         for note in self.notes:
             fate = "left out" if note.left_out else "kept"
             groups.setdefault(f"{fate}: {note.reason}", []).append(note.where)
-        for what, names in [*lists, *groups.items()]:
+        for kind, names in [*lists, *groups.items()]:
             if names:
-                lines.append(f"  {what}: {len(names)}")
+                lines.append(f"  {kind}: {len(names)}")
                 lines.append("    " + shorten(names, _SHOWN, "\n    "))
         return "\n".join(lines)
 
@@ -144,7 +144,7 @@ class DatasetReport:
 def inspect(
     dataset: Any, image_ids: Iterable[int] | None, tiny: int, verbose: int
 ) -> DatasetReport:
-    """Do the work of `Dataset.validate`, which documents it."""
+    """Inspect a dataset, see `Dataset.validate`."""
     check_prepared(dataset)
     report = DatasetReport(class_names=list(dataset.class_names), tiny_below=tiny)
     ids = dataset.image_ids if image_ids is None else image_ids
@@ -154,7 +154,7 @@ def inspect(
         try:
             image = load_image(dataset, image_id)
             masks, class_ids = load_instances(dataset, image_id, image.shape)
-        # Whatever a user's loading code raises, it is that image which cannot be used.
+        # Users' loading code may raise anything; the report lists it and continues.
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
             report.unreadable.append(message if name in message else f"{name}: {message}")

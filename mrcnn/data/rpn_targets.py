@@ -1,4 +1,4 @@
-"""Targets of the region proposal network: which anchors are objects, and how far off they are.
+"""Targets of the region proposal network: classes of the anchors, and deltas to their objects.
 
 Shorthand: A anchors, G ground-truth boxes, T anchors that train.
 """
@@ -17,17 +17,17 @@ from mrcnn.ops.match import match_anchors, sample_balanced
 
 
 class RPNTargets(NamedTuple):
-    """Match anchors to ground truth and draw the balanced sample that trains the RPN.
+    """Match anchors to ground truth, and draw the balanced sample that trains the RPN.
 
-    (Faster R-CNN, sections 3.1.2 and 3.1.3.)
+    Source: Faster R-CNN, sections 3.1.2 and 3.1.3.
 
     Args:
         anchors: `AnchorGenerator`.
         count: T, anchors per image that train.
         std_dev: four numbers by which the deltas are divided.
         negative_below, positive_from: IoU, see `match_anchors`.
-        positive_fraction: most of the sample that is positive.
-        crowd_iou: an anchor that shares this IoU with a crowd is no example of background.
+        positive_fraction: largest share of positive anchors in the sample.
+        crowd_iou: an anchor with this IoU with a crowd is never negative.
     """
 
     anchors: AnchorGenerator
@@ -55,19 +55,17 @@ class RPNTargets(NamedTuple):
 
         Args:
             anchors: `[A, (y1, x1, y2, x2)]` in pixels.
-            gt_class_ids: `[G]`. A negative id marks a crowd: it has no positive anchors, and
-                anchors that touch it are never negative.
-            gt_boxes: `[G, (y1, x1, y2, x2)]` in pixels. There may be none.
+            gt_class_ids: `[G]`; negative for crowds, which have no positive anchors.
+            gt_boxes: `[G, (y1, x1, y2, x2)]` in pixels; G may be 0.
             rng: `np.random`, a `RandomState` or a `Generator`.
 
         Returns:
             rpn_match: `[A]` int32, POSITIVE (1), NEGATIVE (-1) or NEUTRAL (0).
-            rpn_bbox: `[T, (dy, dx, log dh, log dw)]` float64, deltas of the positive anchors, in
-                the order of the anchors and divided by `std_dev`; then zeros.
+            rpn_bbox: `[T, (dy, dx, log dh, log dw)]` float64, the deltas of positive anchors in
+                the order of the anchors, divided by `std_dev`, then padding with zeros.
         """
         gt_class_ids, gt_boxes = np.asarray(gt_class_ids), np.asarray(gt_boxes).reshape(-1, 4)
-        # Where the image has crowds, an id of 0 is left out with them; where it has none, all
-        # count.
+        # As in the original, boxes of class id 0 are dropped with crowds, and kept without any.
         crowds = gt_class_ids < 0
         touches_crowd = None
         if crowds.any():
@@ -93,14 +91,8 @@ def anchor_overlaps(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Return `compute_overlaps(anchors, boxes)` for many anchors and small boxes, 3 times faster.
 
     Four comparisons find the anchors that a box touches at all, 5 % for a box of 100 pixels in an
-    image of 512; only those need an IoU.
-
-    Args:
-        anchors: `[A, (y1, x1, y2, x2)]`; fastest with contiguous columns.
-        boxes: `[G, (y1, x1, y2, x2)]` in the same unit.
-
-    Returns:
-        `[A, G]` float64, the transpose of a contiguous array.
+    image of 512; only those need an IoU. The result is `[A, G]` float64, the transpose of a
+    contiguous array.
     """
     overlaps = np.zeros((len(boxes), len(anchors)))
     top, left, bottom, right = np.asfortranarray(anchors).T

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +12,6 @@ from mrcnn.data.checks import check_prepared, describe_image, load_image, load_i
 from mrcnn.ops.images import resize_image
 from mrcnn.ops.masks import extract_bboxes, minimize_mask, resize_mask
 from mrcnn.ops.meta import compose_image_meta
-
-# Worker threads share the state of Python's `random`.
-_PYTHON_RANDOM = threading.Lock()
 
 
 class Sample(NamedTuple):
@@ -30,7 +25,7 @@ class Sample(NamedTuple):
             boxes of `Dataset.load_boxes`, cut at the border of the photo.
         masks: `[height, width, instances]` bool, or `[mini_height, mini_width, instances]`.
         keypoints: `[instances, keypoints, (y, x, visibility)]` float32 in pixels, zeros for points
-            that are not labelled or not in the image; None without `Dataset.load_keypoints`.
+            that are unlabelled or outside the image; None without `Dataset.load_keypoints`.
     """
 
     image: np.ndarray
@@ -68,18 +63,17 @@ def load_sample(
         dataset: a prepared `Dataset`.
         config: read are the IMAGE_ settings, NUM_CLASSES and MINI_MASK_SHAPE.
         image_id: one of `dataset.image_ids`.
-        augmentation: an imgaug augmenter, Keras preprocessing layers, or None; see
-            `augment_sample`. It works on the resized image; where it changes the size, the result
-            is resized again. Boxes are those of the transformed masks then.
+        augmentation: see `augment_sample`. It works on the resized image; if it changes the size,
+            the result is resized again. Boxes are then those of the transformed masks.
         flip_half: flip half of the images left to right, as the original's `augment`.
-        use_mini_mask: return masks cut to their boxes, resized to MINI_MASK_SHAPE. Boxes of
-            `load_boxes` are rounded to whole pixels then.
+        use_mini_mask: return masks cut to their boxes and resized to MINI_MASK_SHAPE. Boxes of
+            `load_boxes` are then rounded to whole pixels.
         rng: source of all random numbers; by default they come from Python's `random` (`flip_half`
             and resize mode "crop") and from the augmentation.
 
     Raises:
-        ValueError: if the image and its masks do not fit together, or not the configuration, or
-            if keypoints would need augmentation; the message names the image.
+        ValueError: names the image, if it and its masks do not fit each other or the configuration,
+            or if keypoints would need augmentation.
     """
     check_prepared(dataset, config.NUM_CLASSES)
     image = load_image(dataset, image_id, config.IMAGE_CHANNEL_COUNT)
@@ -89,7 +83,7 @@ def load_sample(
     moved = bool(augmentation or flip_half)
     if moved and keypoints is not None:
         raise ValueError(
-            f"{describe_image(dataset, image_id)}: load_keypoints() gave keypoints, which an "
+            f"{describe_image(dataset, image_id)}: load_keypoints() returned keypoints, which an "
             "augmentation cannot move; train without augmentation."
         )
     original_shape = image.shape
@@ -126,7 +120,7 @@ def load_sample(
 
 
 def _load_rows(dataset, method, image_id, shape):
-    """The result of `load_boxes` or `load_keypoints` as float32, checked against `shape`."""
+    """Return the result of `load_boxes` or `load_keypoints` as float32, checked against `shape`."""
     rows = getattr(dataset, method)(image_id)
     if rows is None:
         return None
@@ -137,8 +131,9 @@ def _load_rows(dataset, method, image_id, shape):
     if not (ends and np.isfinite(rows).all()):
         columns = "(y1, x1, y2, x2)" if shape[-1] == 4 else "keypoints, (y, x, visibility)"
         raise ValueError(
-            f"{describe_image(dataset, image_id)}: {method}() gave an array of shape {rows.shape}; "
-            f"expected are finite numbers [instances, {columns}] for {shape[0]} instances."
+            f"{describe_image(dataset, image_id)}: {method}() returned an array of shape "
+            f"{rows.shape}; expected are finite numbers [instances, {columns}] for {shape[0]} "
+            "instances."
         )
     return rows
 
@@ -166,16 +161,16 @@ def active_class_ids(dataset: Any, image_id: int) -> np.ndarray:
 
 
 def _resize(image, masks, config, rng):
-    """Image, masks, window, scale and `(y, x)` offset after the resizing of the configuration."""
-    mode = config.IMAGE_RESIZE_MODE
-    with _python_random(rng if mode == "crop" else None):
-        image, window, scale, padding, crop = resize_image(
-            image,
-            min_dim=config.IMAGE_MIN_DIM,
-            max_dim=config.IMAGE_MAX_DIM,
-            min_scale=config.IMAGE_MIN_SCALE,
-            mode=mode,
-        )
+    """Resize by the configuration; return image, masks, window, scale and `(y, x)` offset."""
+    draws_crop = rng is not None and config.IMAGE_RESIZE_MODE == "crop"
+    image, window, scale, padding, crop = resize_image(
+        image,
+        min_dim=config.IMAGE_MIN_DIM,
+        max_dim=config.IMAGE_MAX_DIM,
+        min_scale=config.IMAGE_MIN_SCALE,
+        mode=config.IMAGE_RESIZE_MODE,
+        rng=random.Random(int(rng.integers(2**63))) if draws_crop else random,
+    )
     # An image of the right size leaves nothing to do, not even a copy.
     if scale != 1 or crop is not None or np.any(padding):
         masks = resize_mask(masks, scale, padding, crop)
@@ -184,31 +179,16 @@ def _resize(image, masks, config, rng):
 
 
 def _move_boxes(boxes, scale, offset, window):
-    """Boxes of the photo in the resized image, cut at the border of the photo in it."""
+    """Move boxes of the photo to the resized image, cut at the border of the photo in it."""
     y1, x1, y2, x2 = window
     boxes = boxes * np.float32(scale) + np.tile(np.float32(offset), 2)
     return boxes.clip([y1, x1, y1, x1], [y2, x2, y2, x2], dtype=np.float32)
 
 
 def _move_keypoints(keypoints, scale, offset, window):
-    """Keypoints of the photo in the resized image; zeros for those that are not in it."""
+    """Move keypoints of the photo to the resized image; zeros for those outside of it."""
     points = keypoints[..., :2] * np.float32(scale) + np.float32(offset)
     inside = ((points >= window[:2]) & (points <= window[2:])).all(axis=-1)
     labelled = inside & (keypoints[..., 2] > 0)
     moved = np.concatenate([points, keypoints[..., 2:]], axis=-1)
     return moved * labelled[..., np.newaxis]
-
-
-@contextmanager
-def _python_random(rng):
-    """Let `rng`, if there is one, decide what Python's `random` gives, which places crops."""
-    if rng is None:
-        yield
-        return
-    with _PYTHON_RANDOM:
-        state = random.getstate()
-        random.seed(int(rng.integers(2**63)))
-        try:
-            yield
-        finally:
-            random.setstate(state)

@@ -26,19 +26,14 @@ def draw_boxes(
     """Draw boxes, their refined versions, or both joined at the top left corner.
 
     Args:
-        image: [height, width] or [height, width, channels].
-        boxes: [N, (y1, x1, y2, x2)] pixels; boxes of zeros are not drawn.
         refined_boxes: [N, (y1, x1, y2, x2)] pixels, drawn solid.
-        masks: [height, width, N], or None.
         captions: [N] texts, or None.
         visibilities: [N] of 0 (gray, dotted), 1 (coloured, dotted) or 2 (coloured, solid) for
             boxes; None draws them as 1.
-        title: line of text above the image.
-        ax: Matplotlib axes to draw on.
-        save_to: path of the picture to write; None draws a pyplot figure.
+        The others: see `mrcnn.drawing`.
 
     Raises:
-        ValueError: there are no boxes of either kind, the arguments have different numbers of
+        ValueError: if there are no boxes of either kind, the arguments have different numbers of
             boxes, or the masks do not have the size of the image.
     """
     if boxes is None and refined_boxes is None:
@@ -48,13 +43,8 @@ def draw_boxes(
     masks = mask_list(masks, image.shape, count)
     visibilities = [1] * count if visibilities is None else visibilities
     captions = [""] * count if captions is None else captions
-    check_counts(
-        boxes=boxes,
-        refined_boxes=refined_boxes,
-        masks=masks,
-        captions=captions,
-        visibilities=visibilities,
-    )
+    lists = {"masks": masks, "captions": captions, "visibilities": visibilities}
+    check_counts(boxes=boxes, refined_boxes=refined_boxes, **lists)
     colors = zip(random_colors(count), visibilities, strict=True)
     colors = [color if visible else (0.5, 0.5, 0.5) for color, visible in colors]
     boxes = np.zeros((count, 4)) if boxes is None else boxes
@@ -73,17 +63,13 @@ def draw_rois(
     Background RoIs are gray. The title counts both kinds among all RoIs.
 
     Args:
-        image: [height, width] or [height, width, channels].
-        rois: [N, (y1, x1, y2, x2)] pixels.
-        refined_rois: [N, (y1, x1, y2, x2)] pixels.
+        rois, refined_rois: [N, (y1, x1, y2, x2)] pixels.
         mask: [N, mask height, mask width] floats, each within its RoI.
-        class_ids: [N], 0 for background.
-        class_names: names by class id.
-        limit: number of RoIs to draw at most; which ones is a fixed random choice.
-        save_to: path of the picture to write; None draws a pyplot figure.
+        limit: number of RoIs to draw at most; the choice is random, but always the same.
+        The others: see `mrcnn.drawing`.
 
     Raises:
-        ValueError: the arguments have different numbers of RoIs.
+        ValueError: if the arguments have different numbers of RoIs.
     """
     rois, refined_rois, class_ids = map(np.asarray, (rois, refined_rois, class_ids))
     check_counts(rois=rois, refined_rois=refined_rois, masks=mask, class_ids=class_ids)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mrcnn.drawing.figures import canvas, grid_canvas
+from mrcnn.drawing.figures import grid_canvas
 
 TRAIN_COLOR, VAL_COLOR = "tab:blue", "tab:orange"
 
@@ -14,13 +14,12 @@ def plot_losses(history, first_epoch=None, *, save_to=None) -> None:
     """Draw each loss over the epochs, one small chart per loss, training beside validation.
 
     Args:
-        history: the `keras.callbacks.History` that `train` returns, or a dict of name -> one value
-            per epoch, NaN for a gap. `val_<name>` is drawn in the chart of `<name>`.
+        history: the `keras.callbacks.History` that `train` returns, or a dict from name to one
+            value per epoch, NaN for a gap. `val_<name>` is drawn in the chart of `<name>`.
         first_epoch: number of the first value; by default that of the History, or 1 for a dict.
-        save_to: path of the picture to write; None draws a pyplot figure.
 
     Raises:
-        ValueError: there is nothing to draw.
+        ValueError: if there is nothing to draw.
     """
     curves = getattr(history, "history", history)
     names = [name for name in curves if name.removeprefix("val_") == name or name[4:] not in curves]
@@ -51,7 +50,7 @@ def _curve(ax, name, values, first_epoch):
     validation = name.startswith("val_")
     color, label = (VAL_COLOR, "validation") if validation else (TRAIN_COLOR, "training")
     epochs = np.arange(first_epoch, first_epoch + len(values))
-    # One value makes no line: it needs a dot to be seen.
+    # A single value makes no line; a dot shows it.
     marker = "o" if len(values) < 20 else ""
     ax.plot(epochs, values, color=color, label=label, marker=marker, markersize=3)
 
@@ -63,10 +62,8 @@ def plot_precision_recall(AP, precisions, recalls, *, save_to=None) -> None:
         AP: average precision at IoU 0.5, for the title.
         precisions: [n] precision at each step, as `utils.compute_ap` returns.
         recalls: [n] recall at each step.
-        save_to: path of the picture to write; None draws a pyplot figure.
     """
-    with canvas((6, 5), save_to=save_to, layout="constrained") as figure:
-        ax = figure.subplots()
+    with grid_canvas(1, 1, (6, 5), save_to=save_to) as (ax,):
         ax.plot(recalls, precisions, color=TRAIN_COLOR)
         ax.fill_between(recalls, precisions, color=TRAIN_COLOR, alpha=0.15)
         ax.set(xlim=(0, 1.05), ylim=(0, 1.05), xlabel="recall", ylabel="precision")
@@ -81,36 +78,26 @@ def plot_precision_recall_curves(
 
     Args:
         recalls: [R] recalls, as `CocoStats.precision_recall` returns.
-        curves: dict of name -> [R] precisions. Classes without objects (-1) are left out.
-        title: line of text above the chart.
-        save_to: path of the picture to write; None draws a pyplot figure.
+        curves: dict from name to [R] precisions. Classes without objects (-1) are left out.
 
     Raises:
-        ValueError: no class has objects.
+        ValueError: if no class has objects.
     """
     curves = {name: np.asarray(values) for name, values in curves.items()}
     curves = {name: values for name, values in curves.items() if values[0] > -1}
     if not curves:
         raise ValueError("there is no curve to draw: no class has objects")
-    with canvas((7, 5), save_to=save_to, layout="constrained") as figure:
-        ax = figure.subplots()
+    with grid_canvas(1, 1, (7, 5), save_to=save_to) as (ax,):
         for name, values in curves.items():
             ax.plot(recalls, values, label=f"{name} ({values.mean():.3f})")
         ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
         ax.grid(alpha=0.3)
-        figure.legend(loc="outside right upper", fontsize=8, ncols=-(-len(curves) // 25))
+        ax.figure.legend(loc="outside right upper", fontsize=8, ncols=-(-len(curves) // 25))
 
 
 def plot_f1(curve, title="", *, save_to=None) -> None:
-    """Draw F1, precision and recall over the score threshold, and mark the best F1.
-
-    Args:
-        curve: the result of `CocoStats.f1_curve`.
-        title: line of text above the chart; by default the best F1.
-        save_to: path of the picture to write; None draws a pyplot figure.
-    """
-    with canvas((6, 4.5), save_to=save_to, layout="constrained") as figure:
-        ax = figure.subplots()
+    """Draw the result of `CocoStats.f1_curve`, and mark the best F1, which is the default title."""
+    with grid_canvas(1, 1, (6, 4.5), save_to=save_to) as (ax,):
         ax.plot(curve.thresholds, curve.f1, color=TRAIN_COLOR, label="F1")
         ax.plot(curve.thresholds, curve.precision, color="gray", ls="--", label="precision")
         ax.plot(curve.thresholds, curve.recall, color="gray", ls=":", label="recall")
@@ -122,14 +109,7 @@ def plot_f1(curve, title="", *, save_to=None) -> None:
 
 
 def plot_overlaps(
-    gt_class_ids,
-    pred_class_ids,
-    pred_scores,
-    overlaps,
-    class_names,
-    threshold=0.5,
-    *,
-    save_to=None,
+    gt_class_ids, pred_class_ids, pred_scores, overlaps, class_names, threshold=0.5, *, save_to=None
 ) -> None:
     """Draw the table of IoUs between detections (rows) and ground truth (columns).
 
@@ -137,15 +117,12 @@ def plot_overlaps(
 
     Args:
         gt_class_ids: [G] class ids; zeros (padding) are left out.
-        pred_class_ids: [P] class ids.
-        pred_scores: [P] scores.
+        pred_class_ids, pred_scores: [P].
         overlaps: [P, G] IoU of each detection with each object.
-        class_names: names by class id.
         threshold: IoU above which a cell says "match" or "wrong".
-        save_to: path of the picture to write; None draws a pyplot figure.
 
     Raises:
-        ValueError: overlaps does not have one row per detection and one column per object.
+        ValueError: if overlaps does not have one row per detection and one column per object.
     """
     gt_class_ids = np.asarray(gt_class_ids)
     gt_class_ids = gt_class_ids[gt_class_ids != 0]
@@ -163,8 +140,7 @@ def plot_overlaps(
         [_verdict(iou, threshold, gt == pred) for iou, gt in zip(ious, gt_class_ids, strict=True)]
         for ious, pred in zip(overlaps, pred_class_ids, strict=True)
     ]
-    with canvas(size, save_to=save_to, layout="constrained") as figure:
-        ax = figure.subplots()
+    with grid_canvas(1, 1, size, save_to=save_to) as (ax,):
         if overlaps.size:
             _heat_map(ax, overlaps, rows, columns, texts)
             ax.set(title="IoU of detections with ground truth")
@@ -185,12 +161,9 @@ def plot_confusion_matrix(matrix, class_names, title="Confusion matrix", *, save
 
     Args:
         matrix: [classes, classes] counts, rows truth, columns predicted; class 0 is the background.
-        class_names: names by class id.
-        title: line of text above the chart.
-        save_to: path of the picture to write; None draws a pyplot figure.
 
     Raises:
-        ValueError: the matrix does not have one row and one column per name.
+        ValueError: if the matrix does not have one row and one column per name.
     """
     matrix = np.asarray(matrix)
     count = len(class_names)
@@ -198,11 +171,10 @@ def plot_confusion_matrix(matrix, class_names, title="Confusion matrix", *, save
         raise ValueError(f"the matrix has shape {matrix.shape}; there are {count} class names")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     texts = matrix.astype(str)
-    # Background that is found as background is not counted.
+    # No count exists of background that is predicted as background.
     texts[0, 0] = ""
     side = min(2.5 + 0.6 * count, 20)
-    with canvas((side, side), save_to=save_to, layout="constrained") as figure:
-        ax = figure.subplots()
+    with grid_canvas(1, 1, (side, side), save_to=save_to) as (ax,):
         rows, columns = (["no object", *class_names[1:]], ["missed", *class_names[1:]])
         _heat_map(ax, shares, rows, columns, texts if count <= _MOST_CELLS else ())
         ax.set(xlabel="predicted", ylabel="truth", title=title)

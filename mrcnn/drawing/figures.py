@@ -22,7 +22,7 @@ _last_shown = None
 
 @contextmanager
 def canvas(figsize, *, ax=None, save_to=None, show=False, layout=None):
-    """The figure to draw on, as a context: saved or shown when the block ends.
+    """Open a figure to draw on, and save or show it when the block ends.
 
     With `ax` it is the figure of those axes, which the caller shows and closes. With `save_to`
     alone it is a figure outside pyplot. With neither it is a new pyplot figure, which is the
@@ -30,17 +30,13 @@ def canvas(figsize, *, ax=None, save_to=None, show=False, layout=None):
     it replaces the figure of the last call, so that a loop over a thousand images keeps one figure.
 
     Args:
-        figsize: (width, height) in inches of a new figure.
-        ax: Matplotlib axes of the caller, or None.
-        save_to: path of the picture to write, an open binary file, or None.
         show: call `plt.show()` on a new pyplot figure at the end.
         layout: Matplotlib layout engine of a new figure, such as "constrained".
-
-    Yields:
-        The Matplotlib figure.
+        The others: see `mrcnn.drawing`.
     """
     if ax is not None:
-        figure = ax.figure.figure  # the whole figure, where the axes sit in a part of one
+        # The whole figure, where the axes are in a subfigure.
+        figure = ax.figure.figure
         yield figure
         if save_to is not None:
             save_figure(figure, save_to)
@@ -52,7 +48,7 @@ def canvas(figsize, *, ax=None, save_to=None, show=False, layout=None):
         FigureCanvasAgg(figure)
         yield figure
         save_figure(figure, save_to)
-        # Without its reference cycles, its arrays are freed now and not at the next collection.
+        # Breaks reference cycles, so that the arrays are freed now, not at the next collection.
         figure.clear()
     else:
         import matplotlib.pyplot as plt
@@ -69,7 +65,7 @@ def canvas(figsize, *, ax=None, save_to=None, show=False, layout=None):
 
 @contextmanager
 def image_canvas(figsize, image_shape, *, title=False, panels=1, ax=None, save_to=None, show=False):
-    """Axes for images of one size side by side, as a context that behaves like `canvas`.
+    """Open axes for images of one size side by side; otherwise as `canvas`.
 
     Args:
         figsize: (width, height) in inches; of a file or of several panels, the limits.
@@ -79,7 +75,7 @@ def image_canvas(figsize, image_shape, *, title=False, panels=1, ax=None, save_t
         ax, save_to, show: see `canvas`.
 
     Yields:
-        List of Matplotlib axes, left to right.
+        List of Matplotlib axes from left to right.
     """
     fitted = ax is None and (panels > 1 or save_to is not None)
     if fitted:
@@ -93,10 +89,10 @@ def image_canvas(figsize, image_shape, *, title=False, panels=1, ax=None, save_t
 
 @contextmanager
 def grid_canvas(count, columns, cell, *, save_to=None, show=False):
-    """Axes in a grid, row by row, as a context that behaves like `canvas`.
+    """Open axes in a grid, row by row; otherwise as `canvas`.
 
     Args:
-        count: number of axes; the places of the last row that are left over stay blank.
+        count: number of axes; what is left over of the last row stays blank.
         columns: axes per row.
         cell: (width, height) in inches of each.
         save_to, show: see `canvas`.
@@ -120,7 +116,7 @@ def _writes_files_only() -> bool:
 
 
 def _pyplot_figure(figsize, layout):
-    """A new current pyplot figure; closes our last one where no window shows it."""
+    """Open a new current pyplot figure; close our last one where no window shows it."""
     global _last_shown
     import matplotlib.pyplot as plt
 
@@ -135,10 +131,8 @@ def _pyplot_figure(figsize, layout):
 def save_figure(figure, path) -> None:
     """Write a figure to a file, whole or not at all.
 
-    Args:
-        figure: Matplotlib figure.
-        path: file name, whose ending chooses the format (png without one) and whose folder is made
-            where it is missing; or an open binary file, which gets a png.
+    The ending of `path` chooses the format (png without one), and missing folders are made. An open
+    binary file gets a png.
     """
     if hasattr(path, "write"):
         figure.savefig(path, dpi="figure", format="png")
@@ -150,13 +144,9 @@ def save_figure(figure, path) -> None:
 
 
 def fitted_size(figsize, image_shape, panels: int = 1, title: bool = False):
-    """The largest (width, height) in inches within figsize that images side by side fill.
+    """Return the largest (width, height) in inches within `figsize` that the images fill.
 
-    Args:
-        figsize: (width, height) limits in inches.
-        image_shape: (height, width, ...) of every image, pixels.
-        panels: number of images in the row.
-        title: leave a band for a line of text above the images.
+    Arguments are those of `image_canvas`.
     """
     height, width = image_shape[:2]
     gaps, band = (panels - 1) * GAP_INCHES, TITLE_INCHES * title
@@ -165,7 +155,7 @@ def fitted_size(figsize, image_shape, panels: int = 1, title: bool = False):
 
 
 def image_axes(figure, panels: int = 1, title: bool = False) -> list:
-    """Axes without frames that fill a figure of `fitted_size`, left to right."""
+    """Add axes without frames that fill a figure of `fitted_size`, from left to right."""
     gap = GAP_INCHES / figure.get_figwidth()
     top = 1 - TITLE_INCHES * title / figure.get_figheight()
     width = (1 - (panels - 1) * gap) / panels

@@ -17,13 +17,11 @@ def display_images(
             drawn with the colour map, over their own range of values; bools over False and True.
         titles: one text per image, or None.
         cols: images per row.
-        cmap: Matplotlib colour map of images of one channel.
-        norm: Matplotlib normalization of the same.
-        interpolation: Matplotlib interpolation.
-        save_to: path of the picture to write instead of showing it.
+        cmap, norm: Matplotlib colour map and normalization of images of one channel.
+        interpolation: of Matplotlib's `imshow`.
 
     Raises:
-        ValueError: the number of titles is not that of the images.
+        ValueError: if the number of titles is not that of the images.
     """
     images = [np.asarray(image) for image in images]
     titles = list(titles) if titles is not None else [""] * len(images)
@@ -44,15 +42,11 @@ def display_top_masks(image, mask, class_ids, class_names, limit=4, *, save_to=N
     """Show an image and, beside it, the masks of the classes that cover most of it.
 
     Args:
-        image: [height, width] or [height, width, channels].
-        mask: [height, width, N], the size of the image.
-        class_ids: [N] int.
-        class_names: names by class id.
         limit: number of classes; places without a class stay empty.
-        save_to: path of the picture to write instead of showing it.
+        The others: see `mrcnn.drawing`; `mask` is its `masks`.
 
     Raises:
-        ValueError: the masks do not have the size of the image, or one class id each.
+        ValueError: if the masks do not have the size of the image, or one class id each.
     """
     class_ids, image = np.asarray(class_ids), as_rgb(image)
     masks = mask_list(mask, image.shape, len(class_ids))

@@ -1,4 +1,4 @@
-"""The one way to draw instances, boxes and RoIs over their image, and the pictures made with it."""
+"""Instances drawn over their image; boxes and RoIs are drawn by the same function."""
 
 import numpy as np
 
@@ -25,18 +25,15 @@ def draw_instances(
     """Draw instances on axes: filled mask, outline, box, refined box and caption.
 
     Args:
-        ax: Matplotlib axes.
         image: [height, width, 3] uint8; not changed.
-        boxes: [N, (y1, x1, y2, x2)] pixels; zeros are padding and not drawn.
         colors: [N] Matplotlib colours.
         captions: [N] texts.
         masks: [N] list of [height, width] arrays, COCO RLEs or None; or None.
-        refined: [N, (y1, x1, y2, x2)] pixels, drawn solid and joined to `boxes`; or None. Zeros
-            are not drawn.
+        refined: [N, (y1, x1, y2, x2)] pixels, drawn solid and joined to `boxes`; or None.
         styles: [N] line styles of `boxes`; dashed by default.
-        title: line of text above the image.
         show_mask: fill the masks. Outlines are drawn anyway.
         show_box: draw the boxes.
+        The others: see `mrcnn.drawing`.
     """
     from matplotlib.colors import to_rgb
 
@@ -47,7 +44,7 @@ def draw_instances(
     for i in shown:
         mask = None if masks is None else masks[i]
         if mask is not None:
-            # The masks of one pixel lie side by side in memory: one copy saves many slow passes.
+            # In memory, all masks of a pixel are neighbours: one copy saves many slow passes.
             mask = decode_mask(mask) if isinstance(mask, dict) else np.ascontiguousarray(mask)
             outline(ax, mask, colors[i])
             if show_mask:
@@ -62,33 +59,16 @@ def draw_instances(
             ax.plot(*line, color=colors[i], linewidth=1, scalex=False, scaley=False)
     # Whatever the order of the calls, Matplotlib draws the image first and texts last.
     show_image(ax, picture, title)
-    # In reverse, so that the first captions, which have the best scores among detections, end up on
-    # top.
+    # In reverse: the first captions, those of the best detections, belong on top.
     for i in reversed(shown):
         caption(ax, (refined if after[i] else boxes)[i], captions[i], colors[i], image.shape)
 
 
 class Instances:
-    """The instances of one image, checked, with colours and captions; see `display_instances`.
-
-    Args:
-        class_ids: [N] int, 0 for padding, negative for a crowd of that class.
-        The others: see `display_instances`.
-
-    Raises:
-        ValueError: the arguments do not fit together.
-    """
+    """The checked instances of one image with colours and captions, see `display_instances`."""
 
     def __init__(
-        self,
-        image,
-        boxes,
-        masks,
-        class_ids,
-        class_names,
-        scores=None,
-        colors=None,
-        captions=None,
+        self, image, boxes, masks, class_ids, class_names, scores=None, colors=None, captions=None
     ):
         self.image = as_rgb(image)
         self.boxes = np.asarray(boxes).reshape(-1, 4)
@@ -99,23 +79,14 @@ class Instances:
                 raise ValueError(f'colors is {colors!r}; expected N colours, "class" or None')
             palette = random_colors(int(np.abs(class_ids).max(initial=0)) + 1)
             colors = [palette[abs(class_id)] for class_id in class_ids]
-        check_counts(
-            boxes=self.boxes,
-            masks=self.masks,
-            class_ids=class_ids,
-            scores=scores,
-            colors=colors,
-            captions=captions,
-        )
+        optional = {"scores": scores, "colors": colors, "captions": captions}
+        check_counts(boxes=self.boxes, masks=self.masks, class_ids=class_ids, **optional)
         if captions is None:
             captions = [class_name(class_names, class_id) for class_id in class_ids]
             if scores is not None:
                 captions = [f"{c} {s:.3f}" for c, s in zip(captions, scores, strict=True)]
         self.captions = captions
         self.colors = random_colors(len(self.boxes)) if colors is None else colors
-
-    def __len__(self):
-        return len(self.boxes)
 
     def draw(self, ax, title="", **options) -> None:
         """Draw the image and its instances on axes; options as in `draw_instances`."""
@@ -143,30 +114,26 @@ def display_instances(
     """Draw instances over their image: filled mask, outline, dashed box and caption.
 
     Args:
-        image: [height, width] or [height, width, channels].
         boxes: [N, (y1, x1, y2, x2)] pixels; boxes of zeros are padding and not drawn.
-        masks: [height, width, N], the size of the image; a list of N COCO RLEs, as `detect` gives
+        masks: [height, width, N], the size of the image; a list of N COCO RLEs, as `detect` returns
             with mask_format="rle"; or None to draw boxes only.
-        class_ids: [N] int.
-        class_names: names by class id.
         scores: [N] shown in the captions, or None.
         title: line of text above the image. Without instances it says so.
         figsize: (width, height) in inches; a saved picture has 100 pixels per inch and is no larger
             than its image needs.
-        ax: Matplotlib axes to draw on; their figure is neither shown nor closed.
         show_mask: fill the masks. Their outlines are drawn anyway, as in the original.
         show_bbox: draw the boxes.
         colors: [N] colours, or "class" for one per class, the same in every picture. By default
             every instance has its own.
         captions: [N] texts instead of class and score.
-        save_to: path of the picture to write instead of showing it.
+        The others: see `mrcnn.drawing`.
 
     Raises:
-        ValueError: the arguments have different numbers of instances, the masks do not have the
+        ValueError: if the arguments have different numbers of instances, the masks do not have the
             size of the image (mini-masks), or a class id has no name.
     """
     instances = Instances(image, boxes, masks, class_ids, class_names, scores, colors, captions)
-    if not len(instances):
+    if not len(instances.boxes):
         title = f"{title}: no instances" if title else "no instances"
     place = {"title": bool(title), "ax": ax, "save_to": save_to, "show": True}
     with image_canvas(figsize, instances.image.shape, **place) as (panel,):
@@ -179,14 +146,11 @@ def display_comparison(
     """Draw the ground truth and the detections of an image side by side, one colour per class.
 
     Args:
-        image: [height, width] or [height, width, channels].
         gt: (boxes [G, (y1, x1, y2, x2)] pixels, masks [height, width, G], class_ids [G]).
         pred: one result of `MaskRCNN.detect`: dict with rois [P, (y1, x1, y2, x2)] pixels,
             masks [height, width, P] or a list of P COCO RLEs, class_ids [P] and scores [P].
-        class_names: names by class id.
         title: text before the headings of both halves.
-        figsize: limits of (width, height) in inches.
-        save_to: path of the picture to write, or an open binary file, instead of showing it.
+        The others: see `mrcnn.drawing`.
 
     Raises:
         ValueError: as `display_instances`.
@@ -200,15 +164,16 @@ def display_comparison(
     options = {"title": True, "panels": 2, "save_to": save_to, "show": True}
     with image_canvas(figsize, shape, **options) as panels:
         for ax, (name, half) in zip(panels, halves.items(), strict=True):
-            heading = f"{name} ({len(half)})" if len(half) else f"{name}: no instances"
+            count = len(half.boxes)
+            heading = f"{name} ({count})" if count else f"{name}: no instances"
             half.draw(ax, f"{title}: {heading}" if title else heading)
 
 
 def class_name(class_names, class_id: int) -> str:
-    """The name of a class id; of a crowd, which COCO marks by a negative id, "<name> (crowd)".
+    """Return the name of a class id; "<name> (crowd)" for a negative one, which marks a crowd.
 
     Raises:
-        ValueError: there is no such entry.
+        ValueError: if there is no such entry.
     """
     if abs(class_id) >= len(class_names):
         raise ValueError(
@@ -219,10 +184,10 @@ def class_name(class_names, class_id: int) -> str:
 
 
 def mask_list(masks, image_shape, count: int) -> list | None:
-    """The masks of `count` instances one by one: views of an array, or COCO RLEs as they are.
+    """Return `count` masks as a list: views of an array, or COCO RLEs as they are.
 
     Raises:
-        ValueError: they do not have the size of the image, as is the case with mini-masks.
+        ValueError: if they do not have the size of the image, as is the case with mini-masks.
     """
     if masks is None or (isinstance(masks, list) and all(isinstance(m, dict) for m in masks)):
         return masks
@@ -241,11 +206,7 @@ def mask_list(masks, image_shape, count: int) -> list | None:
 
 
 def check_counts(**lists) -> None:
-    """Check that all lists which are not None have the same length.
-
-    Raises:
-        ValueError: they do not; the sentence counts all of them.
-    """
+    """Raise ValueError, with all counts, unless all lists that are not None have one length."""
     counts = {name: len(values) for name, values in lists.items() if values is not None}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{count} {name}" for name, count in counts.items())

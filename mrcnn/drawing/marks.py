@@ -17,19 +17,15 @@ def show_image(ax, image: np.ndarray, title: str = "") -> None:
 
 
 def text_size(ax) -> float:
-    """Font size of captions in points: small on small axes, 12 on large ones."""
+    """Return the font size of captions in points: 6 on small axes, up to 12 on large ones."""
     inches = ax.get_position().width * ax.figure.get_figwidth()
     return float(np.clip(5 + 0.5 * inches, 6, 12))
 
 
 def rectangle(ax, box, color, style="-") -> None:
-    """Draw a box, two points thick on large axes and thinner on small ones.
+    """Draw a box (y1, x1, y2, x2) in pixels, two points thick on large axes, thinner on small ones.
 
-    Args:
-        ax: Matplotlib axes.
-        box: (y1, x1, y2, x2) pixels.
-        color: any Matplotlib colour.
-        style: "-", "--" or ":".
+    `style` is a line style of Matplotlib: "-", "--" or ":".
     """
     from matplotlib.patches import Rectangle
 
@@ -40,13 +36,11 @@ def rectangle(ax, box, color, style="-") -> None:
 
 
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
-    """Closed outlines of a mask, holes included, between its pixels and the background.
-
-    Args:
-        mask: [height, width]; nonzero pixels belong to the object.
+    """Trace a mask [height, width], holes included, between its nonzero pixels and the background.
 
     Returns:
-        List of [points, (x, y)] arrays in the coordinates of imshow; empty for an empty mask.
+        List of closed [points, (x, y)] arrays in the coordinates of imshow; empty for an empty
+        mask.
     """
     from skimage.measure import find_contours
 
@@ -78,8 +72,8 @@ def caption(ax, box, text: str, color, image_shape) -> None:
     Args:
         ax: Matplotlib axes.
         box: (y1, x1, y2, x2) pixels.
-        text: the caption; nothing is drawn for an empty one.
-        color: colour of the plate's rim.
+        text: nothing is drawn for an empty one.
+        color: of the plate's rim.
         image_shape: (height, width, ...) pixels.
     """
     if not text:

@@ -4,6 +4,8 @@ import colorsys
 
 import numpy as np
 
+from mrcnn.ops.pixels import as_image
+
 # Multiples of the golden ratio never come close to one another on the circle of hues, whatever
 # their number: neighbours in the list look different, and a longer list starts like a shorter one.
 _HUE_STEP = 0.6180339887498949
@@ -14,17 +16,11 @@ _SHADES = ((1.0, 1.0), (0.5, 1.0), (1.0, 0.6))
 
 
 def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float]]:
-    """N distinct colours, each unlike the one before it.
+    """Return N distinct colours (red, green, blue) in [0, 1], each unlike the one before it.
 
     Only the name, the original's, is random: the same N always gives the same list, the first M of
-    N colours are those of ``random_colors(M)``, and no random state is touched.
-
-    Args:
-        N: number of colours.
-        bright: False makes them darker, by a factor of 0.7.
-
-    Returns:
-        List of N tuples (red, green, blue), each in [0, 1].
+    N colours are those of `random_colors(M)`, and no random state is touched. `bright=False` makes
+    the colours darker by a factor of 0.7.
     """
     colors = []
     for i in range(N):
@@ -35,38 +31,21 @@ def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """A copy of any image as [height, width, 3] uint8.
+    """Return a copy of an image as [height, width, 3] uint8.
 
-    One channel (or two) becomes gray; of more than three channels the first three are used.
-    Booleans and floats within [0, 1] are scaled to 0..255; other floats are clipped to 0..255;
-    integers above 255 (16-bit images) are scaled so that the largest becomes 255.
-
-    Args:
-        image: [height, width] or [height, width, channels], any numeric type.
+    The values are those that the model sees, by the rules of `as_image`; what detection refuses can
+    still be looked at: values are cut to the accepted range, NaN becomes 0, and of more than three
+    channels the first three are used.
 
     Raises:
-        ValueError: the array is not an image.
+        ValueError: if the array is not [height, width] or [height, width, channels].
     """
     image = np.asarray(image)
-    if image.ndim == 2:
-        image = image[..., np.newaxis]
-    if image.ndim != 3 or image.shape[-1] == 0:
-        raise ValueError(
-            f"image has shape {image.shape}; expected [height, width] or [height, width, channels]"
-        )
-    image = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
-    if image.dtype == np.uint8 or image.size == 0:
-        return image.astype(np.uint8)
-    if image.dtype == bool:
-        return image.astype(np.uint8) * np.uint8(255)
-    values = np.nan_to_num(image.astype(np.float64))
-    largest = values.max()
-    if np.issubdtype(image.dtype, np.floating):
-        if values.min() >= 0 and largest <= 1:
-            values = values * 255
-    elif largest > 255:
-        values = values * (255 / largest)
-    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+    if image.dtype.kind == "f":
+        image = np.nan_to_num(image).clip(0, 255)
+    elif image.dtype.kind in "iu" and image.dtype not in (np.uint8, np.uint16):
+        image = image.astype(np.int64).clip(0, 65535)
+    return as_image(image, "image", channels=None)[..., :3].copy()
 
 
 def apply_mask(
@@ -82,10 +61,10 @@ def apply_mask(
         alpha: share of the colour, from 0 to 1. Integer images round down.
 
     Returns:
-        The image that was given.
+        The given image.
 
     Raises:
-        ValueError: the mask and the image have different sizes, or the image has no RGB channels.
+        ValueError: if mask and image differ in size, or the image has fewer than three channels.
     """
     if image.ndim != 3 or image.shape[-1] < 3:
         raise ValueError(f"apply_mask paints [height, width, 3] images, not {image.shape}")
@@ -112,16 +91,13 @@ def draw_box(image: np.ndarray, box: np.ndarray, color) -> np.ndarray:
         color: one value per channel, in the units of the image.
 
     Returns:
-        The image that was given.
+        The given image.
     """
     y1, x1, y2, x2 = (int(v) for v in box)
-    image[_span(y1, y1 + 2), _span(x1, x2)] = color
-    image[_span(y2, y2 + 2), _span(x1, x2)] = color
-    image[_span(y1, y2), _span(x1, x1 + 2)] = color
-    image[_span(y1, y2), _span(x2, x2 + 2)] = color
+    top, bottom = (y1, x1, y1 + 2, x2), (y2, x1, y2 + 2, x2)
+    left, right = (y1, x1, y2, x1 + 2), (y1, x2, y2, x2 + 2)
+    for edge in (top, bottom, left, right):
+        # NumPy would count negative numbers from the other end.
+        y1, x1, y2, x2 = (max(value, 0) for value in edge)
+        image[y1:y2, x1:x2] = color
     return image
-
-
-def _span(start: int, stop: int) -> slice:
-    """A slice cut off at 0, where NumPy would count negative numbers from the other end."""
-    return slice(max(start, 0), max(stop, 0))

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 
 import numpy as np
 
@@ -13,20 +14,12 @@ _OVERFLOW_SIZE = 1000
 
 
 def display_table(table) -> None:
-    """Show a table: as HTML in a notebook, as aligned text elsewhere or without IPython.
-
-    Args:
-        table: list of rows, each a list of cells; cells may hold HTML.
-    """
+    """Show a list of rows of cells, which may hold HTML: a table in notebooks, text elsewhere."""
     rows = [[str(cell) for cell in row] for row in table]
-    try:
-        from IPython import get_ipython
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() is not None:
         from IPython.display import HTML, display
-    except ImportError:
-        shell = None
-    else:
-        shell = get_ipython()
-    if shell is not None:
+
         lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
         html = "".join(f"<tr>{line}</tr>" for line in lines)
         display(HTML(f"<table>{html}</table>"))
@@ -40,14 +33,11 @@ def display_table(table) -> None:
 
 
 def display_weight_stats(model) -> None:
-    """Show the shape, range and spread of every weight, and point at the suspicious ones.
+    """Show shape, range and spread of every weight of a `MaskRCNN` or a Keras model, and warnings.
 
     "dead?": all values are equal, as in a weight that was never trained (biases are exempt, they
     start equal). "not finite" and "overflow?" (a size over 1000, except moving statistics): the
     training has diverged.
-
-    Args:
-        model: a `MaskRCNN`, or any Keras model.
     """
     rows = [["WEIGHT NAME", "SHAPE", "MIN", "MAX", "STD", ""]]
     for name, values in _weights(model):
@@ -66,10 +56,9 @@ def plot_weight_histograms(model, weight_regex=".*/kernel", *, save_to=None) -> 
     Args:
         model: a `MaskRCNN`, or any Keras model.
         weight_regex: matches whole names as `display_weight_stats` lists them: layer/weight.
-        save_to: path of the picture to write; None draws a pyplot figure.
 
     Raises:
-        ValueError: no weight has such a name.
+        ValueError: if no weight has such a name.
     """
     chosen = [(n, values) for n, values in _weights(model) if re.fullmatch(weight_regex, n)]
     if not chosen:
@@ -86,7 +75,7 @@ def plot_weight_histograms(model, weight_regex=".*/kernel", *, save_to=None) -> 
 
 
 def _weights(model):
-    """(layer/weight, values) of every weight of a `MaskRCNN` or a Keras model."""
+    """Yield (layer/weight, values) of every weight of a `MaskRCNN` or a Keras model."""
     if hasattr(model, "get_trainable_layers"):
         layers = model.get_trainable_layers()
     else:

@@ -1,9 +1,10 @@
 """The original's average precision: one image, all classes together.
 
 These are quick numbers for notebooks and validation, neither the Pascal VOC nor the COCO metric:
-see `compute_ap`. `compute_coco_metrics` computes that of COCO.
+see `compute_ap`. `compute_coco_metrics` computes the COCO metric.
 
-Shorthand: P predictions, G ground-truth objects. All functions share these arguments:
+Shorthand: P predictions, G ground-truth objects. The functions share these arguments, and raise
+ValueError if predicted and ground-truth masks differ in size:
 
     gt_boxes        [G, (y1, x1, y2, x2)] in pixels; rows of zeros at the end are padding
     gt_class_ids    [G] int
@@ -27,7 +28,7 @@ COCO_IOU_THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 
 
 def _ranked_overlaps(gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks):
-    """Drop padding and sort predictions by falling score: class ids `[P]`, mask IoU `[P, G]`."""
+    """Drop padding, sort predictions by falling score; return class ids `[P]`, IoU `[P, G]`."""
     gt_count, pred_count = (
         len(trim_zeros(np.reshape(boxes, (-1, 4)))) for boxes in (gt_boxes, pred_boxes)
     )
@@ -37,7 +38,7 @@ def _ranked_overlaps(gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scores
 
 
 def _match(gt_class_ids, pred_class_ids, overlaps, iou_threshold):
-    """Greedy matching: each prediction takes the free object of its class that it overlaps most."""
+    """Match greedily: each prediction takes the free object of its class that it overlaps most."""
     pred_match, gt_match = (np.full(count, -1.0) for count in overlaps.shape)
     for prediction, ious in enumerate(overlaps):
         for gt in np.argsort(ious)[::-1]:
@@ -60,7 +61,7 @@ def compute_matches(
     iou_threshold: float = 0.5,
     score_threshold: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the predictions of one image that are right.
+    """Find the true positives among the predictions of one image.
 
     In order of falling score, each prediction takes the free ground-truth object of its class that
     its mask overlaps most. The boxes only tell objects from padding.
@@ -71,14 +72,10 @@ def compute_matches(
         The others: see the top of the module.
 
     Returns:
-        gt_match: `[G]` float64, the prediction of each object as an index into the predictions
-            sorted by falling score; -1 for none.
-        pred_match: `[P]` float64, the object of each prediction, sorted by falling score; -1 for
-            none.
-        overlaps: `[P, G]` float32, mask IoU, predictions sorted by falling score.
-
-    Raises:
-        ValueError: if predicted and ground-truth masks differ in size.
+        gt_match: `[G]` float64, the prediction of each object; -1 without one.
+        pred_match: `[P]` float64, the object of each prediction; -1 without one.
+        overlaps: `[P, G]` float32, mask IoU.
+        In all three, predictions are sorted and counted by falling score.
     """
     ranked_class_ids, overlaps = _ranked_overlaps(
         gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks
@@ -88,7 +85,7 @@ def compute_matches(
 
 
 def _average_precision(gt_match, pred_match):
-    """Area under the precision-recall curve, and the curve, of one image's matches."""
+    """Return the area under the precision-recall curve of one image, and the curve."""
     if len(gt_match) == len(pred_match) == 0:
         return 1.0, np.ones(2), np.array([0.0, 1.0])
     hits = np.cumsum(pred_match > -1)
@@ -113,7 +110,7 @@ def compute_ap(
     pred_masks: np.ndarray,
     iou_threshold: float = 0.5,
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-    """Average precision of one image at one mask IoU.
+    """Compute the average precision of one image at one mask IoU.
 
     Pascal VOC and COCO rank the predictions of a class over the whole dataset and average over
     classes. This ranks the predictions of all classes in one image; its average over images gives
@@ -124,7 +121,7 @@ def compute_ap(
     otherwise, so that an average over images stays a number.
 
     Args:
-        iou_threshold: mask IoU that a right prediction has at least.
+        iou_threshold: least mask IoU of a true positive.
         The others: see the top of the module.
 
     Returns:
@@ -132,15 +129,11 @@ def compute_ap(
         precisions: `[P + 2]` float64, falling.
         recalls: `[P + 2]` float64, rising from 0 to 1.
         overlaps: `[P, G]` float32, mask IoU, predictions sorted by falling score.
-
-    Raises:
-        ValueError: if predicted and ground-truth masks differ in size.
     """
-    ranked_class_ids, overlaps = _ranked_overlaps(
-        gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks
-    )
-    matches = _match(gt_class_ids, ranked_class_ids, overlaps, iou_threshold)
-    return *_average_precision(*matches), overlaps
+    gt = gt_boxes, gt_class_ids, gt_masks
+    pred = pred_boxes, pred_class_ids, pred_scores, pred_masks
+    gt_match, pred_match, overlaps = compute_matches(*gt, *pred, iou_threshold)
+    return *_average_precision(gt_match, pred_match), overlaps
 
 
 def compute_ap_range(
@@ -154,18 +147,12 @@ def compute_ap_range(
     iou_thresholds: Sequence[float] | None = None,
     verbose: int = 1,
 ) -> float:
-    """Mean of `compute_ap` over IoU thresholds.
+    """Return the mean of `compute_ap` over IoU thresholds, 0 to 1.
 
     Args:
-        iou_thresholds: 0.5, 0.55, ... 0.95 by default, as COCO has them.
+        iou_thresholds: COCO's 0.5, 0.55 ... 0.95 by default.
         verbose: 0 prints nothing, 1 one line per threshold and one for the mean.
         The others: see the top of the module.
-
-    Returns:
-        The mean, 0 to 1.
-
-    Raises:
-        ValueError: if predicted and ground-truth masks differ in size.
     """
     thresholds = COCO_IOU_THRESHOLDS if iou_thresholds is None else np.asarray(iou_thresholds)
     ranked_class_ids, overlaps = _ranked_overlaps(
@@ -186,7 +173,7 @@ def compute_ap_range(
 def compute_recall(
     pred_boxes: np.ndarray, gt_boxes: np.ndarray, iou: float
 ) -> tuple[float, np.ndarray]:
-    """Share of the ground-truth boxes that are the best match of a predicted box.
+    """Return the share of the ground-truth boxes that are the best match of a predicted box.
 
     Args:
         pred_boxes: `[P, (y1, x1, y2, x2)]`.

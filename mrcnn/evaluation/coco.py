@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.evaluation.coco_stats import AREAS, ClassMatches, CocoStats, coco_numbers
+from mrcnn.evaluation.ground_truth import coco_object
 
 _GEOMETRY = {"bbox": "bbox", "segm": "segmentation"}
 
@@ -30,21 +31,17 @@ def run_coco_eval(
     Args:
         coco_gt: `pycocotools.coco.COCO` with the ground truth.
         results: COCO result dicts: image_id, category_id, score, and "bbox" `[x, y, width, height]`
-            in pixels or "segmentation", a COCO RLE of the size of the image. A dict may have both;
-            the size of a predicted mask is then its own and not that of the box.
+            in pixels or "segmentation", a COCO RLE of the size of the image. Of a dict with both,
+            "segm" takes the area of the mask, not that of the box.
         iou_type: "bbox" or "segm".
-        image_ids: ids of the images to evaluate; all by default.
-        category_ids: ids of the categories to evaluate; all by default.
+        image_ids, category_ids: ids of the images and categories to evaluate; all by default.
         max_dets: predictions per image and class that count, the best first. The default is COCO's.
             Raise it where images have more objects (cells); the numbers are then not those that
             papers report.
 
-    Returns:
-        A `CocoStats`.
-
     Raises:
-        ValueError: results, image_ids or category_ids do not belong to `coco_gt`, a result has no
-            box or mask, or a mask of another size than its image, `iou_type` is unknown, or
+        ValueError: if results, image_ids or category_ids do not belong to `coco_gt`, a result has
+            no box or mask, or a mask of another size than its image, `iou_type` is unknown, or
             max_dets is not above 10.
     """
     from pycocotools.cocoeval import COCOeval
@@ -68,40 +65,37 @@ def run_coco_eval(
 
 
 def _known(ids, known, name):
-    """Sorted `ids`, by default all that are known; ValueError if one is not known."""
-    if ids is None:
-        return sorted(known)
+    """Return sorted `ids`, by default all that are known; ValueError if one is not known."""
     # Plain ints, as in COCO's JSON.
-    ids = sorted({int(i) for i in ids})
-    strangers = sorted(set(ids) - set(known))
-    if strangers:
+    ids = sorted(known if ids is None else {int(i) for i in ids})
+    unknown = sorted(set(ids) - set(known))
+    if unknown:
         raise ValueError(
-            f"{name} has {strangers[0]}, which is not in the ground truth "
-            f"({len(strangers)} unknown ids; the ground truth has {len(known)})."
+            f"{name} has {unknown[0]}, which is not in the ground truth "
+            f"({len(unknown)} unknown ids; the ground truth has {len(known)})."
         )
     return ids
 
 
 def _load_results(coco_gt, results, geometry):
-    """Results as the COCO object that COCOeval takes.
+    """Return results as the COCO object that COCOeval takes.
 
-    Not by `COCO.loadRes`: it fails on an empty list, changes the dicts, and takes the area of a box
-    for that of the mask beside it.
+    `COCO.loadRes` would fail on an empty list, change the dicts, and take the area of a box for
+    that of the mask beside it.
     """
     from pycocotools import mask as coco_mask
-    from pycocotools.coco import COCO
 
     images, categories = coco_gt.imgs, coco_gt.cats
-    strangers = {result["image_id"] for result in results} - set(images)
-    if strangers:
+    unknown = {result["image_id"] for result in results} - set(images)
+    if unknown:
         raise ValueError(
-            f"This is a results file for other images: {len(strangers)} of its image ids, such as "
-            f"{next(iter(strangers))}, are not among the {len(images)} of the ground truth."
+            f"This is a results file for other images: {len(unknown)} of its image ids, such as "
+            f"{next(iter(unknown))}, are not among the {len(images)} of the ground truth."
         )
-    strangers = {result["category_id"] for result in results} - set(categories)
-    if strangers:
+    unknown = {result["category_id"] for result in results} - set(categories)
+    if unknown:
         raise ValueError(
-            f"The results have category_id {min(strangers)}, which is not among the categories of "
+            f"The results have category_id {min(unknown)}, which is not among the categories of "
             f"the ground truth: {sorted(categories)}."
         )
     annotations = []
@@ -111,21 +105,16 @@ def _load_results(coco_gt, results, geometry):
             raise ValueError(f'A result of image {image["id"]} has no "{geometry}".')
         shape = result[geometry]
         if geometry == "segmentation":
-            _check_size(shape, image)
+            _check_rle(shape, image)
             area = float(coco_mask.area(shape))
         else:
             area = shape[2] * shape[3]
-        keys = ("image_id", "category_id", "score", geometry)
-        entry = {key: result[key] for key in keys}
+        entry = {key: result[key] for key in ("image_id", "category_id", "score", geometry)}
         annotations.append({**entry, "id": number, "iscrowd": 0, "area": area})
-    loaded = COCO()
-    loaded.dataset = {**coco_gt.dataset, "annotations": annotations}
-    with contextlib.redirect_stdout(io.StringIO()):
-        loaded.createIndex()
-    return loaded
+    return coco_object({**coco_gt.dataset, "annotations": annotations})
 
 
-def _check_size(rle, image):
+def _check_rle(rle, image):
     if not isinstance(rle, dict):
         raise ValueError(f"A result of image {image['id']} has a mask that is not a COCO RLE.")
     # For masks of different sizes, pycocotools silently returns no overlap.
@@ -138,7 +127,7 @@ def _check_size(rle, image):
 
 
 def _mean(values):
-    """Mean of the entries above -1, which stands for no objects; -1 without any, as in COCOeval."""
+    """Return the mean of the entries above -1, which means no objects; -1 if there are none."""
     values = values[values > -1]
     return float(values.mean()) if values.size else -1.0
 
@@ -147,11 +136,11 @@ def _stats(evaluator, coco_gt, max_dets):
     # [IoU, recall, class, area, max_dets] and [IoU, class, area, max_dets].
     precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
     ious = np.asarray(evaluator.params.iouThrs)
-    fifty, seventy_five = (int(np.argmin(abs(ious - iou))) for iou in (0.5, 0.75))
+    at = {iou: int(np.argmin(abs(ious - iou))) for iou in (0.5, 0.75)}
     stats = {}
     for name, iou, area, count in coco_numbers(max_dets):
         table = precision if "AP" in name else recall
-        table = table if iou is None else table[int(np.argmin(abs(ious - iou)))]
+        table = table if iou is None else table[at[iou]]
         place = AREAS.index(area), evaluator.params.maxDets.index(count)
         stats[name] = _mean(table[(..., *place)])
     whole = precision[:, :, :, 0, 2]
@@ -162,8 +151,8 @@ def _stats(evaluator, coco_gt, max_dets):
             "name": coco_gt.cats[class_id]["name"],
             "count": matches[k].count,
             "AP": _mean(whole[:, :, k]),
-            "AP50": _mean(whole[fifty, :, k]),
-            "AP75": _mean(whole[seventy_five, :, k]),
+            "AP50": _mean(whole[at[0.5], :, k]),
+            "AP75": _mean(whole[at[0.75], :, k]),
             "AR": _mean(recall[:, k, 0, 2]),
         }
         for k, class_id in enumerate(map(int, evaluator.params.catIds))
@@ -181,7 +170,7 @@ def _stats(evaluator, coco_gt, max_dets):
 
 
 def _matches(evaluator):
-    """`ClassMatches` of every class, over objects of all sizes."""
+    """Return the `ClassMatches` of every class, over objects of all sizes."""
     images = len(evaluator.params.imgIds)
     # Ordered by class, then by area, then by image; the first area is "all".
     per_class = images * len(evaluator.params.areaRng)
@@ -189,13 +178,10 @@ def _matches(evaluator):
     for k in range(len(evaluator.params.catIds)):
         rows = evaluator.evalImgs[k * per_class : k * per_class + images]
         rows = [row for row in rows if row is not None]
-        scores = np.concatenate([row["dtScores"] for row in rows] or [np.zeros(0)])
-        correct = [
-            np.where(row["dtIgnore"], -1, row["dtMatches"] > 0).astype(np.int8) for row in rows
-        ]
-        empty = np.zeros((len(evaluator.params.iouThrs), 0), np.int8)
+        scores = np.concatenate([np.zeros(0), *(row["dtScores"] for row in rows)])
+        correct = [np.where(row["dtIgnore"], -1, row["dtMatches"] > 0) for row in rows]
+        correct = np.concatenate([np.zeros((len(evaluator.params.iouThrs), 0)), *correct], axis=1)
         order = np.argsort(-scores, kind="stable")
         count = sum(int(np.count_nonzero(row["gtIgnore"] == 0)) for row in rows)
-        correct = np.concatenate(correct or [empty], axis=1)
-        found.append(ClassMatches(scores[order], correct[:, order], count))
+        found.append(ClassMatches(scores[order], correct[:, order].astype(np.int8), count))
     return found

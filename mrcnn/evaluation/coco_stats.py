@@ -11,7 +11,7 @@ AREAS = ("all", "small", "medium", "large")
 
 
 def coco_numbers(max_dets: int) -> list[tuple[str, float | None, str, int]]:
-    """COCO's twelve numbers in order: name, IoU (None for all), area, predictions per image."""
+    """List COCO's numbers in order: name, IoU (None for all), area, predictions per image."""
     by_area = [(area[0], None, area, max_dets) for area in AREAS[1:]]
     precisions = [("", None, "all", max_dets)]
     precisions += [(f"{100 * iou:.0f}", iou, "all", max_dets) for iou in (0.5, 0.75)]
@@ -23,7 +23,7 @@ def coco_numbers(max_dets: int) -> list[tuple[str, float | None, str, int]]:
 class F1Curve(NamedTuple):
     """F1 over the score threshold. The arrays are `[n]`, one entry per distinct score, falling.
 
-    Without predictions `best_f1` is 0 and `best_threshold` 1.
+    `best_threshold` is the score to cut at. Without predictions it is 1, and `best_f1` 0.
     """
 
     thresholds: np.ndarray
@@ -50,9 +50,10 @@ class ClassMatches(NamedTuple):
 
 @dataclass(frozen=True)
 class CocoStats:
-    """The result of `run_coco_eval` for boxes or for masks. -1 stands for no objects.
+    """Result of `run_coco_eval` for boxes or for masks. A number of -1 means: no objects.
 
-    `str()` gives the twelve lines that pycocotools prints.
+    `str()` gives the twelve lines that pycocotools prints. Methods raise ValueError for an IoU or a
+    class that was not evaluated.
 
     Attributes:
         iou_type: "bbox" or "segm".
@@ -88,7 +89,7 @@ class CocoStats:
         return "\n".join(lines)
 
     def class_table(self) -> str:
-        """AP by class as a text table, best first. A last line counts classes without objects."""
+        """Return AP per class as text, best first, and a last line on classes without objects."""
         figures = ("AP", "AP50", "AP75", "AR")
         rows = [row for row in self.by_class if row["AP"] > -1]
         width = max([5, *(len(row["name"]) for row in rows)])
@@ -104,17 +105,12 @@ class CocoStats:
     def precision_recall(
         self, iou: float = 0.5, class_id: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The curve whose area is the AP at one IoU.
+        """Return precisions `[R]` and recalls `[R]` of the curve whose area is the AP at one IoU.
 
         Args:
             iou: one of `iou_thresholds`.
-            class_id: one class; None for the mean curve of the classes that have objects.
-
-        Returns:
-            precisions `[R]` and recalls `[R]`. Precisions are -1 without objects.
-
-        Raises:
-            ValueError: there is no such threshold or class.
+            class_id: one class; None for the mean curve of the classes that have objects. Without
+                objects the precisions are -1.
         """
         curves = self.precision[self._iou_index(iou)]
         if class_id is not None:
@@ -124,22 +120,16 @@ class CocoStats:
         return mean, self.recalls
 
     def f1_curve(self, iou: float = 0.5, class_id: int | None = None) -> F1Curve:
-        """Precision, recall and F1 of the predictions above each score threshold.
+        """Compute precision, recall and F1 of the predictions from each score threshold on.
 
         Args:
             iou: one of `iou_thresholds`.
             class_id: one class; None counts the predictions of all classes together.
-
-        Returns:
-            An `F1Curve`; its `best_threshold` is the score to cut at.
-
-        Raises:
-            ValueError: there is no such threshold or class.
         """
         index = self._iou_index(iou)
         chosen = self.matches if class_id is None else [self.matches[self._class_index(class_id)]]
-        scores = np.concatenate([m.scores for m in chosen] or [np.zeros(0)])
-        correct = np.concatenate([m.correct[index] for m in chosen] or [np.zeros(0)])
+        scores = np.concatenate([np.zeros(0), *(m.scores for m in chosen)])
+        correct = np.concatenate([np.zeros(0), *(m.correct[index] for m in chosen)])
         scores, correct = scores[correct >= 0], correct[correct >= 0]
         order = np.argsort(-scores, kind="stable")
         scores, correct = scores[order], correct[order]
@@ -148,15 +138,9 @@ class CocoStats:
         hits, taken = np.cumsum(correct)[last], last + 1
         count = sum(m.count for m in chosen)
         f1 = 2 * hits / (taken + count)
-        best = int(np.argmax(f1)) if len(f1) else None
-        return F1Curve(
-            thresholds=scores[last],
-            precision=hits / taken,
-            recall=hits / max(count, 1),
-            f1=f1,
-            best_f1=0.0 if best is None else float(f1[best]),
-            best_threshold=1.0 if best is None else float(scores[last][best]),
-        )
+        best, best_score = max(zip(f1, scores[last], strict=True), default=(0.0, 1.0))
+        precision, recall = hits / taken, hits / max(count, 1)
+        return F1Curve(scores[last], precision, recall, f1, float(best), float(best_score))
 
     def _iou_index(self, iou):
         found = np.flatnonzero(np.isclose(self.iou_thresholds, iou))

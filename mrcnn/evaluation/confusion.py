@@ -20,19 +20,18 @@ def confusion_matrix(
     """Count objects by their class and the class that was predicted for them.
 
     In order of falling score, each prediction of an image takes the free object of any class that
-    it overlaps most. Predictions on a crowd that match nothing are left out.
+    it overlaps most. Predictions that match no object and lie on a crowd are left out.
 
     Args:
         coco_gt: `pycocotools.coco.COCO`, whose categories are 1 to num_classes - 1.
         results: COCO result dicts.
         iou_type: "bbox" or "segm", whose overlap counts.
-        num_classes: number of classes, the background included.
-        iou: least IoU of an object and a prediction that match.
-        score: least score of the predictions to count.
+        num_classes: with the background.
+        iou, score: least IoU of a match, and least score of the predictions to count.
 
     Returns:
         `[num_classes, num_classes]` int64, rows truth, columns predicted. Class 0 is the
-        background: row 0 has predictions without an object, column 0 objects without a prediction.
+        background: row 0 counts false positives, column 0 objects without a prediction.
     """
     from pycocotools import mask as coco_mask
 
@@ -59,7 +58,7 @@ def confusion_matrix(
 
 
 def _pairs(overlaps, true_ids, predicted_ids, crowd, iou):
-    """Class ids (true, predicted) of the matches of an image, with 0 where one side is missing."""
+    """Yield class ids (true, predicted) of the matches of an image, 0 where one is missing."""
     free = ~crowd
     for predicted, row in zip(predicted_ids, overlaps, strict=True):
         rest = np.where(free & (row >= iou), row, 0)

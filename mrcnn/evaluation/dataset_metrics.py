@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from mrcnn.data.checks import describe_image
+from mrcnn.data.checks import check_size
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluation.coco import run_coco_eval
 from mrcnn.evaluation.coco_stats import CocoStats
@@ -18,11 +20,10 @@ from mrcnn.evaluation.ground_truth import coco_ground_truth
 
 @dataclass(frozen=True)
 class DatasetMetrics:
-    """The result of `compute_coco_metrics`. `str()` gives a report.
+    """Result of `compute_coco_metrics`. `str()` gives a report.
 
     Attributes:
-        bbox, segm: `CocoStats` of boxes and of masks, with the twelve numbers of COCO, AP by class,
-            curves of precision over recall and of F1; None where it was not asked for.
+        bbox, segm: `CocoStats` of boxes and of masks; None where not requested.
         class_names: names by class id.
         ground_truth: `pycocotools.coco.COCO`.
         results: COCO result dicts of all detections, with boxes and masks.
@@ -37,7 +38,7 @@ class DatasetMetrics:
     def confusion_matrix(
         self, iou: float = 0.5, score: float = 0.5, iou_type: str = "segm"
     ) -> np.ndarray:
-        """Objects by class (row) and predicted class (column), 0 for none: see `confusion`."""
+        """Return objects by true class (row) and predicted class (column), see `confusion`."""
         classes = len(self.class_names)
         return confusion_matrix(self.ground_truth, self.results, iou_type, classes, iou, score)
 
@@ -64,12 +65,12 @@ def compute_coco_metrics(
     max_dets: int = 100,
     ground_truth: Any = None,
 ) -> DatasetMetrics:
-    """Detect in the images of a dataset, and evaluate by the rules of COCO.
+    """Detect objects in the images of a dataset, and evaluate by the rules of COCO.
 
-    These are the numbers that papers report; those of `compute_ap` are not.
+    Papers report these numbers, not those of `compute_ap`.
 
-    `DETECTION_MIN_CONFIDENCE` drops detections before they are counted here, and each of them that
-    is right would have raised the AP a little. COCO results are usually made with 0.05 or less;
+    `DETECTION_MIN_CONFIDENCE` drops detections before they are counted here, and each true positive
+    among them would have raised the AP a little. COCO results are usually made with 0.05 or less;
     with the default 0.7 the AP is lower, and describes the detections that users see.
 
     Args:
@@ -83,12 +84,9 @@ def compute_coco_metrics(
             objects (cells), raise this and `DETECTION_MAX_INSTANCES`.
         ground_truth: result of `coco_ground_truth` for these images, to save time.
 
-    Returns:
-        A `DatasetMetrics`; `print` it for a report.
-
     Raises:
-        ValueError: there are no images, or a mask does not have the size of its image.
-        RuntimeError: the model is in training mode.
+        ValueError: if there are no images, or a mask does not have the size of its image.
+        RuntimeError: if the model is in training mode.
     """
     image_ids = choose_images(dataset, image_ids, limit)
     if ground_truth is None:
@@ -108,10 +106,10 @@ def compute_coco_metrics(
 def choose_images(
     dataset: Dataset, image_ids: Iterable[int] | None = None, limit: int | None = None
 ) -> list[int]:
-    """Ids of the images to evaluate: `limit` at equal distances of those given, or of all.
+    """Return the images to evaluate: `limit` of `image_ids`, or of all, at equal distances.
 
     Raises:
-        ValueError: there are none, or limit is not positive.
+        ValueError: if there are no images, or limit is not positive.
     """
     ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)]
     if not ids:
@@ -124,20 +122,14 @@ def choose_images(
 
 
 def _detect(dataset, model, image_ids, ground_truth, verbose):
-    """Detections of a model as COCO result dicts with the class ids of the dataset."""
-    results = []
-    size = max(1, model.config.BATCH_SIZE)
-    batches = [image_ids[i : i + size] for i in range(0, len(image_ids), size)]
-    for batch in _progress(batches, "Detecting", verbose, len(image_ids)):
+    """Return the detections of a model as COCO result dicts with the class ids of the dataset."""
+    results, size = [], max(1, model.config.BATCH_SIZE)
+    watched = iter(_progress(image_ids, "Detecting", verbose))
+    while batch := list(itertools.islice(watched, size)):
         images = [dataset.load_image(image_id) for image_id in batch]
         for image_id, image in zip(batch, images, strict=True):
             entry = ground_truth.imgs[image_id]
-            expected = entry["height"], entry["width"]
-            if image.shape[:2] != expected:
-                raise ValueError(
-                    f"{describe_image(dataset, image_id)} has {image.shape[0]} x {image.shape[1]} "
-                    f"pixels, its masks have {expected[0]} x {expected[1]}."
-                )
+            check_size(dataset, image_id, image.shape, (entry["height"], entry["width"]))
         detections = model.detect(images, mask_format="rle")
         for image_id, detected in zip(batch, detections, strict=True):
             results += as_coco_results(image_id, detected)
@@ -145,7 +137,7 @@ def _detect(dataset, model, image_ids, ground_truth, verbose):
 
 
 def as_coco_results(image_id, detected):
-    """Detections of an image, made with `mask_format="rle"`, as COCO result dicts."""
+    """Convert the detections of an image, made with `mask_format="rle"`, to COCO result dicts."""
     columns = (detected[name] for name in ("rois", "class_ids", "scores", "masks"))
     return [
         {
@@ -159,16 +151,6 @@ def as_coco_results(image_id, detected):
     ]
 
 
-def _progress(items: Sequence, title: str, verbose: int, total: int | None = None) -> Iterator:
-    """The items, with a bar that counts them, or, if they are lists, the `total` in them."""
-    if not verbose:
-        yield from items
-        return
-    # The model has loaded Keras already.
-    import keras
-
-    print(title)
-    bar = keras.utils.Progbar(len(items) if total is None else total)
-    for item in items:
-        yield item
-        bar.add(1 if total is None else len(item))
+def _progress(items, title, verbose):
+    # With disable=None, tqdm draws on terminals only.
+    return tqdm(items, title, unit="image", leave=False, disable=None if verbose else True)

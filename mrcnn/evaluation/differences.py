@@ -33,11 +33,11 @@ def display_differences(
     Args:
         gt_box, gt_class_id, gt_mask: [G, (y1, x1, y2, x2)] pixels, [G], [height, width, G].
         pred_box, pred_class_id, pred_score, pred_mask: the same of P detections, with [P] scores.
-        title: line of text above the image; None or "" explains the colours.
+        title: line of text above the image; by default an explanation of the colours.
         iou_threshold, score_threshold: mask IoU that a match needs; see `compute_matches`.
         The others, and errors: see `display_instances`.
     """
-    # The matching drops boxes of zeros and ranks by score: done here, so that its indices hold.
+    # compute_matches drops boxes of zeros and ranks by score; done first, its indices fit ours.
     real = np.flatnonzero(np.any(gt_box, axis=-1))
     best = np.argsort(-np.asarray(pred_score), kind="stable")
     best = best[np.any(np.asarray(pred_box)[best], axis=-1)]

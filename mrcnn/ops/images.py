@@ -148,6 +148,8 @@ def resize_image(
     max_dim: int | None = None,
     min_scale: float | None = None,
     mode: str = "square",
+    *,
+    rng: Any = random,
 ) -> tuple[np.ndarray, Window, float, Padding, tuple[int, int, int, int] | None]:
     """Bring an image to a size that the network takes, keeping its aspect ratio.
 
@@ -159,7 +161,8 @@ def resize_image(
         mode: "none": leave the image as it is, whatever the other arguments;
             "square": centre it on a black square of `max_dim`;
             "pad64": centre it on black whose sides are multiples of 64;
-            "crop": cut a square of `min_dim` at a place drawn from Python's `random`.
+            "crop": cut a square of `min_dim` at a place drawn from `rng`.
+        rng: Python's `random`, or a `random.Random`.
 
     Returns:
         image: `[new_height, new_width, ...]` in the type of the input. Integers are truncated.
@@ -183,7 +186,7 @@ def resize_image(
         image = _resize_pixels(image, (height, width))
 
     if mode == "crop":
-        top, left = random.randint(0, height - min_dim), random.randint(0, width - min_dim)
+        top, left = rng.randint(0, height - min_dim), rng.randint(0, width - min_dim)
         crop = (top, left, min_dim, min_dim)
         image = image[top : top + min_dim, left : left + min_dim].astype(dtype)
         return image, (0, 0, min_dim, min_dim), scale, [(0, 0)] * 3, crop

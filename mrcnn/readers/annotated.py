@@ -1,13 +1,13 @@
-"""The base of the ready datasets: annotation files are read, and what is wrong there is counted.
+"""Base of the ready datasets, which read annotation files and count the problems in them.
 
 The files of a project hold thousands of annotations, and a few of them are broken. Three rules:
 
-* A file that as a whole cannot be used (no JSON, another layout, two classes of one name, not one
-  image that can be read) is an error.
-* A broken annotation, or an image that is missing, is left out. All of them are counted in one
-  warning when the file has been read, and `Dataset.validate` lists them.
-* A fault that shows only when a picture is opened (it is damaged, or has another size) is an error
-  of `load_image` or `load_mask`. Training skips such images, see `Config.MAX_LOAD_ERRORS`.
+* A file that is unusable as a whole (no JSON, another layout, two classes of one name, no readable
+  image) is an error.
+* A broken annotation or a missing image is left out. One warning per file counts all of them, and
+  `Dataset.validate` lists them.
+* A picture that is damaged or has another size than its annotations is an error of `load_image` or
+  `load_mask`. Training skips such images, see `Config.MAX_LOAD_ERRORS`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.photos import image_size
 from mrcnn.readers.outlines import Outline, outline_fault, reaches_out
 
-# By layout, the method that reads it.
+# Layout: the method that reads it.
 _READERS = {
     "COCO JSON": "CocoJsonDataset.load_coco_json()",
     "VIA JSON": "ViaDataset.load_via()",
@@ -39,13 +39,17 @@ _SHOWN = 3
 class AnnotatedDataset(Dataset):
     """A dataset read from annotation files.
 
+    Methods such as `load_via` read files or folders, and add classes and images under a name, their
+    `source`. Call one or several, then `prepare`. They raise FileNotFoundError if there is nothing
+    to read or no image is readable. Broken annotations and images are left out, with a warning.
+
     Attributes:
         notes: list of `Note`, in the order of finding. `load_mask` adds to it, too.
     """
 
     def __init__(self, class_map=None):
         super().__init__(class_map)
-        # A dict, because threads may note one thing twice.
+        # A dict drops duplicates: threads may find a problem twice.
         self._notes = {}
 
     @property
@@ -57,7 +61,7 @@ class AnnotatedDataset(Dataset):
         self._notes[Note(reason, where, left_out)] = None
 
     def load_image(self, image_id: int) -> np.ndarray:
-        """As `Dataset.load_image`; ValueError if its annotations are for another size."""
+        """See `Dataset.load_image`; ValueError if the annotations are for another size."""
         image = super().load_image(image_id)
         info = self.image_info[image_id]
         size = info.get("height") or image.shape[0], info.get("width") or image.shape[1]
@@ -69,29 +73,25 @@ class AnnotatedDataset(Dataset):
         return image
 
     def _finish(self, before: int, origin: str | os.PathLike, found: bool) -> None:
-        """End the reading of a file or folder with one warning about its notes, if there are any.
+        """Warn once of all notes on `origin`; FileNotFoundError if no image was `found` there.
 
-        Args:
-            before: number of notes before the reading.
-            origin: the file or folder.
-            found: False if it has no image that can be used, which is a FileNotFoundError.
+        `before` is the number of notes before the reading.
         """
         notes, parts = self.notes[before:], []
         if notes and not found:
-            raise FileNotFoundError(f"{origin} has no image that can be used: {summarize(notes)}.")
+            raise FileNotFoundError(f"{origin} has no usable image: {summarize(notes)}.")
         for left_out, fate in ((True, "left out"), (False, "odd, but kept")):
-            chosen = [note for note in notes if note.left_out is left_out]
-            if chosen:
+            if chosen := [note for note in notes if note.left_out is left_out]:
                 entries = "1 entry is" if len(chosen) == 1 else f"{len(chosen)} entries are"
                 parts.append(f"{entries} {fate}: {summarize(chosen)}.")
         if parts:
             warnings.warn(f"{origin}: {' '.join(parts)} validate() lists all.", stacklevel=3)
 
     def _add_named_classes(self, source: str, names: Sequence[str]) -> dict[str, int]:
-        """Add the classes that a source does not have yet, and return the ids there by name.
+        """Add classes that a source does not have yet, and return its ids by name.
 
         Raises:
-            ValueError: if there is no name, or one comes twice.
+            ValueError: if there is no name, or a duplicate.
         """
         if not names:
             raise ValueError(f"there is no class for the source {source!r}.")
@@ -104,17 +104,11 @@ class AnnotatedDataset(Dataset):
                 self.add_class(source, ids[name], name)
         return {name: ids[name] for name in names}
 
-    def _locate(
-        self,
-        folder: str | os.PathLike,
-        name: str,
-        size: Sequence[Any] = (None, None),
-        where: str | None = None,
-    ) -> dict[str, Any] | None:
+    def _locate(self, folder, name, size=(None, None), where=None) -> dict[str, Any] | None:
         """Return `path`, `height` and `width` of an image for `add_image`, see `find_image`.
 
-        `size` is `(height, width)` from the annotation file, if it has them. The result is None,
-        and there is a note about `where` or `name`, if the image is missing or cannot be read.
+        `size` is `(height, width)` from the annotation file, if it has them. If the image is
+        missing or unreadable, note that about `where` or `name`, and return None.
         """
         path = find_image(folder, name) if name else None
         if path is None:
@@ -124,10 +118,8 @@ class AnnotatedDataset(Dataset):
             return {"path": str(path), "height": size[0], "width": size[1]}
         return self._measure(path, name)
 
-    def _measure(
-        self, path: str | os.PathLike, name: str, picture: str | os.PathLike | None = None
-    ) -> dict[str, Any] | None:
-        """As `_locate`, for the image `path`; its size is that of the file `picture`, if given."""
+    def _measure(self, path, name, picture=None) -> dict[str, Any] | None:
+        """As `_locate`, for the image `path`, with the size of the file `picture`, if given."""
         try:
             height, width = image_size(picture or path)
         except (OSError, ValueError):
@@ -136,7 +128,7 @@ class AnnotatedDataset(Dataset):
         return {"path": str(path), "height": height, "width": width}
 
     def _check_outline(self, outline: Outline, height: int, width: int, where: str) -> bool:
-        """Return whether an outline gives a mask; its faults are noted."""
+        """Return True if an outline has a mask; note its faults."""
         fault = outline_fault(outline, height, width)
         if fault:
             self.note(fault, where)
@@ -145,16 +137,13 @@ class AnnotatedDataset(Dataset):
         return not fault
 
     def _own_class_id(self, info: dict, class_id: Any) -> int:
-        """Return our id of a class, by its id in the source of an image."""
+        """Return our id of a class of an image's source."""
         return self.map_source_class_id(f"{info['source']}.{class_id}")
 
     def _keep_visible(
         self, masks: np.ndarray, class_ids: Sequence[int], names: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return masks `[height, width, instances]` and class ids, as `load_mask` does.
-
-        Masks of no pixel are left out, with a note that has their name of `names`.
-        """
+        """Drop masks `[height, width, instances]` without a pixel, and note their `names`."""
         class_ids = np.array(class_ids, np.int32)
         covered = masks.any(axis=(0, 1))
         if covered.all():
@@ -165,10 +154,13 @@ class AnnotatedDataset(Dataset):
 
 
 class OutlineDataset(AnnotatedDataset):
-    """A dataset whose images have a list `objects`: `(class id in the source, name, outlines)`."""
+    """A dataset whose `image_info` has `height`, `width` and `objects`.
+
+    These are a list of `(class id in the source, name, outlines)`.
+    """
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `Dataset.load_mask`. Polygons have the pixels that pycocotools gives them."""
+        """See `Dataset.load_mask`. Polygons are filled by the rule of pycocotools."""
         info = self.image_info[image_id]
         if "objects" not in info:
             return super().load_mask(image_id)
@@ -200,7 +192,7 @@ def read_json(path: str | os.PathLike, layout: str) -> Any:
         ValueError: if it is not JSON, or has another layout.
     """
     try:
-        # Editors on Windows begin files with a mark that JSON does not have.
+        # utf-8-sig skips the byte order mark that editors on Windows write.
         data = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no annotation file {path}.") from None
@@ -217,7 +209,7 @@ def read_json(path: str | os.PathLike, layout: str) -> Any:
 
 
 def _layout(data):
-    """The name of the layout of annotations, None if it is unknown."""
+    """Return the name of the layout of annotations; None if it is unknown."""
     if not isinstance(data, dict):
         return None
     if isinstance(data.get("images"), list):
@@ -226,19 +218,15 @@ def _layout(data):
         return "LabelMe JSON"
     if {"project", "file", "view"} <= set(data):
         return "a VIA 3 project"
-    entries = data.values()
-    if isinstance(data.get("_via_img_metadata"), dict) or any(
-        isinstance(entry, dict) and {"filename", "regions"} <= set(entry) for entry in entries
-    ):
-        return "VIA JSON"
-    return None
+    via_1 = (isinstance(e, dict) and {"filename", "regions"} <= set(e) for e in data.values())
+    return "VIA JSON" if isinstance(data.get("_via_img_metadata"), dict) or any(via_1) else None
 
 
 def find_image(folder: str | os.PathLike, name: str) -> Path | None:
-    """Find the file of an image by its name in an annotation file; None if there is none.
+    """Return the file of an image by its name in an annotation file, or None.
 
-    Annotation files move between systems: names may have the backslashes of Windows, letters that
-    macOS decomposed (an accent is a character of its own), and folders that are gone.
+    Annotation files move between systems: names may have the backslashes of Windows, the decomposed
+    letters of macOS (letter and accent apart), and folders that no longer exist.
     """
     name = name.replace("\\", "/")
     for candidate in (name, os.path.basename(name)):

@@ -14,7 +14,7 @@ from mrcnn.readers.outlines import Polygon
 
 
 class CocoJsonDataset(AnnotatedDataset):
-    """Images and instances of a file in COCO's layout. Any number of files may be loaded."""
+    """Images and instances of files in COCO's layout, see `AnnotatedDataset`."""
 
     def load_coco_json(
         self,
@@ -23,28 +23,25 @@ class CocoJsonDataset(AnnotatedDataset):
         class_ids: Iterable[int] | None = None,
         source: str = "coco",
     ) -> None:
-        """Add classes and images; call `prepare` afterwards.
+        """Add classes and images. Crowds (`iscrowd`) get negative class ids.
 
-        Crowds (`iscrowd`) get negative class ids. `image_info` gets `height`, `width` and
-        `annotations`, the list of COCO's dicts.
+        `image_info` gets `height`, `width` and `annotations`, the list of COCO's dicts.
 
         Args:
             annotation_file: JSON with `images`, `annotations` and `categories`.
-            image_dir: folder below which the images lie.
+            image_dir: folder of the images.
             class_ids: the file's ids of the categories to load, with the images that show one of
                 them; None loads all categories and all images, those without objects included.
-            source: name for the images and classes of this file.
+            source: see `AnnotatedDataset`.
 
         Raises:
-            FileNotFoundError: if there is no such file, or none of its images can be read.
             ValueError: if the file is not COCO JSON, if two categories have one name, two images
                 one id, or `class_ids` has an unknown id.
-        Single annotations and images that are broken or missing are left out, with a warning.
         """
         data = read_json(annotation_file, "COCO JSON")
         for key in ("annotations", "categories"):
             if not isinstance(data.get(key), list):
-                raise ValueError(f"{annotation_file} is no COCO JSON: it has no list {key!r}.")
+                raise ValueError(f"{annotation_file} is not COCO JSON: it has no list {key!r}.")
         before = len(self.notes)
         known, chosen = _categories(data["categories"], class_ids, annotation_file)
         self._add_classes(chosen, source, annotation_file)
@@ -56,7 +53,7 @@ class CocoJsonDataset(AnnotatedDataset):
         self._finish(before, annotation_file, found=bool(files))
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `Dataset.load_mask`: pixel for pixel the masks of pycocotools' `annToMask`."""
+        """See `Dataset.load_mask`. Masks are exactly those of pycocotools' `annToMask`."""
         info = self.image_info[image_id]
         if "annotations" not in info:
             return super().load_mask(image_id)
@@ -85,7 +82,7 @@ class CocoJsonDataset(AnnotatedDataset):
             self.add_class(source, category_id, name)
 
     def _images(self, records, origin, folder):
-        """By id, the names of all images, and the usable files, see `_locate`."""
+        """Return two dicts by image id: all names, and the usable files, see `_locate`."""
         names, files = {}, {}
         for number, record in enumerate(records):
             if not isinstance(record, dict) or not {"id", "file_name"} <= set(record):
@@ -95,16 +92,15 @@ class CocoJsonDataset(AnnotatedDataset):
             if image_id in names:
                 raise ValueError(
                     f"{origin}: two images have the id {image_id}, {names[image_id]} and {name}, "
-                    "so that their annotations cannot be told apart."
+                    "so their annotations are ambiguous."
                 )
             names[image_id] = name
-            file = self._locate(folder, name, (record.get("height"), record.get("width")))
-            if file:
+            if file := self._locate(folder, name, (record.get("height"), record.get("width"))):
                 files[image_id] = file
         return names, files
 
     def _annotations(self, records, names, files, known, chosen):
-        """Sound annotations of the chosen categories, a list by image id."""
+        """Return a list of sound annotations of the chosen categories by image id."""
         by_image, ids = {}, Counter()
         for number, record in enumerate(records):
             if not isinstance(record, dict):
@@ -117,13 +113,11 @@ class CocoJsonDataset(AnnotatedDataset):
             if image_id not in names:
                 self.note("an image_id that is not among the images", where)
             elif category_id not in known:
-                self.note(
-                    "a category_id that is not among the categories", f"{where} ({category_id})"
-                )
+                where = f"{where} ({category_id})"
+                self.note("a category_id that is not among the categories", where)
             elif category_id in chosen and image_id in files:
-                file = files[image_id]
-                sound = self._check(record, file["height"], file["width"], where)
-                if sound:
+                size = files[image_id]["height"], files[image_id]["width"]
+                if sound := self._check(record, *size, where):
                     by_image.setdefault(image_id, []).append(sound)
         for annotation_id, count in ids.items():
             if count > 1:
@@ -132,23 +126,23 @@ class CocoJsonDataset(AnnotatedDataset):
         return by_image
 
     def _check(self, annotation, height, width, where):
-        """The annotation without its broken parts; None if none is left."""
+        """Return the annotation without its broken parts; None if all are broken."""
         segmentation = annotation.get("segmentation")
         if not segmentation:
             self.note("no segmentation", where)
             return None
         if isinstance(segmentation, dict):
-            fault = _rle_fault(segmentation, height, width)
-            if fault:
+            if fault := _rle_fault(segmentation, height, width):
                 self.note(fault, where)
             return None if fault else annotation
         if not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
             self.note("a segmentation that is not a list of polygons", where)
             return None
-        sound = []
-        for part in segmentation:
-            if self._check_outline(Polygon(part[1::2], part[::2]), height, width, where):
-                sound.append(part)
+        sound = [
+            part
+            for part in segmentation
+            if self._check_outline(Polygon(part[1::2], part[::2]), height, width, where)
+        ]
         if len(sound) == len(segmentation):
             return annotation
         return {**annotation, "segmentation": sound} if sound else None
@@ -170,7 +164,7 @@ def segmentation_to_rle(segmentation: Any, height: int, width: int) -> dict:
 
 
 def _categories(records, class_ids, origin):
-    """All category ids, and the chosen ones as a dict from id to name, sorted by id."""
+    """Return dicts from id to name of all categories, and of the chosen ones."""
     names = {}
     for record in records:
         if not isinstance(record, dict) or not {"id", "name"} <= set(record):
@@ -182,35 +176,33 @@ def _categories(records, class_ids, origin):
     unknown = [category_id for category_id in wanted if category_id not in names]
     if unknown:
         raise ValueError(f"{origin} has no category {unknown[0]}; it has {sorted(names)}.")
-    chosen = {}
-    for category_id in wanted:
-        name = names[category_id]
-        same = [other for other in chosen if chosen[other] == name and other != category_id]
-        if same:
+    chosen = {category_id: names[category_id] for category_id in wanted}
+    for name in chosen.values():
+        same = [category_id for category_id, other in chosen.items() if other == name]
+        if len(same) > 1:
             raise ValueError(
-                f"{origin}: categories {same[0]} and {category_id} are both named {name!r}; "
-                "rename one, or choose by class_ids."
+                f"{origin}: categories {same[0]} and {same[1]} are both named {name!r}; rename "
+                "one, or choose by class_ids."
             )
-        chosen[category_id] = name
     return names, chosen
 
 
 def _rle_fault(rle, height, width):
-    """The problem with run lengths for an image of a size; None if there is none."""
+    """Return the problem with run lengths for an image of this size, or None."""
     size, counts = rle.get("size"), rle.get("counts")
     if not isinstance(size, list | tuple) or not isinstance(counts, list | str | bytes):
         return "an RLE without size or counts"
     if list(size) != [height, width]:
         return "an RLE of another size than its image"
     runs = counts if isinstance(counts, list) else _decompress(counts)
-    # pycocotools decodes too few runs into whatever the memory holds.
+    # From too few runs, pycocotools returns uninitialized memory.
     if not all(isinstance(run, int) and run >= 0 for run in runs) or sum(runs) != height * width:
         return "an RLE whose counts do not add up to the image"
     return None
 
 
 def _decompress(counts):
-    """Run lengths in a compressed RLE; a negative one if the string is none.
+    """Return the run lengths in a compressed RLE; `[-1]` for another string.
 
     A character holds five bits of a number, the lowest first; from the fourth number on, it is the
     difference to the number two before. Source: `rleFrString` of the COCO API.

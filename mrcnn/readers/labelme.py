@@ -12,9 +12,9 @@ from mrcnn.readers.outlines import Ellipse, Outline, Polygon, box
 
 
 class LabelMeDataset(OutlineDataset):
-    """Images and shapes of LabelMe files. Any number of folders may be loaded.
+    """Images and shapes of LabelMe files, see `AnnotatedDataset` and `OutlineDataset`.
 
-    Polygons, rectangles and circles become instances. Shapes of one label and one `group_id` are
+    Polygons, rectangles and circles become instances. Shapes with the same label and `group_id` are
     parts of one instance.
     """
 
@@ -24,22 +24,17 @@ class LabelMeDataset(OutlineDataset):
         class_names: Sequence[str] | None = None,
         source: str = "labelme",
     ) -> None:
-        """Add classes and images; call `prepare` afterwards.
-
-        `image_info` gets `height`, `width` and `objects`, a list of `(class id in the source, name,
-        outlines)`.
+        """Add classes and images.
 
         Args:
-            folder: of `.json` files; each says where its image lies, as seen from this folder.
+            folder: of `.json` files; each has the path of its image relative to this folder.
             class_names: the labels in the order of their ids; shapes of others are left out. By
                 default all labels in the folder, sorted. Give the validation set those of the
                 training set.
-            source: name for the images and classes of this folder.
+            source: see `AnnotatedDataset`.
 
         Raises:
-            FileNotFoundError: if there is no `.json` file, or none of the images can be read.
-            ValueError: if none of the files is LabelMe's, or a class is named twice.
-        Files, shapes and images that are broken or missing are left out, with a warning.
+            ValueError: if no file is LabelMe's, or a class is named twice.
         """
         before = len(self.notes)
         files = self._read(Path(folder))
@@ -51,15 +46,14 @@ class LabelMeDataset(OutlineDataset):
         for path, data in files:
             name = data.get("imagePath") or ""
             size = data.get("imageHeight"), data.get("imageWidth")
-            file = self._locate(folder, name, size, where=f"{name} of {path.name}")
-            if file:
+            if file := self._locate(folder, name, size, where=f"{name} of {path.name}"):
                 found = True
                 objects = self._objects(path.name, data, ids, (file["height"], file["width"]))
                 self.add_image(source, path.stem, objects=objects, **file)
         self._finish(before, folder, found)
 
     def _read(self, folder):
-        """Path and content of each LabelMe file in a folder; others are noted."""
+        """Return path and content of each LabelMe file in a folder; note the others."""
         paths = sorted(folder.glob("*.json"))
         if not paths:
             raise FileNotFoundError(f"there is no .json file in the folder {folder}.")
@@ -71,7 +65,7 @@ class LabelMeDataset(OutlineDataset):
                 errors.append(error)
                 self.note("a file that is not LabelMe JSON", path.name)
             else:
-                # The image itself as text, which would stay in memory.
+                # The image itself as text, which would fill the memory.
                 data.pop("imageData", None)
                 files.append((path, data))
         if not files:
@@ -79,7 +73,7 @@ class LabelMeDataset(OutlineDataset):
         return files
 
     def _objects(self, file, data, ids, size):
-        """The sound shapes of an image of a size as `(class id, name, outlines)`."""
+        """Return the sound shapes of an image as `(class id, name, outlines)`."""
         objects = {}
         for number, shape in enumerate(_shapes(data)):
             where, label = f"shape {number} of {file}", str(shape.get("label") or "")
@@ -96,7 +90,7 @@ class LabelMeDataset(OutlineDataset):
                 continue
             if outline is None:
                 kind = shape.get("shape_type")
-                self.note(f"a shape_type {kind!r}, of which no mask is made", where)
+                self.note(f"a shape_type {kind!r}, which has no area", where)
             elif self._check_outline(outline, *size, where):
                 group = shape.get("group_id")
                 key = number if group is None else (label, group)
@@ -110,7 +104,7 @@ def _shapes(data):
 
 
 def _outline(shape: dict) -> Outline | None:
-    """The outline of a shape, None for kinds without area. Broken points raise an exception."""
+    """Return the outline of a shape; None for kinds without area. Broken points raise an error."""
     kind = shape.get("shape_type") or "polygon"
     if kind not in ("polygon", "rectangle", "circle"):
         return None
@@ -120,7 +114,7 @@ def _outline(shape: dict) -> Outline | None:
         return Polygon(ys, xs)
     if kind == "rectangle":
         return box(min(ys), min(xs), max(ys), max(xs))
-    # The centre, and any point of the circle.
+    # The centre, and a point of the circle.
     (cy, cx), (y, x) = points
     radius = math.hypot(y - cy, x - cx)
     return Ellipse(cy, cx, radius, radius)

@@ -1,4 +1,8 @@
-"""Datasets whose masks are pictures: one per mask, or one label image per photo."""
+"""Datasets whose masks are pictures: one per mask, or one label image per photo.
+
+Masks and label images are PNG, TIFF or BMP of any depth. In palette images the index counts, not
+the colour.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,13 @@ import numpy as np
 from mrcnn.data.photos import read_stored
 from mrcnn.readers.annotated import AnnotatedDataset
 
-# Kinds that keep numbers; JPEG changes them.
+# Formats that keep numbers; JPEG changes them.
 _MASK_SUFFIXES = {".png", ".tif", ".tiff", ".bmp"}
 _PHOTO_SUFFIXES = _MASK_SUFFIXES | {".jpg", ".jpeg", ".webp"}
 
 
 class MaskFolderDataset(AnnotatedDataset):
-    """A folder for each photo, which holds the photo and a picture for each mask."""
+    """One folder per photo, with a picture per mask; see `AnnotatedDataset`."""
 
     def load_mask_folder(
         self,
@@ -30,21 +34,16 @@ class MaskFolderDataset(AnnotatedDataset):
     ) -> None:
         """Add the photos `<folder>/<id>/images/<id>.png`, with masks `<folder>/<id>/masks/*.png`.
 
-        Call `prepare` afterwards. A photo may have any format, and any name where it is alone in
-        its folder. In masks (PNG, TIFF, BMP of any depth) all values but 0 are object; in palette
-        images the index counts, not the colour. A photo without masks has no instances.
-        `image_info` gets `height`, `width` and `mask_paths`.
+        A photo may have any format, and any name if it is alone in its folder. In masks, all values
+        but 0 are object. A photo without masks has no instances. `image_info` gets `height`,
+        `width` and `mask_paths`.
 
         Args:
             folder: of the folders.
             class_name: the class of all instances.
             image_dir, mask_dir: names of the folders of photo and masks.
             image_ids: names of the folders to load; None loads all, sorted.
-            source: name for the class and the images of this folder.
-
-        Raises:
-            FileNotFoundError: if there is no such folder, or not one photo in it.
-        Photos that are missing or cannot be read are left out, with a warning.
+            source: see `AnnotatedDataset`.
         """
         folder, before = Path(folder), len(self.notes)
         class_id = self._add_named_classes(source, [class_name])[class_name]
@@ -59,16 +58,16 @@ class MaskFolderDataset(AnnotatedDataset):
         for name in names:
             photo = _only_photo(folder / name / image_dir, name)
             if photo is None:
-                self.note(f"not one photo in the folder {image_dir!r}", name)
+                self.note(f"not exactly one photo in the folder {image_dir!r}", name)
                 continue
             masks = _pictures(folder / name / mask_dir, _MASK_SUFFIXES)
             (with_masks if masks else without_masks).append(name)
-            # Masks and photo have one size as they are stored, whatever the EXIF says.
+            # The size is that of the masks: a photo has it as stored, or as turned by EXIF.
             file = self._measure(photo, name, picture=masks[0] if masks else None)
             if file:
                 found, paths = True, [str(path) for path in masks]
                 self.add_image(source, name, mask_paths=paths, class_id=class_id, **file)
-        # Where no photo has masks, these are photos to detect objects in.
+        # If no photo at all has masks, these are photos for detection.
         for name in without_masks if with_masks else ():
             self.note(f"no mask in the folder {mask_dir!r}", name, left_out=False)
         self._finish(before, folder, found)
@@ -88,7 +87,7 @@ class MaskFolderDataset(AnnotatedDataset):
 
 
 class LabelImageDataset(AnnotatedDataset):
-    """Photos in one folder, and in another a label image of the same name for each."""
+    """Photos in one folder, label images of the same names in another; see `AnnotatedDataset`."""
 
     def load_label_images(
         self,
@@ -97,21 +96,16 @@ class LabelImageDataset(AnnotatedDataset):
         class_name: str = "object",
         source: str = "labels",
     ) -> None:
-        """Add all photos that have a label image; call `prepare` afterwards.
+        """Add all photos that have a label image.
 
-        In a label image (PNG, TIFF, BMP of any depth) 0 is the background, and all pixels of
-        another value are one instance; in palette images the index counts, not the colour.
+        In a label image, 0 is the background, and all pixels of another value are one instance.
         `image_info` gets `height`, `width` and `label_path`.
 
         Args:
             image_dir: folder of the photos.
-            label_dir: folder of the label images. They are named as the photos, but for the suffix.
+            label_dir: folder of the label images. Only the suffix of their names may differ.
             class_name: the class of all instances.
-            source: name for the class and the images of this folder.
-
-        Raises:
-            FileNotFoundError: if there is no such folder, or not one photo has a label image.
-        Photos without label image, and label images without photo, are left out, with a warning.
+            source: see `AnnotatedDataset`.
         """
         before = len(self.notes)
         class_id = self._add_named_classes(source, [class_name])[class_name]
@@ -132,7 +126,7 @@ class LabelImageDataset(AnnotatedDataset):
         self._finish(before, label_dir, found)
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `Dataset.load_mask`. ValueError where a label image has colours, not numbers."""
+        """See `Dataset.load_mask`. ValueError if a label image has colours instead of numbers."""
         info = self.image_info[image_id]
         if "label_path" not in info:
             return super().load_mask(image_id)
@@ -140,8 +134,8 @@ class LabelImageDataset(AnnotatedDataset):
         labels = _require_size(read_stored(path), size, path)
         if (labels != labels[..., :1]).any() or (labels != np.floor(labels)).any():
             raise ValueError(
-                f"{path} holds colours or fractions; in a label image each pixel has the number of "
-                "its instance, 0 for the background."
+                f"{path} holds colours or fractions; in a label image, each pixel has the number "
+                "of its instance, 0 for the background."
             )
         values, number = np.unique(labels[..., 0], return_inverse=True)
         masks = np.zeros((len(values), *size), bool)
@@ -152,7 +146,7 @@ class LabelImageDataset(AnnotatedDataset):
 
 
 def _require_size(pixels, size, path):
-    """Pixels as `[height, width, channels]`; ValueError if the picture has another size."""
+    """Return pixels as `[height, width, channels]`; ValueError if they have another size."""
     if pixels.shape[:2] != size:
         raise ValueError(
             f"the mask {path} has {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width); "
@@ -162,19 +156,19 @@ def _require_size(pixels, size, path):
 
 
 def _listing(folder):
-    """The files and folders in a folder, sorted by name, without hidden ones."""
+    """List the files and folders in a folder by name, without hidden ones."""
     return sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
 
 
 def _pictures(folder, suffixes):
-    """The pictures of some kinds in a folder, sorted; none if there is no such folder."""
+    """List the pictures of some kinds in a folder by name; `[]` if the folder does not exist."""
     if not Path(folder).is_dir():
         return []
     return [path for path in _listing(folder) if path.suffix.lower() in suffixes]
 
 
 def _only_photo(folder, name):
-    """The photo in a folder: that of the name, or the only one."""
+    """Return the photo of this name, or the only one in a folder; None otherwise."""
     photos = _pictures(folder, _PHOTO_SUFFIXES)
     named = [path for path in photos if path.stem == name]
     return (named or photos)[0] if len(named or photos) == 1 else None

@@ -1,4 +1,4 @@
-"""Outlines of objects as people draw them: polygons, boxes, ellipses. Pixels, y before x."""
+"""Outlines of objects: polygons, boxes and ellipses, in pixels."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Annotation tools round to whole pixels; only what reaches further out deserves a note.
+# Annotation tools round to whole pixels; only outlines that reach further out deserve a note.
 _MARGIN = 1
-# Rasterisers walk along every edge, and their integers overflow.
+# Beyond this, rasterisers take forever or overflow.
 _FARTHEST = 1e6
 
 
 class Polygon(NamedTuple):
-    """A closed polygon with its corners in order. The pixel (y, x) reaches from there to y + 1."""
+    """A closed polygon with its corners in order. Pixel (y, x) reaches from y to y + 1."""
 
     ys: list
     xs: list
-
-    def numbers(self):
-        return [*self.ys, *self.xs]
 
     def extent(self):
         """Return `(y1, x1, y2, x2)` around it."""
@@ -32,14 +29,14 @@ class Polygon(NamedTuple):
 
         corners = [float(value) for point in zip(self.xs, self.ys, strict=True) for value in point]
         rows, columns = _part(mask, self.extent())
-        # Nothing beyond the polygon, which would take longer than all the rest. A part that begins
-        # elsewhere than at (0, 0) would round some corners to other pixels.
+        # Decoding pixels beyond the polygon would take most of the time. Yet the canvas must begin
+        # at (0, 0): another origin would round some corners to other pixels.
         runs = coco_mask.frPyObjects([corners], rows.stop, columns.stop)[0]
         mask[rows, columns] |= coco_mask.decode(runs).view(bool)[rows, columns]
 
 
 def box(y1: float, x1: float, y2: float, x2: float) -> Polygon:
-    """Return the polygon of a box, which covers the pixels from y1 and x1 up to y2 and x2."""
+    """Return the polygon of a box, y2 and x2 exclusive."""
     return Polygon([y1, y1, y2, y2], [x1, x2, x2, x1])
 
 
@@ -52,9 +49,6 @@ class Ellipse(NamedTuple):
     rx: float
     angle: float = 0.0
 
-    def numbers(self):
-        return self
-
     def extent(self):
         """Return `(y1, x1, y2, x2)` around it."""
         sin, cos = math.sin(self.angle), math.cos(self.angle)
@@ -62,7 +56,7 @@ class Ellipse(NamedTuple):
         return self.cy - dy, self.cx - dx, self.cy + dy, self.cx + dx
 
     def draw(self, mask):
-        """Set the pixels (y, x) that lie within, in a mask `[height, width]` bool."""
+        """Set the pixels (y, x) inside, in a mask `[height, width]` bool."""
         rows, columns = _part(mask, self.extent())
         dy = np.arange(rows.start, rows.stop)[:, np.newaxis] - self.cy
         dx = np.arange(columns.start, columns.stop) - self.cx
@@ -75,7 +69,7 @@ Outline = Polygon | Ellipse
 
 
 def _part(mask, extent):
-    """The slices of rows and columns of a mask that an outline can reach."""
+    """Return the slices of rows and columns of a mask that an outline can reach."""
     (height, width), (y1, x1, y2, x2) = mask.shape, extent
     top, left = max(0, math.floor(y1)), max(0, math.floor(x1))
     bottom, right = min(height, math.ceil(y2) + 1), min(width, math.ceil(x2) + 1)
@@ -83,13 +77,13 @@ def _part(mask, extent):
 
 
 def outline_fault(outline: Outline, height: int, width: int) -> str | None:
-    """Return why an outline in an image of a size gives no mask; None if it gives one."""
+    """Return the reason why an outline has no mask in an image of this size; None if it has one."""
     is_polygon = isinstance(outline, Polygon)
     if is_polygon and len(outline.ys) != len(outline.xs):
-        return "a polygon with more coordinates of one kind than of the other"
+        return "a polygon with different numbers of x and y coordinates"
     if is_polygon and len(outline.ys) < 3:
         return "a polygon with fewer than 3 points"
-    numbers = outline.numbers()
+    numbers = [*outline.ys, *outline.xs] if is_polygon else outline
     try:
         finite = math.isfinite(sum(numbers))
     except TypeError:
@@ -108,6 +102,6 @@ def outline_fault(outline: Outline, height: int, width: int) -> str | None:
 
 
 def reaches_out(outline: Outline, height: int, width: int) -> bool:
-    """Return whether a sound outline leaves the image by more than rounding explains."""
+    """Return True if a sound outline leaves the image by more than rounding explains."""
     y1, x1, y2, x2 = outline.extent()
     return min(y1, x1) < -_MARGIN or y2 > height + _MARGIN or x2 > width + _MARGIN

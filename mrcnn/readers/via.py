@@ -12,10 +12,9 @@ from mrcnn.readers.outlines import Ellipse, Outline, Polygon, box
 
 
 class ViaDataset(OutlineDataset):
-    """Images and regions of a VIA file. Any number of files may be loaded.
+    """Images and regions of VIA files, see `AnnotatedDataset` and `OutlineDataset`.
 
-    Polygons, rectangles, circles and ellipses become instances, and so do polylines that end where
-    they began: an open line covers no area.
+    Polygons, rectangles, circles, ellipses and closed polylines become instances.
     """
 
     def load_via(
@@ -26,26 +25,21 @@ class ViaDataset(OutlineDataset):
         class_names: Sequence[str] | None = None,
         source: str = "via",
     ) -> None:
-        """Add classes and images; call `prepare` afterwards.
-
-        `image_info` gets `height`, `width` and `objects`, a list of `(class id in the source, name,
-        outlines)`.
+        """Add classes and images.
 
         Args:
             annotation_file: annotations that VIA 1 or 2 has exported as JSON, or a saved project.
             image_dir: folder of the images.
             class_attribute: the region attribute that holds the class: a text, or the choice of a
                 dropdown, radio buttons or a checkbox. With None all regions are of one class.
-            class_names: the classes, in the order of their ids; regions of others are left out.
+            class_names: the classes in the order of their ids; regions of others are left out.
                 By default all that the file names, sorted, or "object" without a class attribute.
                 Give the validation set those of the training set.
-            source: name for the images and classes of this file.
+            source: see `AnnotatedDataset`.
 
         Raises:
-            FileNotFoundError: if there is no such file, or none of its images can be read.
-            ValueError: if the file is not from VIA 1 or 2, if a class is named twice, if there is
-                no class attribute and not one class name, or no region has the attribute.
-        Single regions and images that are broken or missing are left out, with a warning.
+            ValueError: if the file is not from VIA 1 or 2, a class is named twice, there are
+                several classes without a class attribute, or no region has the attribute.
         """
         data = read_json(annotation_file, "VIA JSON")
         entries = list(data.get("_via_img_metadata", data).values())
@@ -71,7 +65,7 @@ class ViaDataset(OutlineDataset):
         self._finish(before, annotation_file, found)
 
     def _objects(self, entry, class_attribute, ids, size):
-        """The sound regions of an image of a size as `(class id, name, outlines)`."""
+        """Return the sound regions of an image as `(class id, name, outlines)`."""
         objects = []
         for number, region in enumerate(_regions(entry)):
             where = f"region {number} of {entry['filename']}"
@@ -98,7 +92,7 @@ class ViaDataset(OutlineDataset):
         return objects
 
     def _only_class(self, entries, class_names, origin):
-        """The one class of all regions; attributes that could distinguish them are noted."""
+        """Return the class of all regions, in a list; note attributes that could hold classes."""
         names = ["object"] if class_names is None else list(class_names)
         attributes = _attributes(entries)
         if len(names) != 1:
@@ -117,7 +111,7 @@ class ViaDataset(OutlineDataset):
 
 
 def _regions(entry):
-    """The regions of an image: VIA 1 numbers them in a dict, VIA 2 lists them."""
+    """Return the regions of an image: VIA 1 numbers them in a dict, VIA 2 lists them."""
     regions = entry.get("regions") or []
     return list(regions.values()) if isinstance(regions, dict) else regions
 
@@ -127,7 +121,7 @@ def _region_attributes(region):
 
 
 def _choices(region, attribute) -> list[str]:
-    """The chosen values of a region attribute; only checkboxes can have several."""
+    """Return the chosen values of a region attribute; only checkboxes can have several."""
     value = _region_attributes(region).get(attribute)
     if isinstance(value, dict):
         return [str(name) for name, ticked in value.items() if ticked]
@@ -135,7 +129,7 @@ def _choices(region, attribute) -> list[str]:
 
 
 def _attributes(entries) -> dict[str, set[str]]:
-    """All values of all region attributes."""
+    """Return the values of all region attributes."""
     values = {}
     for entry in entries:
         for region in _regions(entry) if isinstance(entry, dict) else []:
@@ -145,7 +139,7 @@ def _attributes(entries) -> dict[str, set[str]]:
 
 
 def _declared_names(data: Any, entries: list, attribute: str, origin: str | os.PathLike):
-    """The classes in a file: values in use, and the options that a project offers."""
+    """Return the classes in a file: values in use, and the options that a project offers."""
     values = _attributes(entries)
     declared = data.get("_via_attributes", {}).get("region", {}).get(attribute, {})
     names = values.get(attribute, set()) | set(declared.get("options") or {})
@@ -158,15 +152,16 @@ def _declared_names(data: Any, entries: list, attribute: str, origin: str | os.P
 
 
 def _outline(shape: dict) -> Outline | None:
-    """The outline of VIA's `shape_attributes`; None for shapes without area.
+    """Return the outline of VIA's `shape_attributes`; None for shapes without area.
 
-    `outline_fault` finds the entries that are missing.
+    `outline_fault` finds missing entries.
     """
     get = shape.get
-    # Old exports of polygons alone have no name.
+    # Old exports, of polygons only, have no name.
     name = get("name", "polygon")
     ys, xs = get("all_points_y") or [], get("all_points_x") or []
-    if name == "polygon" or (name == "polyline" and len(ys) > 3 and _closed(ys, xs)):
+    closed = (ys[:1], xs[:1]) == (ys[-1:], xs[-1:])
+    if name == "polygon" or (name == "polyline" and len(ys) > 3 and closed):
         return Polygon(ys, xs)
     if name == "rect":
         sides = (get(key) for key in ("y", "x", "height", "width"))
@@ -177,7 +172,3 @@ def _outline(shape: dict) -> Outline | None:
     if name == "ellipse":
         return Ellipse(get("cy"), get("cx"), get("ry"), get("rx"), get("theta", 0))
     return None
-
-
-def _closed(ys, xs):
-    return (ys[0], xs[0]) == (ys[-1], xs[-1])

@@ -119,13 +119,13 @@ def test_image_and_masks_move_alike(name, rng):
     assert image.dtype == np.uint8 and masks.dtype == bool
     assert masks.shape == (*image.shape[:2], MASKS.shape[-1])
     assert overlap(image, masks) > 0.9
-    # And they did move: against the masks as they were, nothing fits.
+    # They did move: nothing fits the masks before the change.
     assert masks.shape != MASKS.shape or overlap(image, MASKS) < 0.9
 
 
 @DEPRECATED
 @pytest.mark.parametrize("name", PHOTOMETRIC)
-def test_recolouring_leaves_masks_alone(name, rng):
+def test_colour_changes_leave_masks_unchanged(name, rng):
     image = rng.integers(0, 256, (*MASKS.shape[:2], 3), np.uint8)
     new_image, masks = augment_sample(image, MASKS, PHOTOMETRIC[name](), rng)
     np.testing.assert_array_equal(masks, MASKS)
@@ -133,7 +133,7 @@ def test_recolouring_leaves_masks_alone(name, rng):
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 100])
-def test_instances_keep_their_places_whatever_their_number(count, rng):
+def test_any_number_of_instances_keeps_its_order(count, rng):
     masks = scene(count)
     image = rng.integers(0, 256, (*masks.shape[:2], 3), np.uint8)
     new_image, new_masks = augment_sample(image, masks, iaa.Fliplr(1), rng)
@@ -151,7 +151,7 @@ def test_every_instance_is_rotated_on_its_own(rng):
     np.testing.assert_array_equal(turned, np.rot90(masks, -1))
 
 
-def test_a_generator_decides_on_everything():
+def test_a_generator_decides_all_random_numbers():
     image, augmenter = picture(MASKS), iaa.Affine(rotate=(-90, 90))
 
     def rotated(seed):
@@ -161,7 +161,7 @@ def test_a_generator_decides_on_everything():
     assert (rotated(1) != rotated(2)).any()
 
 
-def test_without_a_generator_the_augmenter_moves_on():
+def test_without_a_generator_the_augmenter_draws_new_numbers():
     image, augmenter = picture(MASKS), iaa.Affine(rotate=(-90, 90))
     augmenter.seed_(5)
     first, second = (augment_sample(image, MASKS, augmenter)[1] for _ in range(2))

@@ -70,7 +70,7 @@ def test_image_and_masks_move_alike(name):
 
 
 @pytest.mark.parametrize("name", PHOTOMETRIC)
-def test_recolouring_leaves_masks_alone(name, rng):
+def test_colour_changes_leave_masks_unchanged(name, rng):
     image = rng.integers(0, 256, IMAGE.shape, np.uint8)
     new_image, masks = augment_sample(image, MASKS, PHOTOMETRIC[name](), rng)
     np.testing.assert_array_equal(masks, MASKS)
@@ -78,7 +78,7 @@ def test_recolouring_leaves_masks_alone(name, rng):
 
 
 @pytest.mark.parametrize("name", ["RandomRotation", "RandomElasticTransform", "Sequential"])
-def test_a_generator_decides_on_everything(name):
+def test_a_generator_decides_all_random_numbers(name):
     layer = GEOMETRIC[name]()
     first, again, other = (
         augment_sample(IMAGE, MASKS, layer, np.random.default_rng(seed))[0] for seed in (1, 1, 2)
@@ -97,7 +97,7 @@ def test_layers_inside_layers_follow_the_generator_too(rng):
     assert (first != other).any()
 
 
-def test_without_a_generator_numpy_decides():
+def test_without_a_generator_numpy_seeds_the_layers():
     layer, results = layers.RandomRotation(0.4), []
     for seed in (3, 3, None):
         if seed is not None:

@@ -44,7 +44,7 @@ def test_source_ids_map_to_ours_and_back(two_sources):
     assert two_sources.get_source_class_id(3, "zoo") == 9
 
 
-def test_images_keep_what_they_were_added_with(two_sources):
+def test_image_info_keeps_the_arguments_of_add_image(two_sources):
     assert two_sources.num_images == 2
     assert two_sources.image_ids.tolist() == [0, 1]
     info = {"id": "a", "source": "road", "path": "a.png", "lanes": 2}
@@ -53,7 +53,7 @@ def test_images_keep_what_they_were_added_with(two_sources):
     assert two_sources.image_reference(1) == ""
 
 
-def test_prepare_again_counts_what_was_added_since(two_sources):
+def test_a_second_prepare_counts_later_additions(two_sources):
     two_sources.add_class("road", 8, "bus")
     two_sources.add_image("road", "c", "c.png")
     two_sources.prepare()
@@ -68,7 +68,7 @@ def test_nothing_is_numbered_before_prepare():
     assert len(dataset.image_ids) == 0
 
 
-def test_mistakes_get_a_sentence(two_sources):
+def test_mistakes_are_explained(two_sources):
     with pytest.raises(ValueError, match=r"'a\.b'; the name of a source must not contain a dot"):
         two_sources.add_class("a.b", 1, "x")
     with pytest.raises(KeyError, match=r"'zoo\.8' was never added; there are .*zoo\.7"):
@@ -144,7 +144,7 @@ def test_values_of_an_unknown_scale(tmp_path):
         file_dataset(tmp_path / "f.tiff").load_image(0)
 
 
-def test_many_pages_are_no_image(tmp_path):
+def test_a_stack_of_pages_is_refused_as_an_image(tmp_path):
     pages = np.zeros((2, 4, 5, 3), np.uint8)
     skimage.io.imsave(tmp_path / "pages.tiff", pages, check_contrast=False)
     with pytest.raises(ValueError, match=r"image 0: .*pages\.tiff has shape \(2, 4, 5, 3\)"):
@@ -158,7 +158,7 @@ def test_image_without_path():
         dataset.load_image(0)
 
 
-def test_default_load_mask_finds_nothing_and_says_so():
+def test_the_default_load_mask_returns_no_objects_and_warns():
     class Balloons(Dataset):
         pass
 
@@ -168,7 +168,7 @@ def test_default_load_mask_finds_nothing_and_says_so():
     assert class_ids.shape == (0,) and class_ids.dtype == np.int32
 
 
-def test_describe_image_takes_the_best_name(two_sources):
+def test_describe_image_prefers_the_reference(two_sources):
     assert describe_image(two_sources, 1) == "image 1 (b.png)"
     two_sources.image_info[1]["path"] = None
     assert describe_image(two_sources, 1) == "image 1 (zoo.5)"

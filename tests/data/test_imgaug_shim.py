@@ -21,7 +21,7 @@ def run(code):
 
 
 @pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="this NumPy needs no shim")
-def test_numpy_is_left_alone_until_imgaug_is_asked_for():
+def test_numpy_is_unchanged_until_imgaug_is_imported():
     code = """
 import sys
 import numpy as np
@@ -46,7 +46,7 @@ print(np.uint8 in imgaug.imgaug.NP_UINT_TYPES)
     assert run(code) == ["True", "True", "True", "True", "False", "True"]
 
 
-def test_other_names_are_not_there():
+def test_other_names_do_not_exist():
     import mrcnn.data.imgaug_shim as shim
 
     with pytest.raises(AttributeError, match="'mrcnn.data.imgaug_shim' has no attribute 'iap'"):

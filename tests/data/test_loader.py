@@ -19,7 +19,7 @@ def test_every_epoch_has_every_image_once_in_a_new_order(numbered_dataset, tiny_
     epochs = [ids_of_epoch(loader, epoch) for epoch in range(3)]
     assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-    # Going back, as threads at the end of an epoch do, changes nothing.
+    # Going back, as threads do at the end of an epoch, gives the same order.
     assert ids_of_epoch(loader, 0) == epochs[0]
 
 
@@ -77,7 +77,7 @@ def test_boxes_of_the_annotation_are_trained_on(array_dataset, rectangles, tiny_
     assert centre == pytest.approx((13.75, 24.125), abs=1e-4)
 
 
-def test_samples_do_not_depend_on_what_was_loaded_before(numbered_dataset, tiny_config):
+def test_samples_do_not_depend_on_earlier_samples(numbered_dataset, tiny_config):
     from mrcnn.data.imgaug_shim import iaa
 
     def loader():
@@ -99,7 +99,7 @@ def test_samples_do_not_depend_on_what_was_loaded_before(numbered_dataset, tiny_
     assert (first["input_gt_boxes"] != second["input_gt_boxes"]).any()
 
 
-def test_of_too_many_instances_a_random_part_is_kept(array_dataset, rectangles, tiny_config):
+def test_a_random_subset_of_too_many_instances_is_kept(array_dataset, rectangles, tiny_config):
     tiny_config.MAX_GT_INSTANCES = 5
     tiny_config.USE_MINI_MASK = False
     boxes = [(4 * i, 2 * i, 4 * i + 3, 2 * i + 9) for i in range(12)]
@@ -129,7 +129,7 @@ def test_images_without_instances_are_skipped_and_counted(numbered_dataset, tiny
     assert messages == [expected]
 
 
-def test_images_with_nothing_but_a_crowd_count_as_empty(array_dataset, rectangles, tiny_config):
+def test_images_with_only_a_crowd_count_as_empty(array_dataset, rectangles, tiny_config):
     samples = [rectangles([(4, 4, 20, 20)], [-2]), rectangles([(4, 4, 20, 20)], [2])]
     loader = SampleLoader(array_dataset(samples), tiny_config, shuffle=False)
     assert loader.load(0) is None and loader.load(1) is not None
@@ -146,7 +146,7 @@ def test_empty_images_as_background(numbered_dataset, tiny_config):
         assert not sample[f"input_gt_{name}"].any()
 
 
-def test_unreadable_images_are_tolerated_by_name(numbered_dataset, tiny_config, caplog):
+def test_unreadable_images_are_skipped_and_named(numbered_dataset, tiny_config, caplog):
     loader = SampleLoader(numbered_dataset(8, broken=[2, 5]), tiny_config, shuffle=False)
     samples = [loader.load(number) for number in range(24)]
     assert [s is None for s in samples] == [n % 8 in (2, 5) for n in range(24)]
@@ -174,7 +174,7 @@ def test_too_many_unreadable_images_stop_the_run(numbered_dataset, tiny_config):
     assert lines[0] == "3 images could not be loaded, and MAX_LOAD_ERRORS allows 2:"
     assert [line.split("(")[0].strip() for line in lines[1:]] == ["image 0", "image 3", "image 4"]
     assert isinstance(error.value.__cause__, OSError)
-    # Nothing goes on behind the back of a stopped run.
+    # A stopped run stays stopped.
     for again in (lambda: loader.load(5), loader.errors.reraise):
         with pytest.raises(RuntimeError) as later:
             again()
@@ -264,7 +264,7 @@ def test_sizes_may_differ_in_batches_of_one_only(array_dataset, rectangles, tiny
         pairs.load(1)
 
 
-def test_sides_that_the_pyramid_cannot_halve(array_dataset, rectangles, tiny_config):
+def test_sides_that_the_strides_do_not_divide_are_refused(array_dataset, rectangles, tiny_config):
     tiny_config.IMAGE_RESIZE_MODE = "none"
     samples = [rectangles([(4, 4, 20, 20)], [1], size=size) for size in (96, 64)]
     loader = SampleLoader(array_dataset(samples), tiny_config, shuffle=False)
@@ -294,7 +294,7 @@ def test_a_dataset_must_be_ready(numbered_dataset, tiny_config):
         SampleLoader(Dataset(), tiny_config)
     dataset = Dataset()
     dataset.add_image("a", 1, "a.png")
-    with pytest.raises(ValueError, match=r"has images, but its prepare\(\) was not called"):
+    with pytest.raises(ValueError, match=r"not ready: call its prepare\(\) after adding images"):
         SampleLoader(dataset, tiny_config)
     tiny_config.NUM_CLASSES = 9
     with pytest.raises(ValueError, match="NUM_CLASSES is 9, but the dataset has 4 classes"):

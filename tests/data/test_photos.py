@@ -71,7 +71,7 @@ def test_a_photo_annotated_as_stored_stays_as_stored(write_photo):
     assert (dataset.load_image(1) == turned).all()
 
 
-def test_an_upside_down_photo_is_turned_though_its_size_does_not_tell(write_photo):
+def test_an_upside_down_photo_is_turned_though_its_size_stays(write_photo):
     path = write_photo("photo.png", 20, 34, exif(3))
     stored = np.asarray(Image.open(path))
     assert (read_image(path, (20, 34)) == stored[::-1, ::-1]).all()
@@ -99,7 +99,7 @@ def test_numbers_of_16_bits_are_not_scaled(tmp_path, suffix):
     assert image_size(path) == (2, 3)
 
 
-def test_alpha_is_no_number(tmp_path):
+def test_alpha_is_dropped_from_masks(tmp_path):
     pixels = np.zeros((2, 3, 4), np.uint8)
     pixels[0, 1] = 7, 8, 9, 0
     pixels[..., 3] = 255
@@ -109,7 +109,7 @@ def test_alpha_is_no_number(tmp_path):
     assert read_stored(tmp_path / "gray_alpha.png").tolist() == [[0, 9, 0], [0, 0, 0]]
 
 
-def test_a_printers_jpeg_has_the_colours_that_are_seen(tmp_path):
+def test_cmyk_jpegs_become_rgb(tmp_path):
     Image.new("CMYK", (16, 8), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=95)
     image = read_image(tmp_path / "cmyk.jpg")
     assert image.shape == (8, 16, 3)
@@ -125,7 +125,7 @@ def test_paths_beyond_ascii(write_photo):
 
 
 @pytest.mark.parametrize("read", [read_image, read_stored, image_size])
-def test_what_is_no_picture_gets_a_sentence(tmp_path, read):
+def test_unreadable_files_are_named(tmp_path, read):
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(OSError, match=r"text\.png cannot be read as an image: "):
         read(tmp_path / "text.png")
@@ -133,7 +133,7 @@ def test_what_is_no_picture_gets_a_sentence(tmp_path, read):
         read(tmp_path / "gone.png")
 
 
-def test_a_stack_of_pages_is_no_mask(tmp_path):
+def test_a_stack_of_pages_is_refused_as_a_mask(tmp_path):
     import skimage.io
 
     pages = np.zeros((2, 6, 5, 3), np.uint8)

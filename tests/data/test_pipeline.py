@@ -67,19 +67,19 @@ def test_every_epoch_has_every_image_once(numbered_dataset, config):
     assert make_dataset(numbered_dataset(7), config).steps_per_epoch == 4
 
 
-def test_one_pass_ends_with_what_is_left(numbered_dataset, config):
+def test_a_single_pass_ends_with_a_smaller_batch(numbered_dataset, config):
     data = make_dataset(numbered_dataset(5), config, shuffle=False, repeat=False)
     sizes = [len(batch["input_image"]) for batch in data]
     assert sizes == [2, 2, 1]
     assert image_ids(data) == [0, 1, 2, 3, 4]
 
 
-def test_iterating_again_starts_anew(numbered_dataset, config):
+def test_a_second_iteration_starts_from_the_beginning(numbered_dataset, config):
     data = make_dataset(numbered_dataset(4), config, seed=2)
     assert image_ids(take(data, 3)) == image_ids(take(data, 3))
 
 
-def test_unusable_images_are_left_out_and_accounted_for(numbered_dataset, config):
+def test_unusable_images_are_skipped_and_recorded(numbered_dataset, config):
     dataset = numbered_dataset(8, empty=[1, 6], broken=[4])
     data = make_dataset(dataset, config, shuffle=False)
     assert image_ids(take(data, 5)) == [0, 2, 3, 5, 7, 0, 2, 3, 5, 7]
@@ -154,7 +154,7 @@ def test_types_of_images_must_agree(array_dataset, rectangles, config):
     sample = rectangles([(4, 4, 20, 20)], [1])
     other = (sample[0].astype(np.float32), *sample[1:])
     data = make_dataset(array_dataset([sample, other]), config, shuffle=False)
-    message = r"load_image\(\) gave uint8 for the first image and float32 for image 1"
+    message = r"load_image\(\) returned uint8 for the first image and float32 for image 1"
     with pytest.raises(TypeError, match=message):
         next(iter(data))
 
@@ -169,7 +169,7 @@ def test_images_of_any_size_in_batches_of_one(array_dataset, rectangles, config)
     assert shapes == [((64, 64), 1023), ((128, 128), 4092)]
 
 
-def test_sizes_that_differ_in_a_batch_get_a_sentence(array_dataset, rectangles, config):
+def test_different_sizes_in_a_batch_are_refused(array_dataset, rectangles, config):
     config.IMAGE_RESIZE_MODE = "pad64"
     samples = [rectangles([(4, 4, 20, 20)], [1], size=size) for size in (64, 100)]
     data = make_dataset(array_dataset(samples), config, shuffle=False)
@@ -201,13 +201,13 @@ def test_crops_repeat_with_their_seed(array_dataset, rectangles, config, rng):
     assert (first != other).any()
 
 
-# Where a run goes on
+# Resuming
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("drawn", [0, 1, 4, 5, 9])
-def test_a_pipeline_goes_on_where_another_was(numbered_dataset, config, threads, drawn):
-    """Also past the end of an epoch of 7, and past images that give no sample."""
+def test_a_pipeline_resumes_at_the_position_of_another(numbered_dataset, config, threads, drawn):
+    """Positions include the end of an epoch of 7 images, and skipped images."""
 
     def make(start):
         return make_dataset(
@@ -222,23 +222,23 @@ def test_a_pipeline_goes_on_where_another_was(numbered_dataset, config, threads,
     data = make(0)
     batches = take(data, drawn + 4)
     assert len(image_ids(batches)) > len(set(image_ids(batches)))
-    # A pipeline has read ahead of what is drawn, and knows of unusable images there, too.
+    # The pipeline has read ahead of these batches, and has found unusable images there, too.
     for expected, ours in zip(batches[drawn:], take(make(data.position(drawn)), 4), strict=True):
         for name, values in expected.items():
             np.testing.assert_array_equal(ours[name], values, err_msg=name)
 
 
-def test_positions_count_images_and_those_that_were_left_out(numbered_dataset, config):
+def test_positions_count_skipped_images_too(numbered_dataset, config):
     data = make_dataset(numbered_dataset(5, empty=[1, 2]), config, shuffle=False)
     assert image_ids(take(data, 4)) == [0, 3, 4, 0, 3, 4, 0, 3]
-    # 0 _ _ 3 | 4 0 | _ _ 3 4 | 0 _ _ 3: an image that is left out before the next is not known to
-    # be so before it is asked for, and belongs to what follows.
+    # 0 _ _ 3 | 4 0 | _ _ 3 4 | 0 _ _ 3: images that are skipped at the end of a batch are unknown
+    # until the next one is drawn, and count with that.
     data = make_dataset(numbered_dataset(5, empty=[1, 2]), config, shuffle=False)
     take(data, 4)
     assert [data.position(batches) for batches in range(5)] == [0, 4, 6, 10, 14]
 
 
-def test_a_pipeline_that_goes_on_goes_on_once_more(numbered_dataset, config):
+def test_a_resumed_pipeline_can_be_resumed(numbered_dataset, config):
     def make(start):
         return make_dataset(numbered_dataset(5, empty=[1, 2]), config, shuffle=False, start=start)
 
@@ -252,8 +252,8 @@ def test_a_pipeline_that_goes_on_goes_on_once_more(numbered_dataset, config):
 
 
 @pytest.mark.parametrize("processes, images", [(2, 2), (3, 2), (2, 4)])
-def test_processes_share_the_order_of_one(numbered_dataset, config, processes, images):
-    """Together the runs of `images` of each are the samples of one, run after run."""
+def test_processes_share_one_order_of_images(numbered_dataset, config, processes, images):
+    """Joined run by run, the shares of the processes are the samples of a single process."""
     rounds = 5
     alone = make_dataset(numbered_dataset(7), config, seed=1)
     expected = np.reshape(
@@ -269,7 +269,7 @@ def test_processes_share_the_order_of_one(numbered_dataset, config, processes, i
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_process_goes_on_where_it_was(numbered_dataset, config, index):
+def test_a_process_resumes_at_its_position(numbered_dataset, config, index):
     def make(start):
         dataset = numbered_dataset(9, empty=[3, 5])
         return make_dataset(dataset, config, seed=2, start=start, shard=(index, 2, 4))
@@ -280,7 +280,7 @@ def test_a_process_goes_on_where_it_was(numbered_dataset, config, index):
         assert image_ids(take(make(data.position(drawn)), 3)) == ids[2 * drawn : 2 * drawn + 6]
 
 
-def test_positions_of_a_process_do_not_count_what_others_leave_out(numbered_dataset, config):
+def test_positions_of_a_process_do_not_count_images_skipped_by_others(numbered_dataset, config):
     # In runs of 2 the first process has 0 1 | 4 5 | 8 0 | 3 4 | 7 8, the second 2 3 | 6 7 | 1 2.
     def make(index):
         dataset = numbered_dataset(9, empty=[6])
@@ -294,14 +294,14 @@ def test_positions_of_a_process_do_not_count_what_others_leave_out(numbered_data
 
 
 def test_a_process_without_objects_does_not_hang(numbered_dataset, config):
-    """It has 0 1 | 4 5 of 0 to 7; the others would wait for it."""
+    """It has images 0 1 | 4 5 of 0 to 7; without an error, the other process would wait for it."""
     dataset = numbered_dataset(8, empty=[0, 1, 4, 5])
     data = make_dataset(dataset, config, shuffle=False, shard=(0, 2, 2))
     with pytest.raises(RuntimeError, match="there is nothing to train on"):
         next(iter(data))
 
 
-def test_one_pass_of_a_process(numbered_dataset, config):
+def test_a_single_pass_of_a_process(numbered_dataset, config):
     passes = [
         make_dataset(numbered_dataset(7), config, shuffle=False, repeat=False, shard=(index, 2, 2))
         for index in range(2)
@@ -309,7 +309,7 @@ def test_one_pass_of_a_process(numbered_dataset, config):
     assert [image_ids(data) for data in passes] == [[0, 1, 4, 5], [2, 3, 6]]
 
 
-def test_pipelines_come_to_rest_before_python_ends():
+def test_pipelines_stop_before_python_ends():
     code = """
 import atexit, sys, time
 sys.path.insert(0, "tests")
@@ -330,7 +330,7 @@ class Slow(Dataset):
     def load_mask(self, image_id):
         return np.ones((64, 64, 1), bool), np.array([1])
 
-# What is registered first is called last.
+# Python calls these functions in reverse order: this one comes last.
 @atexit.register
 def look():
     count = len(begun)

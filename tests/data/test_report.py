@@ -89,7 +89,7 @@ def test_class_ids_out_of_range_are_found(array_dataset, rectangles):
     ]
 
 
-def test_what_the_reader_noticed_is_included(tmp_path, write_photo, capsys):
+def test_notes_of_the_reader_are_included(tmp_path, write_photo, capsys):
     write_photo("a.png", 20, 30)
     segmentations = [[[2, 2, 9, 2, 9, 9]], [[1, 2]], [[3.1, 3.1, 3.2, 3.1, 3.2, 3.2]]]
     content = {

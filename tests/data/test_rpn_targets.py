@@ -57,7 +57,7 @@ def test_deltas_follow_the_order_of_anchors(tiny_config):
     assert deltas[1, 1] == pytest.approx(1.5 / 7 / 0.1)
 
 
-def test_the_best_anchor_of_a_box_is_positive_however_bad(tiny_config):
+def test_the_best_anchor_of_a_box_is_positive_at_any_iou(tiny_config):
     match, deltas = targets(tiny_config, ANCHORS[3:], [1], [OBJECT])
     assert match.tolist() == [POSITIVE, NEGATIVE, NEGATIVE]
     assert deltas[0, 3] == pytest.approx(np.log(10 / 3) / 0.2)
@@ -144,7 +144,7 @@ def test_sample_is_balanced(tiny_config):
     assert not deltas[4:].any()
 
 
-def test_negatives_take_the_places_that_positives_leave(tiny_config):
+def test_negatives_fill_the_places_of_missing_positives(tiny_config):
     tiny_config.RPN_TRAIN_ANCHORS_PER_IMAGE = 8
     anchors = np.concatenate([ANCHORS[:1], np.repeat(ANCHORS[5:], 50, axis=0)])
     match, _ = targets(tiny_config, anchors, [1], [OBJECT])

@@ -14,7 +14,7 @@ def one_image(array_dataset, image, masks, class_ids, **kwargs):
     return dataset
 
 
-def test_image_of_the_right_size_is_left_alone(array_dataset, rectangles, tiny_config, rng):
+def test_an_image_of_the_right_size_is_not_resized(array_dataset, rectangles, tiny_config, rng):
     _, masks, class_ids = rectangles([(0, 5, 10, 20), (50, 1, 64, 64)], [2, -1])
     image = rng.integers(0, 256, (64, 64, 3), np.uint8)
     dataset = one_image(array_dataset, image, masks, class_ids)
@@ -142,7 +142,7 @@ IMAGE, MASKS = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 2), bool)
     ("image", "masks", "class_ids", "message"),
     [
         (IMAGE, np.ones((32, 64, 2)), [1, 2], "masks have 32x64 pixels .* image has 64x64"),
-        (IMAGE, MASKS, [1, 2, 3], "gave 2 masks and 3 class ids"),
+        (IMAGE, MASKS, [1, 2, 3], "returned 2 masks and 3 class ids"),
         (IMAGE, MASKS, [1, 4], r"class id 4 is not one of 1\.\.3"),
         (IMAGE, MASKS, [0, 1], r"class id 0 is not one of 1\.\.3 \(0 is the background"),
         (IMAGE, MASKS, [1, -4], r"class id -4 is not one of 1\.\.3"),
@@ -343,14 +343,19 @@ def test_keypoints_are_not_augmented(rectangles, tiny_config, how):
     from mrcnn.data.imgaug_shim import iaa
 
     dataset = Annotated(*rectangles([(4, 6, 8, 10)], [3]), keypoints=[[[5, 7, 2]]])
-    with pytest.raises(ValueError, match=r"^image 0 \(a\.png\): load_keypoints\(\) gave keypoints"):
+    with pytest.raises(
+        ValueError, match=r"^image 0 \(a\.png\): load_keypoints\(\) returned keypoints"
+    ):
         load_sample(dataset, tiny_config, 0, **{how: iaa.Fliplr(1.0)})
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"boxes": [[1, 2, 3, 4]]}, r"load_boxes\(\) gave an array of shape \(1, 4\); .* for 2"),
+        (
+            {"boxes": [[1, 2, 3, 4]]},
+            r"load_boxes\(\) returned an array of shape \(1, 4\); .* for 2",
+        ),
         ({"boxes": [[1, 2, 3]] * 2}, r"of shape \(2, 3\); expected .* \(y1, x1, y2, x2\)"),
         ({"boxes": [[1, 2, np.nan, 4]] * 2}, r"expected are finite numbers"),
         ({"keypoints": [[1, 2, 2]] * 2}, r"load_keypoints\(\) .* \(2, 3\); .* keypoints, \(y, x,"),

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def file_backend():
-    """The backend of machines without a display; no figure is left open by a test."""
+    """Use the backend of machines without a display, and close all figures after a test."""
     previous = matplotlib.get_backend()
     plt.switch_backend("agg")
     yield

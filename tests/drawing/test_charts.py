@@ -1,4 +1,4 @@
-"""Charts show the numbers that they were given."""
+"""Charts show the given numbers."""
 
 import keras
 import matplotlib.pyplot as plt
@@ -43,7 +43,7 @@ def test_overlaps_are_judged_above_the_threshold():
     assert np.array_equal(ax.images[0].get_array(), overlaps)
 
 
-def test_overlaps_of_nothing():
+def test_overlaps_without_objects_or_detections():
     plot_overlaps([1, 1], [], [], np.zeros((0, 2)), ["BG", "cat"])
     ax = plt.gcf().axes[0]
     assert ax.get_title() == "0 detections, 2 ground truth objects"
@@ -55,7 +55,7 @@ def test_overlaps_of_another_size_are_named():
         plot_overlaps([1, 1], [1, 1, 1], [1, 1, 1], np.zeros((2, 3)), ["BG", "cat"])
 
 
-def test_losses_and_their_validation_twins_share_a_chart():
+def test_training_and_validation_losses_share_a_chart():
     history = {
         "loss": [3.0, 2.0],
         "rpn_class_loss": [1.0, 0.5],

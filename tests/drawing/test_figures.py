@@ -1,4 +1,4 @@
-"""Where figures go: to files whole, to the screen when asked, and nowhere else."""
+"""Figures go to files, whole, or to the screen on request, and leave nothing else."""
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -28,7 +28,7 @@ def test_picture_for_a_file_stays_out_of_pyplot(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["p.png"]
 
 
-def test_picture_for_a_file_lets_go_of_its_images(tmp_path):
+def test_picture_for_a_file_frees_its_images(tmp_path):
     with canvas((1, 1), save_to=tmp_path / "p.png") as figure:
         figure.add_axes((0, 0, 1, 1)).imshow(np.zeros((4, 4, 3)))
     assert figure.axes == []
@@ -66,7 +66,7 @@ def test_loop_of_pictures_keeps_the_last_one_open():
     assert plt.gcf() is figure, "plt.savefig after the call must find this figure"
 
 
-def test_figures_of_the_user_are_left_alone():
+def test_figures_of_the_user_stay_open():
     mine = plt.figure()
     for _ in range(2):
         with canvas((1, 1)):

@@ -1,4 +1,4 @@
-"""Instances are drawn from what they were given, every time."""
+"""Instances can be drawn again and again, and check their arguments."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,4 @@
-"""Lines and captions lie where the pixels say."""
+"""Positions of lines and captions in pixels."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -20,8 +20,10 @@ from mrcnn.drawing.pixels import apply_mask, as_rgb, draw_box, random_colors
         (np.array([[0.2, 254.6]]), [0, 255]),  # 0..255 is not
         (np.array([[-40.0, 300.0]]), [0, 255]),
         (np.array([[np.nan, 1.0]]), [0, 255]),
-        (np.uint16([[100, 1000]]), [26, 255]),  # 25.5, to the even neighbour
-        (np.int64([[100, 200]]), [100, 200]),
+        (np.array([[-0.1, 0.2]]), [0, 51]),
+        (np.uint16([[100 * 257, 65535]]), [100, 255]),  # as detection takes 16-bit images
+        (np.int64([[-5, 200]]), [0, 200]),
+        (np.int32([[257 * 3, 99999]]), [3, 255]),
     ],
 )
 def test_gray_images_become_rgb(image, expected):
@@ -40,8 +42,8 @@ def test_first_three_channels_are_taken(channels):
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 4, 0), (1, 4, 4, 3)])
-def test_what_is_no_image_is_named(shape):
-    with pytest.raises(ValueError, match=r"image has shape \(.*\); expected \[height, width\]"):
+def test_shapes_that_are_not_of_images_are_refused(shape):
+    with pytest.raises(ValueError, match=r"image has shape \(.*\); accepted are \[height, width\]"):
         as_rgb(np.zeros(shape))
 
 
@@ -63,7 +65,7 @@ def test_colours_are_distinct_and_a_longer_list_begins_like_a_shorter_one():
     assert random_colors(0) == []
 
 
-def test_colours_leave_random_numbers_alone():
+def test_colours_do_not_change_the_random_state():
     random.seed(3)
     np.random.seed(3)  # noqa: NPY002 - the state that must not change is the global one
     expected = random.random(), np.random.rand()  # noqa: NPY002

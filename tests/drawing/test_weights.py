@@ -1,4 +1,4 @@
-"""Tables and histograms of weights show the numbers that they were given."""
+"""Tables and histograms of weights show the given numbers."""
 
 import sys
 from types import SimpleNamespace

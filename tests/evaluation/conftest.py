@@ -25,12 +25,12 @@ def coco_of(images, annotations, categories):
     return coco
 
 
-def entry(box, shape, **words):
+def entry(box, shape, **values):
     """A dict with bbox, segmentation and area of a rectangle."""
     rle = coco_mask.encode(np.asfortranarray(rectangle(box, shape), np.uint8))
     y1, x1, y2, x2 = map(int, box)
     geometry = {"bbox": [x1, y1, x2 - x1, y2 - y1], "segmentation": rle}
-    return {**geometry, "area": (y2 - y1) * (x2 - x1), **words}
+    return {**geometry, "area": (y2 - y1) * (x2 - x1), **values}
 
 
 SHAPE = (200, 240)
@@ -61,7 +61,7 @@ def ground_truth():
 
 @pytest.fixture
 def results(ground_truth):
-    """A few predictions an object: some near, some far, some of another class, scores with ties."""
+    """Three predictions per object: some near, some far, some of another class; tied scores."""
     rng = np.random.default_rng(6)
     found = []
     for annotation in ground_truth.dataset["annotations"] * 3:

@@ -1,4 +1,4 @@
-"""Average precision: the original's values, one image by hand, images without objects."""
+"""Average precision: the original's values, an image by hand, images without objects."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def golden_image():
 
 
 def columns(*spans):
-    """One mask `[1, 20]` a span of columns, and their boxes."""
+    """One mask `[1, 20]` per span of columns, and their boxes."""
     masks = np.zeros((1, 20, len(spans)), bool)
     for index, (start, stop) in enumerate(spans):
         masks[:, start:stop, index] = True

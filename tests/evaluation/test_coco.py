@@ -1,4 +1,4 @@
-"""The second implementation is pycocotools, called by hand."""
+"""COCO metrics against pycocotools as the second implementation."""
 
 import contextlib
 import copy
@@ -15,7 +15,7 @@ NAMES = "AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl".split()
 
 
 def by_hand(coco_gt, results, iou_type, image_ids=None, category_ids=None):
-    """COCOeval, as its own demonstration calls it, and the lines that it prints."""
+    """Run COCOeval as in its demonstration; return it and the lines that it prints."""
     key = {"bbox": "bbox", "segm": "segmentation"}[iou_type]
     results = [{k: r[k] for k in ("image_id", "category_id", "score", key)} for r in results]
     printed = io.StringIO()
@@ -33,7 +33,7 @@ def by_hand(coco_gt, results, iou_type, image_ids=None, category_ids=None):
 
 
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
-def test_the_twelve_figures_are_those_of_pycocotools(ground_truth, results, iou_type, capsys):
+def test_the_twelve_numbers_equal_those_of_pycocotools(ground_truth, results, iou_type, capsys):
     given = copy.deepcopy(results)
     stats = run_coco_eval(ground_truth, results, iou_type)
     evaluator, printed = by_hand(ground_truth, results, iou_type)
@@ -55,7 +55,7 @@ def test_images_and_categories_can_be_chosen(ground_truth, results):
     assert [row["name"] for row in stats.by_class] == ["cat"]
 
 
-def test_figures_by_class_are_those_of_each_class_alone(ground_truth, results):
+def test_numbers_by_class_equal_those_of_each_class_alone(ground_truth, results):
     stats = run_coco_eval(ground_truth, results, "bbox")
     for row in stats.by_class:
         alone, _ = by_hand(ground_truth, results, "bbox", category_ids=[row["id"]])
@@ -83,7 +83,7 @@ def test_without_predictions_ap_is_zero_where_there_are_objects(ground_truth):
 
 
 def square_scene(corners, scores, size=10, correct=None):
-    """One image with squares at the corners, each predicted exactly but for those not correct."""
+    """One image with squares at given corners; each is predicted exactly if it is correct."""
     shape = (100, 400)
     image = {"id": 7, "height": shape[0], "width": shape[1]}
     boxes = [(y, x, y + size, x + size) for y, x in corners]
@@ -130,7 +130,7 @@ def test_a_threshold_takes_all_predictions_of_its_score():
     np.testing.assert_allclose(curve.f1, [2 / 5, 4 / 6])
 
 
-def test_predictions_on_a_crowd_count_for_nothing():
+def test_predictions_on_a_crowd_are_ignored():
     coco_gt, results = square_scene([(0, 0), (0, 20)], [0.9, 0.8])
     coco_gt.dataset["annotations"][1]["iscrowd"] = 1
     curve = run_coco_eval(coco_gt, results, "segm").f1_curve()
@@ -158,19 +158,15 @@ def test_more_than_a_hundred_objects_need_max_dets():
     assert "maxDets=150 ] = 1.000" in str(more).splitlines()[0]
 
 
-def change(results, **words):
-    return [{**results[0], **words}, *results[1:]]
+def change(results, **values):
+    return [{**results[0], **values}, *results[1:]]
 
 
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
         ({"image_id": 99}, {}, "results file for other images: 1 of its image ids, such as 99"),
-        (
-            {"category_id": 12},
-            {},
-            r"category_id 12, .* the ground truth: \[1, 2, 3\]",
-        ),
+        ({"category_id": 12}, {}, r"category_id 12, .* the ground truth: \[1, 2, 3\]"),
         ({"segmentation": {"size": [28, 28], "counts": b""}}, {}, "mask of 28 x 28 pixels; the im"),
         ({"segmentation": [[0, 0, 1, 1, 2, 0]]}, {}, "has a mask that is not a COCO RLE"),
         ({}, {"iou_type": "keypoints"}, 'iou_type is "keypoints"; accepted are "bbox" and "segm"'),
@@ -179,7 +175,7 @@ def change(results, **words):
         ({}, {"max_dets": 10}, "max_dets is 10; it must be more than 10"),
     ],
 )
-def test_what_does_not_belong_is_refused(ground_truth, results, changes, arguments, message):
+def test_inconsistent_arguments_are_refused(ground_truth, results, changes, arguments, message):
     given = {"iou_type": "segm", **arguments}
     with pytest.raises(ValueError, match=message):
         run_coco_eval(ground_truth, change(results, **changes), **given)

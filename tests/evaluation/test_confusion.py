@@ -52,7 +52,7 @@ def test_an_overlap_equal_to_the_threshold_is_a_match():
     np.testing.assert_array_equal(matrix, np.zeros((3, 3)))
 
 
-def test_crowds_count_for_nothing():
+def test_crowds_are_ignored():
     objects = [(0, -1), (40, 1)]
     predictions = [(0, 1, 0.9), (1, 1, 0.8), (40, 1, 0.7)]
     matrix = confusion_matrix(*scene(objects, predictions), "segm", 3)

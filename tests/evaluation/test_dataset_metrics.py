@@ -1,5 +1,7 @@
-"""The whole way from a `Dataset` and a model to the figures; the model is played."""
+"""From a `Dataset` and a model to the metrics; the model is a fake with given detections."""
 
+import re
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +15,8 @@ from mrcnn.ops.rle import encode_mask
 from tests.evaluation.test_ground_truth import Scenes, block, ell, stack
 
 
-class PlayedModel:
-    """Detects what it was told, image by image: lists of (mask, class id, score)."""
+class FakeModel:
+    """Model that returns given detections, per image a list of (mask, class id, score)."""
 
     def __init__(self, detections, batch_size=2):
         self.detections, self.config = list(detections), SimpleNamespace(BATCH_SIZE=batch_size)
@@ -56,8 +58,8 @@ DETECTIONS = [
 ]
 
 
-def test_figures_by_hand(dataset, capsys):
-    model = PlayedModel(DETECTIONS)
+def test_metrics_by_hand(dataset, capsys):
+    model = FakeModel(DETECTIONS)
     metrics = utils.compute_coco_metrics(dataset, model, verbose=0)
     assert model.batches == [2, 1]
     # Cats: wrong (0.625), then the cat, whose box is exact and whose mask has IoU 8/20: precision
@@ -85,8 +87,8 @@ def test_figures_by_hand(dataset, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_what_was_asked_for(dataset):
-    model = PlayedModel([DETECTIONS[2], DETECTIONS[0]], batch_size=1)
+def test_only_requested_images_and_types_are_evaluated(dataset):
+    model = FakeModel([DETECTIONS[2], DETECTIONS[0]], batch_size=1)
     metrics = utils.compute_coco_metrics(
         dataset, model, image_ids=[2, 0], iou_types=["bbox"], verbose=0, max_dets=300
     )
@@ -103,7 +105,7 @@ def test_images_at_equal_distances(dataset):
     assert choose_images(many, limit=4) == [0, 2, 5, 7]
     assert choose_images(many, image_ids=np.array([7, 3, 9]), limit=2) == [7, 3]
     assert choose_images(many, limit=99) == choose_images(many) == list(range(10))
-    model = PlayedModel([[], []], batch_size=8)
+    model = FakeModel([[], []], batch_size=8)
     metrics = utils.compute_coco_metrics(dataset, model, limit=2, verbose=0)
     assert sorted(metrics.ground_truth.getImgIds()) == [0, 1]
     assert model.batches == [2]
@@ -115,25 +117,29 @@ def test_images_at_equal_distances(dataset):
         choose_images(Scenes([]))
 
 
-def test_ground_truth_at_hand_is_not_made_again(dataset, monkeypatch):
+def test_given_ground_truth_is_not_computed_again(dataset, monkeypatch):
     ground_truth = coco_ground_truth(dataset)
     monkeypatch.delattr(Scenes, "load_mask")
     metrics = utils.compute_coco_metrics(
-        dataset, PlayedModel(DETECTIONS), verbose=0, ground_truth=ground_truth
+        dataset, FakeModel(DETECTIONS), verbose=0, ground_truth=ground_truth
     )
     assert metrics.bbox.by_class[0]["AP"] == pytest.approx(0.5)
 
 
-def test_progress_is_shown(dataset, capsys):
-    utils.compute_coco_metrics(dataset, PlayedModel(DETECTIONS), verbose=1)
-    printed = capsys.readouterr().out
-    assert "Reading the ground truth" in printed
-    assert printed.count("3/3") == 2
+def test_progress_is_shown_on_a_terminal(dataset, monkeypatch, capsys):
+    utils.compute_coco_metrics(dataset, FakeModel(DETECTIONS), verbose=1)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    utils.compute_coco_metrics(dataset, FakeModel(DETECTIONS), verbose=1)
+    shown = capsys.readouterr().err
+    assert "Reading the ground truth:   0%" in shown
+    assert re.search(r"Detecting: .*0/3 .*\?image/s", shown)
 
 
 def test_masks_of_another_size_are_named(dataset):
     dataset.size = (30, 20)
     with pytest.raises(
-        ValueError, match=r"image 0 \(photo0.png\) has 30 x 20 pixels, its masks have 20 x 30"
+        ValueError,
+        match=r"image 0 \(photo0.png\): the masks have 20x30 .* image has 30x20",
     ):
-        utils.compute_coco_metrics(dataset, PlayedModel(DETECTIONS), verbose=0)
+        utils.compute_coco_metrics(dataset, FakeModel(DETECTIONS), verbose=0)

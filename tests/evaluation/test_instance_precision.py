@@ -8,7 +8,7 @@ from mrcnn.ops.masks import compute_overlaps_masks
 
 
 def stack(rows, width=12):
-    """Masks `[1, width, n]` of intervals (first, last + 1) of a line of pixels."""
+    """Masks `[1, width, n]` of intervals (first, last + 1) in a row of pixels."""
     masks = np.zeros((1, width, len(rows)), bool)
     for i, (first, stop) in enumerate(rows):
         masks[0, first:stop, i] = True

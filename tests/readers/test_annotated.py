@@ -65,7 +65,7 @@ def test_files_of_another_layout_are_named(write_json, layout, content, found):
 
 
 @pytest.mark.parametrize("layout", ["COCO JSON", "VIA JSON", "LabelMe JSON"])
-def test_what_is_no_json_gets_a_sentence(tmp_path, layout):
+def test_files_that_are_not_json_are_named(tmp_path, layout):
     path = tmp_path / "data.json"
     path.write_text("filename,region_count\na.jpg,1")
     with pytest.raises(ValueError, match=r"data\.json is not JSON: Expecting value: line 1"):
@@ -78,7 +78,7 @@ def test_what_is_no_json_gets_a_sentence(tmp_path, layout):
         load(layout, path)
 
 
-def test_a_byte_order_mark_is_no_obstacle(tmp_path):
+def test_a_byte_order_mark_is_skipped(tmp_path):
     path = tmp_path / "data.json"
     path.write_text(json.dumps(COCO), encoding="utf-8-sig")
     assert read_json(path, "COCO JSON") == COCO

@@ -39,7 +39,7 @@ def blob(rng):
 
 @pytest.fixture
 def coco_file(tmp_path, write_photo):
-    """A function: write a COCO file, with the images 1 and 2 unless others are given."""
+    """Function that writes a COCO file, by default with images 1 and 2."""
 
     def write(annotations, images=None, categories=None, name="instances.json", **more):
         if images is None:
@@ -150,7 +150,7 @@ def test_sizes_that_the_file_lacks_come_from_the_image(coco_file, write_photo):
 
 
 def test_a_photo_turned_by_exif(coco_file, write_photo):
-    """Annotated as shown, as stored, and as something else."""
+    """The annotations have the size as shown, as stored, or another one."""
     from PIL import Image
 
     block = Image.Exif()
@@ -179,7 +179,7 @@ RUNS = [0, 10, HEIGHT * WIDTH - 10]
         ([], "no segmentation"),
         ({}, "no segmentation"),
         ([[1, 2, 3, 4]], "a polygon with fewer than 3 points"),
-        ([[1, 2, 30, 4, 5]], "a polygon with more coordinates of one kind"),
+        ([[1, 2, 30, 4, 5]], "a polygon with different numbers"),
         ([[1, 2, 30, float("nan"), 5, 6]], "a coordinate that is not a number"),
         ([[61, 2, 70, 2, 70, 9]], "a shape outside the image"),
         ([1, 2, 30, 4, 5, 6], "a segmentation that is not a list of polygons"),
@@ -220,7 +220,7 @@ def test_the_sound_parts_of_an_annotation_stay(coco_file):
     assert dataset.load_mask(0)[0].sum() == 100
 
 
-def test_one_warning_tells_of_all(coco_file):
+def test_one_warning_counts_all_problems(coco_file):
     records = [annotation(n, [[1, 2]]) for n in range(5)]
     records += [annotation(10, image=8), annotation(11, category=9), 3, annotation(12)]
     with pytest.warns(UserWarning) as caught:
@@ -274,7 +274,7 @@ def test_images_that_are_not_there_are_left_out(coco_file, write_photo, tmp_path
 
 def test_no_image_at_all_is_an_error(coco_file):
     path = coco_file([], [{"id": 1, "file_name": "x.png"}, {"id": 2, "file_name": "y.png"}])
-    with pytest.raises(FileNotFoundError, match=r"no image that .*: 2 x .* \(x\.png, y\.png\)"):
+    with pytest.raises(FileNotFoundError, match=r"no usable image: 2 x .* \(x\.png, y\.png\)"):
         load(path)
 
 

@@ -17,7 +17,7 @@ def shape(label="cat", points=TRIANGLE, kind="polygon", group=None):
 
 @pytest.fixture
 def labelme_file(tmp_path, write_photo):
-    """A function: write a LabelMe file and its photo."""
+    """Function that writes a LabelMe file and its photo."""
 
     def write(name, shapes, image=None, **more):
         image = image or f"{name}.png"
@@ -100,7 +100,7 @@ def test_names_beyond_ascii_and_from_windows(labelme_file):
     assert dataset.load_image(0).shape == (HEIGHT, WIDTH, 3)
 
 
-def test_size_from_the_photo_where_the_file_has_none(labelme_file):
+def test_a_missing_size_comes_from_the_photo(labelme_file):
     dataset = load(labelme_file("a", [shape()], imageHeight=None, imageWidth=None))
     assert dataset.load_mask(0)[0].shape == (HEIGHT, WIDTH, 1)
 
@@ -124,7 +124,7 @@ def test_a_photo_of_another_size_than_its_outlines(labelme_file):
         (shape(points=[], kind="rectangle"), "points that are not pairs of numbers"),
         (shape(points=[[5, 5]], kind="circle"), "points that are not pairs of numbers"),
         (shape(points=[[5, 5], [5, 5]], kind="circle"), "a shape without area"),
-        (shape(kind="line"), "a shape_type 'line', of which no mask is made"),
+        (shape(kind="line"), "a shape_type 'line', which has no area"),
         (shape(label=""), "a shape without label"),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_group_keeps_its_sound_parts(labelme_file):
     assert dataset.load_mask(0)[0].shape == (HEIGHT, WIDTH, 1)
 
 
-def test_files_and_photos_that_are_none(labelme_file):
+def test_files_and_photos_that_are_unusable(labelme_file):
     folder = labelme_file("a", [shape()])
     labelme_file("b", [shape()], image="b.png")
     (folder / "b.png").unlink()
@@ -155,5 +155,7 @@ def test_files_and_photos_that_are_none(labelme_file):
     assert f"1 x an image that is not in {folder} (b.png of b.json)" in message
     assert [info["id"] for info in dataset.image_info] == ["a"]
     (folder / "a.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no image .* \(a\.png of a\.json, b\.png of"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no usable image: .* \(a\.png of a\.json, b\.png of"
+    ):
         load(folder)

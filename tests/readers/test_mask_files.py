@@ -25,7 +25,7 @@ def save(path, pixels, palette=None):
 
 @pytest.fixture
 def mask_folder(tmp_path, write_photo):
-    """A function: write `<id>/images/<id>.png` and `<id>/masks/<n>.png`; returns the folder."""
+    """Function that writes `<id>/images/<id>.png` and `<id>/masks/<n>.png`; returns the folder."""
 
     def write(name, masks, suffix="png"):
         write_photo(f"set/{name}/images/{name}.{suffix}", HEIGHT, WIDTH)
@@ -113,11 +113,11 @@ def test_photos_without_masks(mask_folder):
 def test_folders_without_a_photo(mask_folder, tmp_path):
     folder = mask_folder("a", [block(1, 1, 2, 2)])
     (folder / "b" / "images").mkdir(parents=True)
-    with pytest.warns(UserWarning, match=r"1 x not one photo in the folder 'images' \(b\)"):
+    with pytest.warns(UserWarning, match=r"1 x not exactly one photo in the folder 'images' \(b\)"):
         assert load_folder(folder).num_images == 1
     with pytest.raises(
         FileNotFoundError,
-        match=r"no image .*: 2 x not one photo in .*'photos' \(a, b\)\.",
+        match=r"no usable image: 2 x not exactly one photo in .*'photos' \(a, b\)\.",
     ):
         load_folder(folder, image_dir="photos")
     with pytest.raises(FileNotFoundError, match="gone"):
@@ -139,7 +139,7 @@ def test_masks_of_another_size(mask_folder):
         dataset.load_image(0)
 
 
-def test_a_photo_keeps_to_its_masks_though_exif_turns_it(mask_folder, write_photo):
+def test_a_photo_with_exif_is_turned_only_if_its_masks_are(mask_folder, write_photo):
     folder = mask_folder("a", [block(1, 1, 2, 2)])
     exif = Image.Exif()
     exif[274] = 6
@@ -206,11 +206,11 @@ def test_photos_and_label_images_that_do_not_match(tmp_path, write_photo):
     assert "1 x no photo of this name in" in message and "(z.png)" in message
     assert [info["id"] for info in dataset.image_info] == ["a"]
     (tmp_path / "labels" / "a.png").unlink()
-    with pytest.raises(FileNotFoundError, match="labels has no image .*: 3 x no PNG, TIFF or"):
+    with pytest.raises(FileNotFoundError, match="labels has no usable image: 3 x no PNG, TIFF or"):
         load_labels(tmp_path)
 
 
-def test_colours_and_fractions_are_no_labels(tmp_path, write_photo):
+def test_colours_and_fractions_are_refused_as_labels(tmp_path, write_photo):
     colours = np.stack([LABELS, LABELS, LABELS // 2], axis=-1)
     fractions = LABELS / np.float32(2)
     for name, pixels in (("a.png", colours), ("b.tif", fractions)):

@@ -45,7 +45,7 @@ def test_outlines_of_one_object_share_a_mask():
 
 
 def test_polygons_have_the_pixels_whose_centre_lies_within(rng):
-    """Apart from some at the border, which pycocotools rounds."""
+    """Except for pixels at the border, which pycocotools rounds."""
     ys, xs = np.mgrid[:40, :60] + 0.5
     for _ in range(50):
         corners = rng.uniform(-10, 60, (3, 2))
@@ -111,7 +111,7 @@ NAN = float("nan")
         (Polygon([-5, -5, 30], [-5, 30, 30]), None),
         (Polygon([1, 2], [1, 2]), "a polygon with fewer than 3 points"),
         (Polygon([], []), "a polygon with fewer than 3 points"),
-        (Polygon([1, 2, 3], [1, 2]), "a polygon with more coordinates of one kind"),
+        (Polygon([1, 2, 3], [1, 2]), "a polygon with different numbers"),
         (Polygon([0, NAN, 9], [0, 9, 9]), "a coordinate that is not a number"),
         (Polygon([0, math.inf, 9], [0, 9, 9]), "a coordinate that is not a number"),
         (Polygon([0, None, 9], [0, 9, 9]), "a coordinate that is not a number"),
@@ -132,7 +132,7 @@ def test_faults(outline, fault):
     assert found is None if fault is None else found.startswith(fault)
 
 
-def test_what_reaches_out_of_the_image():
+def test_outlines_that_reach_out_of_the_image():
     assert not reaches_out(Polygon(*SOUND), 9, 9)
     # One pixel is rounding.
     assert not reaches_out(box(-1, 0, 21, 11), 20, 10)

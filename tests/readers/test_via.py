@@ -19,7 +19,7 @@ def region(shape=None, **attributes):
 
 @pytest.fixture
 def via_file(tmp_path, write_photo):
-    """A function: write a VIA file of `{filename: regions}`, with photos for the names."""
+    """Function that writes a VIA file of `{filename: regions}`, and the photos."""
 
     def write(regions, version=2, name="via.json", attributes=None, photos=True):
         entries = {}
@@ -127,12 +127,12 @@ def test_regions_without_one_class_are_left_out(via_file):
     assert dataset.load_mask(0)[1].tolist() == [2]
 
 
-def test_attributes_that_nobody_asked_for_are_mentioned(via_file):
+def test_possible_class_attributes_are_noted(via_file):
     regions = [region(BOX, type="dog", name="x"), region(BOX, type="cat", name="x")]
     with pytest.warns(UserWarning, match=r"could be the class_attribute \(type: cat, dog\)"):
         dataset = load(via_file({"a.png": regions}))
     assert dataset.load_mask(0)[1].tolist() == [1, 1]
-    # Who names the class knows what there is.
+    # Given class names need no such note.
     assert load(via_file({"a.png": regions}), class_names=["pet"]).class_names == ["BG", "pet"]
 
 
@@ -177,13 +177,13 @@ def test_a_broken_region_is_left_out(via_file, shape, reason):
     assert dataset.load_mask(0)[1].tolist() == [1, 1]
 
 
-def test_regions_that_are_none(via_file):
+def test_regions_without_a_shape_are_left_out(via_file):
     with pytest.warns(UserWarning, match=r"2 x a region without shape \(region 0 of a"):
         dataset = load(via_file({"a.png": [{}, 5, region(BOX)]}))
     assert dataset.load_mask(0)[1].tolist() == [1]
 
 
-def test_images_that_are_missing_or_come_twice(via_file, tmp_path):
+def test_missing_and_duplicate_images(via_file, tmp_path):
     path = via_file({"a.png": [region(BOX)], "b.png": []})
     data = json.loads(path.read_text())
     data["again"] = data["a.png123"]
@@ -209,7 +209,7 @@ def test_images_that_are_missing_or_come_twice(via_file, tmp_path):
         ({"class_attribute": "kind"}, r"no region of .* attribute 'kind'; .* \['type'\]"),
     ],
 )
-def test_classes_that_do_not_work(via_file, options, message):
+def test_inconsistent_class_arguments_are_refused(via_file, options, message):
     path = via_file({"a.png": [region(BOX, type="a")]})
     with pytest.raises(ValueError, match=message):
         load(path, **options)
@@ -217,7 +217,7 @@ def test_classes_that_do_not_work(via_file, options, message):
 
 def test_no_photo_at_all_is_an_error(via_file):
     path = via_file({"a.png": [region(BOX)]}, photos=False)
-    with pytest.raises(FileNotFoundError, match=r"no image .*: 1 x .* not in .* \(a\.png\)"):
+    with pytest.raises(FileNotFoundError, match=r"no usable image: 1 x .* not in .* \(a\.png\)"):
         load(path)
 
 

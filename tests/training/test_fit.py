@@ -252,7 +252,7 @@ def test_dataset_without_images(model, validation):
 def test_dataset_that_is_not_prepared(model):
     dataset = MiniShapes(0)
     dataset.add_image("shapes", 0, "photo0.png")
-    with pytest.raises(ValueError, match="its prepare\\(\\) was not called"):
+    with pytest.raises(ValueError, match="call its prepare"):
         model.train(dataset, None, 0.01, 1, "all")
 
 
