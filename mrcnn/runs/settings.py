@@ -11,7 +11,7 @@ import tensorflow as tf
 from mrcnn import __version__
 from mrcnn.config import Computed, Config
 from mrcnn.runs.run import CONFIG_FILE
-from mrcnn.weights.matterport import read_metadata
+from mrcnn.weights.matterport import WeightFileError, read_metadata
 
 
 def describe(config, class_names=None):
@@ -39,10 +39,16 @@ def read_facts(path):
     Raises:
         ValueError: if neither has any.
     """
-    metadata = read_metadata(path)
+    beside = os.path.join(os.path.dirname(path), CONFIG_FILE)
+    try:
+        metadata = read_metadata(path)
+    except WeightFileError:
+        # An earlier checkpoint may be whole, and the settings are those of the run.
+        if not os.path.isfile(beside):
+            raise
+        metadata = {}
     if "config" in metadata:
         return {name: json.loads(text) for name, text in metadata.items()}
-    beside = os.path.join(os.path.dirname(path), CONFIG_FILE)
     if os.path.isfile(beside):
         with open(beside, encoding="utf-8") as file:
             return json.load(file)
