@@ -3,10 +3,7 @@
 Those that take `xp` work on NumPy arrays, or with `keras.ops` on tensors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,20 +13,15 @@ from mrcnn.ops.boxes import decode_boxes, encode_boxes
 from mrcnn.ops.images import add_mean, subtract_mean
 from mrcnn.ops.space import CELL_CENTERS
 
-Array = Any
+apply_box_deltas = decode_boxes
 
 
-def box_refinement(box: Array, gt_box: Array, xp: ModuleType = np) -> Array:
-    """Return `encode_boxes` under its historical name."""
+def box_refinement(box, gt_box, xp=np):
+    """Return `encode_boxes`, see there."""
     return encode_boxes(box, gt_box, xp)
 
 
-def apply_box_deltas(boxes: Array, deltas: Array, xp: ModuleType = np) -> Array:
-    """Return `decode_boxes` under its historical name."""
-    return decode_boxes(boxes, deltas, xp)
-
-
-def norm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
+def norm_boxes(boxes, shape, xp=np):
     """Convert pixels to normalized coordinates: `(boxes - [0, 0, 1, 1]) / [h-1, w-1, h-1, w-1]`.
 
     Args:
@@ -42,7 +34,7 @@ def norm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
     return CELL_CENTERS.normalize(boxes, shape, xp)
 
 
-def denorm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
+def denorm_boxes(boxes, shape, xp=np):
     """Convert normalized coordinates to whole pixels, the inverse of `norm_boxes`.
 
     Returns:
@@ -70,8 +62,7 @@ def generate_anchors(
     Returns:
         `[anchors, (y1, x1, y2, x2)]` float64 in pixels.
     """
-    sizes, ratios = [np.atleast_1d(scales)], [np.atleast_1d(ratios)]
-    return AnchorGenerator(sizes, ratios, [feature_stride], anchor_stride).level(0, shape)
+    return generate_pyramid_anchors([scales], ratios, [shape], [feature_stride], anchor_stride)
 
 
 def generate_pyramid_anchors(
@@ -83,15 +74,8 @@ def generate_pyramid_anchors(
 ) -> np.ndarray:
     """Return the anchors of all levels of a pyramid, finest level first.
 
-    Args:
-        scales: one entry per level, see `generate_anchors`.
-        ratios: the same for all levels.
-        feature_shapes: `(rows, columns)` of each level.
-        feature_strides: pixels between neighbouring cells of each level.
-        anchor_stride: cells between neighbouring anchors.
-
-    Returns:
-        `[anchors, (y1, x1, y2, x2)]` float64 in pixels.
+    `scales`, `feature_shapes` and `feature_strides` have one entry per level; the rest is as in
+    `generate_anchors`.
 
     Raises:
         ValueError: if the three lists have different lengths.
@@ -102,10 +86,8 @@ def generate_pyramid_anchors(
             "Anchors need one scale, one shape and one stride per pyramid level; "
             "given were {} scales, {} shapes and {} strides.".format(*lengths)
         )
-    levels = zip(scales, feature_shapes, feature_strides, strict=True)
-    return np.concatenate(
-        [generate_anchors(scale, ratios, *level, anchor_stride) for scale, *level in levels]
-    )
+    sizes, ratios = list(map(np.atleast_1d, scales)), [np.atleast_1d(ratios)] * len(scales)
+    return AnchorGenerator(sizes, ratios, feature_strides, anchor_stride).pyramid(feature_shapes)
 
 
 def compute_backbone_shapes(config: Any, image_shape: Sequence[int]) -> np.ndarray:
@@ -145,7 +127,7 @@ def build_rpn_targets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the RPN's targets for given anchors, see `RPNTargets.of_anchors`.
 
-    `image_shape` is not used; the original has it.
+    `image_shape` has no effect, as in the original.
     """
     targets = config.recipe().rpn_targets(config)
     return targets.of_anchors(anchors, gt_class_ids, gt_boxes, rng)

@@ -3,8 +3,6 @@
 Training itself uses `mrcnn.data.pipeline`. These serve notebooks, and scripts with their own loops.
 """
 
-from __future__ import annotations
-
 import itertools
 import warnings
 from collections.abc import Iterator
@@ -23,16 +21,16 @@ Batch = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 class LegacyLoader(SampleLoader):
-    """A `SampleLoader` that makes the targets of the heads, too.
+    """A `SampleLoader` that can make the targets of the heads as well.
 
-    Args:
-        detection_targets: with `random_rois`, add `rois`, `target_class_ids`, `target_bbox` and
-            `target_mask` to the samples, see `build_detection_targets`.
-        args, kwargs: see `SampleLoader`.
+    With `random_rois` and `detection_targets`, samples get `rois`, `target_class_ids`,
+    `target_bbox` and `target_mask`, see `build_detection_targets`.
     """
 
-    def __init__(self, *args: Any, detection_targets: bool = False, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, dataset: Any, config: Any, *, detection_targets: bool = False, **kwargs: Any
+    ):
+        super().__init__(dataset, config, **kwargs)
         self.detection_targets = detection_targets
 
     def _roi_arrays(self, sample, rng):
@@ -62,8 +60,7 @@ def data_generator(
 
     Args:
         augment: deprecated, use `augmentation`. Flips half of the images left to right.
-        dataset, config, shuffle, augmentation, random_rois, batch_size, detection_targets,
-            no_augmentation_sources, seed: see `LegacyLoader`.
+        detection_targets: see `LegacyLoader`; all others see `SampleLoader`.
 
     Yields:
         inputs: a list of
@@ -72,10 +69,11 @@ def data_generator(
             rpn_match `[batch, anchors, 1]` int32, see `build_rpn_targets`;
             rpn_bbox `[batch, RPN_TRAIN_ANCHORS_PER_IMAGE, (dy, dx, log dh, log dw)]` float64;
             gt_class_ids `[batch, MAX_GT_INSTANCES]` int32, padded with zeros;
-            gt_boxes `[batch, MAX_GT_INSTANCES, (y1, x1, y2, x2)]` int32 in pixels, likewise;
-            gt_masks `[batch, h, w, MAX_GT_INSTANCES]` bool, likewise, mini-masks if USE_MINI_MASK;
+            gt_boxes `[batch, MAX_GT_INSTANCES, (y1, x1, y2, x2)]` int32 in pixels, zero padded;
+            gt_masks `[batch, h, w, MAX_GT_INSTANCES]` bool, zero padded, mini-masks if
+            USE_MINI_MASK;
             with `random_rois` also rpn_rois `[batch, random_rois, (y1, x1, y2, x2)]` int32, pixels;
-            with `detection_targets` too also rois, sampled from them.
+            with `detection_targets` in addition rois, sampled from them.
         outputs: empty, or with `detection_targets` and `random_rois` the class ids `[batch, T, 1]`,
             bboxes and masks of `build_detection_targets`.
 
@@ -96,27 +94,21 @@ def data_generator(
         batch_size=batch_size,
         seed=seed,
     )
-    return _endless_batches(loader)
-
-
-def _endless_batches(loader):
     # The loader raises when a whole epoch has nothing usable, so no sample is waited for forever.
     usable = (sample for sample in map(loader.load, itertools.count()) if sample is not None)
-    while True:
-        yield _collate(list(itertools.islice(usable, loader.batch_size)), loader.config)
+    return (_collate(list(itertools.islice(usable, batch_size)), config) for _ in itertools.count())
 
 
 class DataGenerator(keras.utils.PyDataset):
-    """Batches of BATCH_SIZE training samples by index, for loops over Keras' `PyDataset`.
+    """Batches of BATCH_SIZE training samples by index, for loops over Keras's `PyDataset`.
 
     Batch `index` begins with image `index * BATCH_SIZE` of this epoch's order, so an epoch
-    visits each image once; the last batch may be smaller. Images that cannot be used are missing
-    from their batch. A batch without any usable image takes the next one that is.
+    visits each image once; the last batch may be smaller. Unusable images are missing from their
+    batch; a batch without any usable image takes the next usable one.
 
     Args:
-        dataset, config, shuffle, augmentation, random_rois, detection_targets,
-            no_augmentation_sources, seed: see `LegacyLoader`.
-        kwargs: workers and max_queue_size of `PyDataset`.
+        detection_targets: see `LegacyLoader`.
+        kwargs: workers and max_queue_size of `PyDataset`; all others see `SampleLoader`.
     """
 
     def __init__(
@@ -155,27 +147,25 @@ class DataGenerator(keras.utils.PyDataset):
             raise IndexError(f"batch {index} of {len(self)}")
         loader, count = self.loader, self.loader.num_images
         start, samples = index * loader.batch_size, []
-        for offset in range(count):
-            position = start + offset
+        for position in range(start, start + count):
             if samples and position >= min(start + loader.batch_size, count):
                 break
             sample = loader.load(self.epoch * count + position % count)
-            if sample is not None:
-                samples.append(sample)
+            samples += [] if sample is None else [sample]
         if not samples:
             raise RuntimeError(f"no image of epoch {self.epoch + 1} can be trained on.")
         return _collate(samples, loader.config)
 
     def on_epoch_end(self) -> None:
-        """Begin the next epoch, with a new order of the images."""
+        """Start the next epoch, with a new order of the images."""
         self.epoch += 1
 
 
 def _collate(samples, config):
-    """A batch of samples in the original's lists."""
+    """Stack samples into the lists of the original."""
     names = [spec.name for spec in model_inputs(config, "training")[:7]]
     arrays = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
-    # In float32 at once: a float64 image of 1024x1024 takes longer than all the rest.
+    # In float32: in float64, an image of 1024x1024 takes longer than all the rest.
     arrays["input_image"] = subtract_mean(arrays["input_image"], np.float32(config.MEAN_PIXEL))
     inputs = [arrays[name] for name in [*names, "input_roi", "rois"] if name in arrays]
     outputs = []
