@@ -15,11 +15,11 @@ from mrcnn.weights.matterport import WeightFileError, read_metadata
 
 
 def describe(config, class_names=None):
-    """Return the facts about a model that JSON can hold.
+    """Return the facts about a model as JSON can hold them.
 
     Returns:
-        A dict of "config", every setting by name; "class_names", a list with the background at
-        first, or None; "versions" of the libraries.
+        A dict of "config", every setting by name; "class_names", a list that starts with the
+        background, or None; "versions" of the libraries.
     """
     return {
         "config": json.loads(json.dumps(config.to_dict(), default=_encode)),
@@ -37,7 +37,7 @@ def read_facts(path):
     """Return the facts in a weight file, or in the `config.json` beside it.
 
     Raises:
-        ValueError: if neither has any.
+        ValueError: if neither has them.
     """
     beside = os.path.join(os.path.dirname(path), CONFIG_FILE)
     try:
@@ -63,10 +63,10 @@ def make_config(settings, **changes):
 
     Args:
         settings: `describe(...)["config"]`.
-        changes: settings to take instead. Computed ones follow them.
+        changes: settings to replace; computed settings follow them.
 
     Raises:
-        ValueError: if a setting is a function, which is not among the changes.
+        ValueError: if a setting is a function that is not among the changes.
     """
     functions = {
         name: value["function"]
@@ -87,7 +87,7 @@ def make_config(settings, **changes):
         elif not _is_encoded(value, "function"):
             value = _decode(value)
             setattr(config, name, tuple(value) if isinstance(default, tuple) else value)
-    # One that was assigned, and not left to follow the others.
+    # Computed settings that had been assigned a value of their own keep it.
     for name, value in computed.items():
         if not np.array_equal(value, getattr(config, name)):
             setattr(config, name, value)
@@ -97,7 +97,7 @@ def make_config(settings, **changes):
 
 
 def for_detection(config):
-    """Return a copy of a Config that detects in whole images, also where training takes crops."""
+    """Return a copy of a Config for detection in whole images, even if training uses crops."""
     config = copy.copy(config)
     if config.IMAGE_RESIZE_MODE == "crop":
         config.IMAGE_RESIZE_MODE = "pad64"
@@ -105,7 +105,7 @@ def for_detection(config):
 
 
 def _encode(value):
-    """Encode values that JSON does not know as a dict of one key that says what they are."""
+    """Encode a value that JSON cannot hold as a dict whose first key names its kind."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
