@@ -1,4 +1,4 @@
-"""What a Config accepts: the range of every word, and which words must suit one another."""
+"""The values that a Config accepts: the range of each setting, and settings that must agree."""
 
 import difflib
 import numbers
@@ -15,7 +15,7 @@ ROI_ALIGN_MODES = ("crop", "align")
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
 RECIPES = ("matterport",)
 
-# The words that a resize mode makes the sides of its images from.
+# Settings that give the sides of the images, by resize mode.
 SIDES = {
     "none": (),
     "square": ("IMAGE_MAX_DIM",),
@@ -23,30 +23,29 @@ SIDES = {
     "crop": ("IMAGE_MIN_DIM",),
 }
 
-# A word this much like a legal one (difflib ratio) is a slip of the pen. A lower ratio would refuse
-# constants that users add for themselves, such as VALIDATION_SPLIT or IMAGE_SIZE.
+# A name this similar to a setting (difflib ratio) is a typing error. A lower ratio would refuse
+# constants that users add, such as VALIDATION_SPLIT or IMAGE_SIZE.
 TYPO_RATIO = 0.9
 
 
 class Rule(NamedTuple):
-    """What one value may be: a test, and the same in words for the message."""
+    """The values of a setting: a test, and its description for the message."""
 
     accepts: Callable[[Any], bool]
-    words: str
+    text: str
 
 
 def _whole(low):
-    return Rule(
-        lambda v: isinstance(v, numbers.Integral) and v >= low, f"a whole number, {low} or more"
-    )
+    text = f"a whole number, {low} or more"
+    return Rule(lambda v: isinstance(v, numbers.Integral) and v >= low, text)
 
 
-def _real(test, words):
-    return Rule(lambda v: isinstance(v, numbers.Real) and test(v), words)
+def _real(test, text):
+    return Rule(lambda v: isinstance(v, numbers.Real) and test(v), text)
 
 
-def _positives(count, words):
-    """`count` positive numbers; any number of them, but one at least, where `count` is None."""
+def _positives(count, text):
+    """Accept `count` positive numbers; one or more if `count` is None."""
 
     def accepts(value):
         try:
@@ -55,18 +54,17 @@ def _positives(count, words):
             return False
         return array.ndim == 1 and 0 < array.size == (count or array.size) and (array > 0).all()
 
-    return Rule(accepts, words)
+    return Rule(accepts, text)
 
 
 def _one_of(*options):
-    return Rule(
-        lambda v: any(v is option or v == option for option in options),
-        " or ".join(map(repr, options)),
-    )
+    # Identity first: arrays and functions need not know `==`.
+    text = " or ".join(map(repr, options))
+    return Rule(lambda v: any(v is option or v == option for option in options), text)
 
 
 def _or_none(rule):
-    return Rule(lambda v: v is None or rule.accepts(v), f"{rule.words}, or None")
+    return Rule(lambda v: v is None or rule.accepts(v), f"{rule.text}, or None")
 
 
 _COUNT = _whole(1)
@@ -79,9 +77,7 @@ _PER_DELTA = _positives(4, "four positive numbers, for (dy, dx, log dh, log dw)"
 _FLAG = _one_of(True, False)
 
 RULES = {
-    "NAME": Rule(
-        lambda v: isinstance(v, str) and v != "", "a name, which log folders and checkpoints carry"
-    ),
+    "NAME": Rule(lambda v: isinstance(v, str) and v, "a name, for log folders and checkpoints"),
     "GPU_COUNT": _COUNT,
     "IMAGES_PER_GPU": _COUNT,
     "BATCH_SIZE": _COUNT,
@@ -155,18 +151,26 @@ RULES = {
 
 
 def check(config, base) -> None:
-    """Raise ValueError with one sentence on the first setting of `config` that cannot be right.
+    """Raise ValueError with one sentence on the first setting of `config` that is not legal.
 
-    `base` is the Config class itself, whose words are the legal ones.
+    `base` is the Config class itself, which has all settings.
     """
     _check_names(config, base)
     for name, rule in RULES.items():
         value = getattr(config, name)
-        _require(rule.accepts(value), f"{name} is {value!r}; it must be {rule.words}.")
+        _require(rule.accepts(value), f"{name} is {value!r}; it must be {rule.text}.")
     _check_image_size(config)
     _check_computed(config, base)
     _check_backbone(config)
-    _check_loss_weights(config.LOSS_WEIGHTS, base.LOSS_WEIGHTS)
+    legal = ", ".join(base.LOSS_WEIGHTS)
+    for name, weight in config.LOSS_WEIGHTS.items():
+        _require(
+            name in base.LOSS_WEIGHTS, f"LOSS_WEIGHTS has {name!r}; its keys must be of {legal}."
+        )
+        _require(
+            _NOT_NEGATIVE.accepts(weight),
+            f"LOSS_WEIGHTS[{name!r}] is {weight!r}; it must be {_NOT_NEGATIVE.text}.",
+        )
     means, channels = np.size(config.MEAN_PIXEL), config.IMAGE_CHANNEL_COUNT
     _require(
         means in (1, channels),
@@ -177,7 +181,7 @@ def check(config, base) -> None:
     _require(
         mask == doubled,
         f"MASK_SHAPE is {mask}; with MASK_POOL_SIZE {config.MASK_POOL_SIZE} it must be {doubled}, "
-        "for the mask head doubles its input.",
+        "because the mask head doubles its input.",
     )
 
 
@@ -197,7 +201,7 @@ def _check_names(config, base):
 
 
 def _check_image_padding(config):
-    """IMAGE_PADDING = True, of versions before 2.1, asks for what "square" does anyway."""
+    """Accept IMAGE_PADDING = True, of versions before 2.1, which "square" does anyway."""
     sentence = (
         f"IMAGE_PADDING is {config.IMAGE_PADDING!r}, but IMAGE_RESIZE_MODE has replaced it: write "
         '"square" (the default) for True, "pad64" or "none" for False.'
@@ -207,11 +211,10 @@ def _check_image_padding(config):
 
 
 def _check_image_size(config):
-    """The sides of the input must be multiples of the largest stride, see `ops.pixels`."""
-    mode, multiple = config.IMAGE_RESIZE_MODE, int(max(config.BACKBONE_STRIDES))
-    if mode == "pad64":
-        # This mode pads to multiples of 64, whatever the strides.
-        multiple = max(multiple, 64)
+    """Require sides that are multiples of the largest stride, see `ops.pixels`."""
+    mode = config.IMAGE_RESIZE_MODE
+    # "pad64" pads to multiples of 64, whatever the strides.
+    multiple = max(int(max(config.BACKBONE_STRIDES)), 64 if mode == "pad64" else 1)
     for name in SIDES[mode]:
         side = getattr(config, name)
         _require(
@@ -222,19 +225,18 @@ def _check_image_size(config):
 
 
 def _check_computed(config, base):
-    """Values assigned to the computed words must not contradict what they are computed from."""
+    """Require computed settings that agree with those they are computed from."""
     _require(
         config.BATCH_SIZE % config.GPU_COUNT == 0,
         f"BATCH_SIZE is {config.BATCH_SIZE}; it must be a multiple of GPU_COUNT, "
         f"{config.GPU_COUNT}.",
     )
-    mode = config.IMAGE_RESIZE_MODE
-    fixed = ["IMAGE_META_SIZE"] + ["IMAGE_SHAPE"] * (mode in ("square", "crop"))
-    for name in fixed:
+    has_one_shape = config.IMAGE_RESIZE_MODE in ("square", "crop")
+    for name in ["IMAGE_META_SIZE"] + ["IMAGE_SHAPE"] * has_one_shape:
         value, computed = getattr(config, name), vars(base)[name].rule(config)
         _require(
             np.array_equal(value, computed),
-            f"{name} is {value}, but other settings make it {computed}; leave it to follow them.",
+            f"{name} is {value}, but other settings make it {computed}; do not set it.",
         )
 
 
@@ -244,7 +246,7 @@ def _check_backbone(config):
         _require(
             callable(config.COMPUTE_BACKBONE_SHAPE),
             f"COMPUTE_BACKBONE_SHAPE is {config.COMPUTE_BACKBONE_SHAPE!r}; with a function as "
-            "BACKBONE it must be a function, too, that returns the shapes of P2 to P6.",
+            "BACKBONE it must be a function that returns the shapes of P2 to P6.",
         )
     else:
         strides, accepted = list(config.BACKBONE_STRIDES), list(map(list, backbone.strides))
@@ -252,15 +254,4 @@ def _check_backbone(config):
             strides in accepted,
             f"BACKBONE_STRIDES is {strides}; those of {config.BACKBONE} are "
             f"{' or '.join(map(str, accepted))}.",
-        )
-
-
-def _check_loss_weights(weights, legal):
-    for name, weight in weights.items():
-        _require(
-            name in legal, f"LOSS_WEIGHTS has {name!r}; its keys must be of {', '.join(legal)}."
-        )
-        _require(
-            _NOT_NEGATIVE.accepts(weight),
-            f"LOSS_WEIGHTS[{name!r}] is {weight!r}; it must be {_NOT_NEGATIVE.words}.",
         )
