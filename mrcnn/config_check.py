@@ -76,47 +76,37 @@ _PER_LEVEL = _positives(5, "five positive numbers, one for each of P2 to P6")
 _PER_DELTA = _positives(4, "four positive numbers, for (dy, dx, log dh, log dw)")
 _FLAG = _one_of(True, False)
 
-RULES = {
+# Settings that share a rule.
+_SHARED = {
+    _COUNT: """
+        GPU_COUNT IMAGES_PER_GPU BATCH_SIZE STEPS_PER_EPOCH FPN_CLASSIF_FC_LAYERS_SIZE
+        TOP_DOWN_PYRAMID_SIZE RPN_ANCHOR_STRIDE RPN_TRAIN_ANCHORS_PER_IMAGE PRE_NMS_LIMIT
+        POST_NMS_ROIS_TRAINING POST_NMS_ROIS_INFERENCE IMAGE_CHANNEL_COUNT TRAIN_ROIS_PER_IMAGE
+        POOL_SIZE MASK_POOL_SIZE MAX_GT_INSTANCES DETECTION_MAX_INSTANCES ACCUMULATE_BATCHES
+    """,
+    _whole(0): "VALIDATION_STEPS WARMUP_STEPS SAVE_STEPS TENSORBOARD_IMAGES MAX_LOAD_ERRORS",
+    _FRACTION: "RPN_NMS_THRESHOLD DETECTION_MIN_CONFIDENCE DETECTION_NMS_THRESHOLD",
+    _FLAG: "USE_MINI_MASK USE_RPN_ROIS GRADIENT_CHECKPOINTING TRAIN_WITH_EMPTY_IMAGES",
+}
+
+RULES = {name: rule for rule, names in _SHARED.items() for name in names.split()} | {
     "NAME": Rule(lambda v: isinstance(v, str) and v, "a name, for log folders and checkpoints"),
-    "GPU_COUNT": _COUNT,
-    "IMAGES_PER_GPU": _COUNT,
-    "BATCH_SIZE": _COUNT,
-    "STEPS_PER_EPOCH": _COUNT,
-    "VALIDATION_STEPS": _whole(0),
     "BACKBONE_STRIDES": _PER_LEVEL,
-    "FPN_CLASSIF_FC_LAYERS_SIZE": _COUNT,
-    "TOP_DOWN_PYRAMID_SIZE": _COUNT,
     "NUM_CLASSES": Rule(_whole(2).accepts, "2 or more, the background (class 0) counted"),
     "RPN_ANCHOR_SCALES": _PER_LEVEL,
     "RPN_ANCHOR_RATIOS": _positives(None, "one or more positive numbers"),
-    "RPN_ANCHOR_STRIDE": _COUNT,
-    "RPN_NMS_THRESHOLD": _FRACTION,
-    "RPN_TRAIN_ANCHORS_PER_IMAGE": _COUNT,
-    "PRE_NMS_LIMIT": _COUNT,
-    "POST_NMS_ROIS_TRAINING": _COUNT,
-    "POST_NMS_ROIS_INFERENCE": _COUNT,
-    "USE_MINI_MASK": _FLAG,
     "MINI_MASK_SHAPE": _positives(2, "two positive numbers, (height, width)"),
     "IMAGE_RESIZE_MODE": _one_of(*RESIZE_MODES),
     "IMAGE_MIN_DIM": _SIDE,
     "IMAGE_MAX_DIM": _SIDE,
     "IMAGE_MIN_SCALE": _or_none(_NOT_NEGATIVE),
-    "IMAGE_CHANNEL_COUNT": _COUNT,
-    "TRAIN_ROIS_PER_IMAGE": _COUNT,
     "ROI_POSITIVE_RATIO": _real(lambda v: 0 < v <= 1, "a number above 0, 1 at most"),
-    "POOL_SIZE": _COUNT,
-    "MASK_POOL_SIZE": _COUNT,
     "MASK_SHAPE": _positives(2, "two positive numbers, [height, width]"),
-    "MAX_GT_INSTANCES": _COUNT,
     "RPN_BBOX_STD_DEV": _PER_DELTA,
     "BBOX_STD_DEV": _PER_DELTA,
-    "DETECTION_MAX_INSTANCES": _COUNT,
-    "DETECTION_MIN_CONFIDENCE": _FRACTION,
-    "DETECTION_NMS_THRESHOLD": _FRACTION,
     "LEARNING_RATE": _POSITIVE,
     "LEARNING_MOMENTUM": _real(lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     "WEIGHT_DECAY": _NOT_NEGATIVE,
-    "USE_RPN_ROIS": _FLAG,
     "TRAIN_BN": _one_of(None, False, True),
     "GRADIENT_CLIP_NORM": _or_none(_POSITIVE),
     "RECIPE": Rule(
@@ -126,27 +116,20 @@ RULES = {
     ),
     "PRECISION": _one_of(None, "float32", "mixed_bfloat16", "mixed_float16"),
     "JIT_COMPILE": _FLAG,
-    "GRADIENT_CHECKPOINTING": _FLAG,
     "OPTIMIZER": Rule(
         lambda v: v in OPTIMIZERS if isinstance(v, str) else hasattr(v, "apply_gradients"),
         f"{' or '.join(map(repr, OPTIMIZERS))}, or an instance of a Keras optimizer",
     ),
-    "ACCUMULATE_BATCHES": _COUNT,
-    "WARMUP_STEPS": _whole(0),
     "LEARNING_RATE_DECAY_EPOCHS": Rule(
         lambda v: np.ndim(v) == 1 and all(map(_COUNT.accepts, v)),
         "a sequence of whole numbers above 0, such as (120, 160)",
     ),
     "LEARNING_RATE_DECAY": _POSITIVE,
     "EMA_MOMENTUM": _real(lambda v: 0 <= v < 1, "a number from 0 to below 1"),
-    "SAVE_STEPS": _whole(0),
     "KEEP_CHECKPOINTS": _or_none(_COUNT),
     "BEST_METRIC": _or_none(Rule(lambda v: isinstance(v, str), "the name of a logged value")),
-    "TENSORBOARD_IMAGES": _whole(0),
-    "TRAIN_WITH_EMPTY_IMAGES": _FLAG,
     "ROI_ALIGN": _one_of(*ROI_ALIGN_MODES),
     "LOADER_WORKERS": _or_none(_COUNT),
-    "MAX_LOAD_ERRORS": _whole(0),
 }
 
 

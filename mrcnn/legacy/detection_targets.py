@@ -5,8 +5,6 @@ Training itself uses `DetectionTargetLayer`.
 Shorthand: R random RoIs, G instances, T = TRAIN_ROIS_PER_IMAGE, K = NUM_CLASSES.
 """
 
-from typing import Any
-
 import numpy as np
 
 from mrcnn.constants import BACKGROUND
@@ -18,14 +16,7 @@ from mrcnn.ops.match import positive_limit, subsample
 _POSITIVE_IOU = 0.5
 
 
-def build_detection_targets(
-    rpn_rois: np.ndarray,
-    gt_class_ids: np.ndarray,
-    gt_boxes: np.ndarray,
-    gt_masks: np.ndarray,
-    config: Any,
-    rng: Any = np.random,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, rng=np.random):
     """Sample RoIs, and return the target class, box and mask of each.
 
     An RoI is positive where its IoU with an instance is at least 0.5. At most

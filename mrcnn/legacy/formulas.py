@@ -3,9 +3,6 @@
 Those that take `xp` work on NumPy arrays, or with `keras.ops` on tensors.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
 from mrcnn.ops.anchors import AnchorGenerator
@@ -43,13 +40,7 @@ def denorm_boxes(boxes, shape, xp=np):
     return CELL_CENTERS.to_pixels(boxes, shape, xp)
 
 
-def generate_anchors(
-    scales: float | Sequence[float],
-    ratios: float | Sequence[float],
-    shape: Sequence[int],
-    feature_stride: int,
-    anchor_stride: int,
-) -> np.ndarray:
+def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
     """Return the anchors of one feature map, see `AnchorGenerator.level`.
 
     Args:
@@ -65,13 +56,7 @@ def generate_anchors(
     return generate_pyramid_anchors([scales], ratios, [shape], [feature_stride], anchor_stride)
 
 
-def generate_pyramid_anchors(
-    scales: Sequence[float],
-    ratios: float | Sequence[float],
-    feature_shapes: Sequence[Sequence[int]],
-    feature_strides: Sequence[int],
-    anchor_stride: int,
-) -> np.ndarray:
+def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, anchor_stride):
     """Return the anchors of all levels of a pyramid, finest level first.
 
     `scales`, `feature_shapes` and `feature_strides` have one entry per level; the rest is as in
@@ -90,7 +75,7 @@ def generate_pyramid_anchors(
     return AnchorGenerator(sizes, ratios, feature_strides, anchor_stride).pyramid(feature_shapes)
 
 
-def compute_backbone_shapes(config: Any, image_shape: Sequence[int]) -> np.ndarray:
+def compute_backbone_shapes(config, image_shape):
     """Return the shapes of the pyramid levels that a Config's network makes of an image.
 
     Args:
@@ -103,28 +88,21 @@ def compute_backbone_shapes(config: Any, image_shape: Sequence[int]) -> np.ndarr
     return config.recipe().anchors(config).shapes(image_shape)
 
 
-def mold_image(images: np.ndarray, config: Any) -> np.ndarray:
+def mold_image(images, config):
     """Return `subtract_mean` with the Config's `MEAN_PIXEL`."""
     return subtract_mean(np.asarray(images), config.MEAN_PIXEL)
 
 
-def unmold_image(normalized_images: np.ndarray, config: Any) -> np.ndarray:
+def unmold_image(normalized_images, config):
     """Return `add_mean` with the Config's `MEAN_PIXEL`."""
     return add_mean(normalized_images, config.MEAN_PIXEL)
 
 
-def mold_mask(mask: np.ndarray, config: Any) -> None:
+def mold_mask(mask, config):
     """Do nothing: the original exports the name, and never filled it."""
 
 
-def build_rpn_targets(
-    image_shape: Sequence[int],
-    anchors: np.ndarray,
-    gt_class_ids: np.ndarray,
-    gt_boxes: np.ndarray,
-    config: Any,
-    rng: Any = np.random,
-) -> tuple[np.ndarray, np.ndarray]:
+def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=np.random):
     """Return the RPN's targets for given anchors, see `RPNTargets.of_anchors`.
 
     `image_shape` has no effect, as in the original.

@@ -5,8 +5,6 @@ Training itself uses `mrcnn.data.pipeline`. These serve notebooks, and scripts w
 
 import itertools
 import warnings
-from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
@@ -16,9 +14,6 @@ from mrcnn.inputs import model_inputs
 from mrcnn.legacy.detection_targets import build_detection_targets
 from mrcnn.ops.images import subtract_mean
 
-# (inputs, outputs)
-Batch = tuple[list[np.ndarray], list[np.ndarray]]
-
 
 class LegacyLoader(SampleLoader):
     """A `SampleLoader` that can make the targets of the heads as well.
@@ -27,9 +22,7 @@ class LegacyLoader(SampleLoader):
     `target_bbox` and `target_mask`, see `build_detection_targets`.
     """
 
-    def __init__(
-        self, dataset: Any, config: Any, *, detection_targets: bool = False, **kwargs: Any
-    ):
+    def __init__(self, dataset, config, *, detection_targets=False, **kwargs):
         super().__init__(dataset, config, **kwargs)
         self.detection_targets = detection_targets
 
@@ -44,18 +37,18 @@ class LegacyLoader(SampleLoader):
 
 
 def data_generator(
-    dataset: Any,
-    config: Any,
-    shuffle: bool = True,
-    augment: bool = False,
-    augmentation: Any = None,
-    random_rois: int = 0,
-    batch_size: int = 1,
-    detection_targets: bool = False,
-    no_augmentation_sources: list[str] | None = None,
+    dataset,
+    config,
+    shuffle=True,
+    augment=False,
+    augmentation=None,
+    random_rois=0,
+    batch_size=1,
+    detection_targets=False,
+    no_augmentation_sources=None,
     *,
-    seed: int | None = None,
-) -> Iterator[Batch]:
+    seed=None,
+):
     """Make endless batches of training samples. Each image comes once per epoch, in a new order.
 
     Args:
@@ -113,16 +106,16 @@ class DataGenerator(keras.utils.PyDataset):
 
     def __init__(
         self,
-        dataset: Any,
-        config: Any,
-        shuffle: bool = True,
-        augmentation: Any = None,
-        random_rois: int = 0,
-        detection_targets: bool = False,
+        dataset,
+        config,
+        shuffle=True,
+        augmentation=None,
+        random_rois=0,
+        detection_targets=False,
         *,
-        no_augmentation_sources: list[str] | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
+        no_augmentation_sources=None,
+        seed=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.loader = LegacyLoader(
@@ -138,11 +131,11 @@ class DataGenerator(keras.utils.PyDataset):
         )
         self.epoch = 0
 
-    def __len__(self) -> int:
+    def __len__(self):
         return -(-self.loader.num_images // self.loader.batch_size)
 
-    def __getitem__(self, index: int) -> Batch:
-        """Batch `index` as `(inputs, outputs)`, see `data_generator`."""
+    def __getitem__(self, index):
+        """Return batch `index` as `(inputs, outputs)`, see `data_generator`."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         loader, count = self.loader, self.loader.num_images
@@ -156,7 +149,7 @@ class DataGenerator(keras.utils.PyDataset):
             raise RuntimeError(f"no image of epoch {self.epoch + 1} can be trained on.")
         return _collate(samples, loader.config)
 
-    def on_epoch_end(self) -> None:
+    def on_epoch_end(self):
         """Start the next epoch, with a new order of the images."""
         self.epoch += 1
 

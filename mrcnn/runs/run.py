@@ -47,8 +47,16 @@ class Run:
     @classmethod
     def of_checkpoint(cls, path, name):
         """Return the run that a checkpoint belongs to by its path, or None."""
-        found = run_of(path)
-        return cls(os.path.dirname(os.path.abspath(path)), name, found[1]) if found else None
+        folder, file = os.path.split(os.path.abspath(path))
+        run, checkpoint = _RUN.fullmatch(os.path.basename(folder)), _CHECKPOINT.fullmatch(file)
+        if run is None or checkpoint is None:
+            return None
+        try:
+            # Digits that are not a date, such as a 13th month, are not of a run.
+            datetime.datetime.strptime(run["day"] + run["minute"], "%Y%m%d%H%M")
+        except ValueError:
+            return None
+        return cls(folder, name, int(checkpoint[1]))
 
     @property
     def is_new(self):
@@ -96,19 +104,6 @@ class Run:
         with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump(facts, file, indent=2)
             file.write("\n")
-
-
-def run_of(model_path):
-    """Return start time and finished epochs of a run from the path of a checkpoint, or None."""
-    folder, file = os.path.split(os.path.abspath(model_path))
-    run, checkpoint = _RUN.fullmatch(os.path.basename(folder)), _CHECKPOINT.fullmatch(file)
-    if run is None or checkpoint is None:
-        return None
-    try:
-        start = datetime.datetime.strptime(run["day"] + run["minute"], "%Y%m%d%H%M")
-    except ValueError:
-        return None
-    return start, int(checkpoint[1])
 
 
 def folder_name(name, start, number=1):
