@@ -27,17 +27,7 @@ class DownloadError(ConnectionError):
     """A file cannot be fetched or arrived damaged. The message says where to save it by hand."""
 
 
-def download(
-    url: str,
-    path: str | os.PathLike,
-    *,
-    sha256: str | None = None,
-    md5: str | None = None,
-    size: int | None = None,
-    timeout: float = 60,
-    verbose: int = 1,
-    resume: bool = False,
-) -> None:
+def download(url, path, *, sha256=None, md5=None, size=None, timeout=60, verbose=1, resume=False):
     """Fetch `url` to the file `path`, which appears only when it is complete and checked.
 
     When the connection breaks, the rest is requested, as long as each attempt brings some of it.
@@ -149,7 +139,7 @@ def _explained(url, path):
         raise _error(url, path, str(error) or type(error).__name__) from error
 
 
-def file_digest(path: str | os.PathLike, name: str) -> str:
+def file_digest(path, name):
     """Return the hexadecimal digest of a file; `name` is one of `hashlib`, such as "sha256"."""
     digest = hashlib.new(name)
     with open(path, "rb") as file:
@@ -164,9 +154,7 @@ def _progress(name, size, verbose, start=0):
     return tqdm(desc=name, total=size, initial=start, unit="B", unit_scale=True, disable=disable)
 
 
-def unpack(
-    archive: str | os.PathLike, folder: str | os.PathLike, inside: str = "", verbose: int = 1
-) -> None:
+def unpack(archive, folder, inside="", verbose=1):
     """Unpack a zip file. Each entry appears in `folder` whole or not at all.
 
     Args:

@@ -13,6 +13,7 @@ from mrcnn.legacy.formulas import (
     build_rpn_targets,
     compute_backbone_shapes,
     mold_image,
+    parse_image_meta,
     unmold_image,
 )
 from mrcnn.legacy.generator import DataGenerator, data_generator
@@ -42,4 +43,4 @@ from mrcnn.legacy.layers import (
     PyramidROIAlign,
 )
 from mrcnn.mask_rcnn import MaskRCNN
-from mrcnn.ops.meta import compose_image_meta, parse_image_meta
+from mrcnn.ops.meta import compose_image_meta

@@ -8,6 +8,7 @@ import numpy as np
 from mrcnn.ops.anchors import AnchorGenerator
 from mrcnn.ops.boxes import decode_boxes, encode_boxes
 from mrcnn.ops.images import add_mean, subtract_mean
+from mrcnn.ops.meta import parse_meta
 from mrcnn.ops.space import CELL_CENTERS
 
 apply_box_deltas = decode_boxes
@@ -100,6 +101,14 @@ def unmold_image(normalized_images, config):
 
 def mold_mask(mask, config):
     """Do nothing: the original exports the name, and never filled it."""
+
+
+def parse_image_meta(meta):
+    """Split meta vectors as `parse_meta`, with `scale` as float32 and everything else as int32."""
+    return {
+        name: values.astype(np.float32 if name == "scale" else np.int32)
+        for name, values in parse_meta(meta).items()
+    }
 
 
 def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=np.random):

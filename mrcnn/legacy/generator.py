@@ -144,7 +144,8 @@ class DataGenerator(keras.utils.PyDataset):
             if samples and position >= min(start + loader.batch_size, count):
                 break
             sample = loader.load(self.epoch * count + position % count)
-            samples += [] if sample is None else [sample]
+            if sample is not None:
+                samples.append(sample)
         if not samples:
             raise RuntimeError(f"no image of epoch {self.epoch + 1} can be trained on.")
         return _collate(samples, loader.config)

@@ -13,14 +13,11 @@ class CocoMetrics(keras.callbacks.Callback):
     """Detect in some images after an epoch, and add COCO's AP to the epoch's logs.
 
     The logs get `val_mAP` and `val_mAP50` (boxes), `val_mask_mAP` and `val_mask_mAP50` (masks),
-    for the History, TensorBoard, CSVLogger, and callbacks that watch a value:
+    for the History, TensorBoard, `log.csv`, and callbacks that watch a value. With
+    `BEST_METRIC = "val_mask_mAP"` the best weights are kept:
 
         metrics = CocoMetrics(val_dataset, model, limit=100)
-        best = keras.callbacks.ModelCheckpoint(
-            "best.weights.h5", monitor="val_mask_mAP", mode="max",
-            save_best_only=True, save_weights_only=True,
-        )
-        model.train(..., custom_callbacks=[metrics, best])
+        model.train(..., custom_callbacks=[metrics])
 
     Detection uses the weights in training, not a copy. The images are the same every time. The
     first epoch is evaluated, and then every `every` epochs; the epochs between repeat the last
