@@ -1,4 +1,4 @@
-"""What a Config accepts: the range of every word, and which words must suit one another."""
+"""The values that a Config accepts: the range of each setting, and settings that must agree."""
 
 import difflib
 import numbers
@@ -15,7 +15,7 @@ ROI_ALIGN_MODES = ("crop", "align")
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
 RECIPES = ("matterport",)
 
-# The words that a resize mode makes the sides of its images from.
+# Settings that give the sides of the images, by resize mode.
 SIDES = {
     "none": (),
     "square": ("IMAGE_MAX_DIM",),
@@ -23,30 +23,29 @@ SIDES = {
     "crop": ("IMAGE_MIN_DIM",),
 }
 
-# A word this much like a legal one (difflib ratio) is a slip of the pen. A lower ratio would refuse
-# constants that users add for themselves, such as VALIDATION_SPLIT or IMAGE_SIZE.
+# A name this similar to a setting (difflib ratio) is a typing error. A lower ratio would refuse
+# constants that users add, such as VALIDATION_SPLIT or IMAGE_SIZE.
 TYPO_RATIO = 0.9
 
 
 class Rule(NamedTuple):
-    """What one value may be: a test, and the same in words for the message."""
+    """The values of a setting: a test, and its description for the message."""
 
     accepts: Callable[[Any], bool]
-    words: str
+    text: str
 
 
 def _whole(low):
-    return Rule(
-        lambda v: isinstance(v, numbers.Integral) and v >= low, f"a whole number, {low} or more"
-    )
+    text = f"a whole number, {low} or more"
+    return Rule(lambda v: isinstance(v, numbers.Integral) and v >= low, text)
 
 
-def _real(test, words):
-    return Rule(lambda v: isinstance(v, numbers.Real) and test(v), words)
+def _real(test, text):
+    return Rule(lambda v: isinstance(v, numbers.Real) and test(v), text)
 
 
-def _positives(count, words):
-    """`count` positive numbers; any number of them, but one at least, where `count` is None."""
+def _positives(count, text):
+    """Accept `count` positive numbers; one or more if `count` is None."""
 
     def accepts(value):
         try:
@@ -55,18 +54,17 @@ def _positives(count, words):
             return False
         return array.ndim == 1 and 0 < array.size == (count or array.size) and (array > 0).all()
 
-    return Rule(accepts, words)
+    return Rule(accepts, text)
 
 
 def _one_of(*options):
-    return Rule(
-        lambda v: any(v is option or v == option for option in options),
-        " or ".join(map(repr, options)),
-    )
+    # Identity first: arrays and functions need not know `==`.
+    text = " or ".join(map(repr, options))
+    return Rule(lambda v: any(v is option or v == option for option in options), text)
 
 
 def _or_none(rule):
-    return Rule(lambda v: v is None or rule.accepts(v), f"{rule.words}, or None")
+    return Rule(lambda v: v is None or rule.accepts(v), f"{rule.text}, or None")
 
 
 _COUNT = _whole(1)
@@ -78,49 +76,37 @@ _PER_LEVEL = _positives(5, "five positive numbers, one for each of P2 to P6")
 _PER_DELTA = _positives(4, "four positive numbers, for (dy, dx, log dh, log dw)")
 _FLAG = _one_of(True, False)
 
-RULES = {
-    "NAME": Rule(
-        lambda v: isinstance(v, str) and v != "", "a name, which log folders and checkpoints carry"
-    ),
-    "GPU_COUNT": _COUNT,
-    "IMAGES_PER_GPU": _COUNT,
-    "BATCH_SIZE": _COUNT,
-    "STEPS_PER_EPOCH": _COUNT,
-    "VALIDATION_STEPS": _whole(0),
+# Settings that share a rule.
+_SHARED = {
+    _COUNT: """
+        GPU_COUNT IMAGES_PER_GPU BATCH_SIZE STEPS_PER_EPOCH FPN_CLASSIF_FC_LAYERS_SIZE
+        TOP_DOWN_PYRAMID_SIZE RPN_ANCHOR_STRIDE RPN_TRAIN_ANCHORS_PER_IMAGE PRE_NMS_LIMIT
+        POST_NMS_ROIS_TRAINING POST_NMS_ROIS_INFERENCE IMAGE_CHANNEL_COUNT TRAIN_ROIS_PER_IMAGE
+        POOL_SIZE MASK_POOL_SIZE MAX_GT_INSTANCES DETECTION_MAX_INSTANCES ACCUMULATE_BATCHES
+    """,
+    _whole(0): "VALIDATION_STEPS WARMUP_STEPS SAVE_STEPS TENSORBOARD_IMAGES MAX_LOAD_ERRORS",
+    _FRACTION: "RPN_NMS_THRESHOLD DETECTION_MIN_CONFIDENCE DETECTION_NMS_THRESHOLD",
+    _FLAG: "USE_MINI_MASK USE_RPN_ROIS GRADIENT_CHECKPOINTING TRAIN_WITH_EMPTY_IMAGES",
+}
+
+RULES = {name: rule for rule, names in _SHARED.items() for name in names.split()} | {
+    "NAME": Rule(lambda v: isinstance(v, str) and v, "a name, for log folders and checkpoints"),
     "BACKBONE_STRIDES": _PER_LEVEL,
-    "FPN_CLASSIF_FC_LAYERS_SIZE": _COUNT,
-    "TOP_DOWN_PYRAMID_SIZE": _COUNT,
     "NUM_CLASSES": Rule(_whole(2).accepts, "2 or more, the background (class 0) counted"),
     "RPN_ANCHOR_SCALES": _PER_LEVEL,
     "RPN_ANCHOR_RATIOS": _positives(None, "one or more positive numbers"),
-    "RPN_ANCHOR_STRIDE": _COUNT,
-    "RPN_NMS_THRESHOLD": _FRACTION,
-    "RPN_TRAIN_ANCHORS_PER_IMAGE": _COUNT,
-    "PRE_NMS_LIMIT": _COUNT,
-    "POST_NMS_ROIS_TRAINING": _COUNT,
-    "POST_NMS_ROIS_INFERENCE": _COUNT,
-    "USE_MINI_MASK": _FLAG,
     "MINI_MASK_SHAPE": _positives(2, "two positive numbers, (height, width)"),
     "IMAGE_RESIZE_MODE": _one_of(*RESIZE_MODES),
     "IMAGE_MIN_DIM": _SIDE,
     "IMAGE_MAX_DIM": _SIDE,
     "IMAGE_MIN_SCALE": _or_none(_NOT_NEGATIVE),
-    "IMAGE_CHANNEL_COUNT": _COUNT,
-    "TRAIN_ROIS_PER_IMAGE": _COUNT,
     "ROI_POSITIVE_RATIO": _real(lambda v: 0 < v <= 1, "a number above 0, 1 at most"),
-    "POOL_SIZE": _COUNT,
-    "MASK_POOL_SIZE": _COUNT,
     "MASK_SHAPE": _positives(2, "two positive numbers, [height, width]"),
-    "MAX_GT_INSTANCES": _COUNT,
     "RPN_BBOX_STD_DEV": _PER_DELTA,
     "BBOX_STD_DEV": _PER_DELTA,
-    "DETECTION_MAX_INSTANCES": _COUNT,
-    "DETECTION_MIN_CONFIDENCE": _FRACTION,
-    "DETECTION_NMS_THRESHOLD": _FRACTION,
     "LEARNING_RATE": _POSITIVE,
     "LEARNING_MOMENTUM": _real(lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     "WEIGHT_DECAY": _NOT_NEGATIVE,
-    "USE_RPN_ROIS": _FLAG,
     "TRAIN_BN": _one_of(None, False, True),
     "GRADIENT_CLIP_NORM": _or_none(_POSITIVE),
     "RECIPE": Rule(
@@ -129,43 +115,44 @@ RULES = {
         "functions of a recipe",
     ),
     "PRECISION": _one_of(None, "float32", "mixed_bfloat16", "mixed_float16"),
-    "GRADIENT_CHECKPOINTING": _FLAG,
     "OPTIMIZER": Rule(
         lambda v: v in OPTIMIZERS if isinstance(v, str) else hasattr(v, "apply_gradients"),
         f"{' or '.join(map(repr, OPTIMIZERS))}, or an instance of a Keras optimizer",
     ),
-    "ACCUMULATE_BATCHES": _COUNT,
-    "WARMUP_STEPS": _whole(0),
     "LEARNING_RATE_DECAY_EPOCHS": Rule(
         lambda v: np.ndim(v) == 1 and all(map(_COUNT.accepts, v)),
         "a sequence of whole numbers above 0, such as (120, 160)",
     ),
     "LEARNING_RATE_DECAY": _POSITIVE,
     "EMA_MOMENTUM": _real(lambda v: 0 <= v < 1, "a number from 0 to below 1"),
-    "SAVE_STEPS": _whole(0),
     "KEEP_CHECKPOINTS": _or_none(_COUNT),
     "BEST_METRIC": _or_none(Rule(lambda v: isinstance(v, str), "the name of a logged value")),
-    "TENSORBOARD_IMAGES": _whole(0),
-    "TRAIN_WITH_EMPTY_IMAGES": _FLAG,
     "ROI_ALIGN": _one_of(*ROI_ALIGN_MODES),
     "LOADER_WORKERS": _or_none(_COUNT),
-    "MAX_LOAD_ERRORS": _whole(0),
 }
 
 
 def check(config, base) -> None:
-    """Raise ValueError with one sentence on the first setting of `config` that cannot be right.
+    """Raise ValueError with one sentence on the first setting of `config` that is not legal.
 
-    `base` is the Config class itself, whose words are the legal ones.
+    `base` is the Config class itself, which has all settings.
     """
     _check_names(config, base)
     for name, rule in RULES.items():
         value = getattr(config, name)
-        _require(rule.accepts(value), f"{name} is {value!r}; it must be {rule.words}.")
+        _require(rule.accepts(value), f"{name} is {value!r}; it must be {rule.text}.")
     _check_image_size(config)
     _check_computed(config, base)
     _check_backbone(config)
-    _check_loss_weights(config.LOSS_WEIGHTS, base.LOSS_WEIGHTS)
+    legal = ", ".join(base.LOSS_WEIGHTS)
+    for name, weight in config.LOSS_WEIGHTS.items():
+        _require(
+            name in base.LOSS_WEIGHTS, f"LOSS_WEIGHTS has {name!r}; its keys must be of {legal}."
+        )
+        _require(
+            _NOT_NEGATIVE.accepts(weight),
+            f"LOSS_WEIGHTS[{name!r}] is {weight!r}; it must be {_NOT_NEGATIVE.text}.",
+        )
     means, channels = np.size(config.MEAN_PIXEL), config.IMAGE_CHANNEL_COUNT
     _require(
         means in (1, channels),
@@ -176,7 +163,7 @@ def check(config, base) -> None:
     _require(
         mask == doubled,
         f"MASK_SHAPE is {mask}; with MASK_POOL_SIZE {config.MASK_POOL_SIZE} it must be {doubled}, "
-        "for the mask head doubles its input.",
+        "because the mask head doubles its input.",
     )
 
 
@@ -196,7 +183,7 @@ def _check_names(config, base):
 
 
 def _check_image_padding(config):
-    """IMAGE_PADDING = True, of versions before 2.1, asks for what "square" does anyway."""
+    """Accept IMAGE_PADDING = True, of versions before 2.1, which "square" does anyway."""
     sentence = (
         f"IMAGE_PADDING is {config.IMAGE_PADDING!r}, but IMAGE_RESIZE_MODE has replaced it: write "
         '"square" (the default) for True, "pad64" or "none" for False.'
@@ -206,11 +193,10 @@ def _check_image_padding(config):
 
 
 def _check_image_size(config):
-    """The sides of the input must be multiples of the largest stride, see `ops.pixels`."""
-    mode, multiple = config.IMAGE_RESIZE_MODE, int(max(config.BACKBONE_STRIDES))
-    if mode == "pad64":
-        # This mode pads to multiples of 64, whatever the strides.
-        multiple = max(multiple, 64)
+    """Require sides that are multiples of the largest stride, see `ops.pixels`."""
+    mode = config.IMAGE_RESIZE_MODE
+    # "pad64" pads to multiples of 64, whatever the strides.
+    multiple = max(int(max(config.BACKBONE_STRIDES)), 64 if mode == "pad64" else 1)
     for name in SIDES[mode]:
         side = getattr(config, name)
         _require(
@@ -221,19 +207,18 @@ def _check_image_size(config):
 
 
 def _check_computed(config, base):
-    """Values assigned to the computed words must not contradict what they are computed from."""
+    """Require computed settings that agree with those they are computed from."""
     _require(
         config.BATCH_SIZE % config.GPU_COUNT == 0,
         f"BATCH_SIZE is {config.BATCH_SIZE}; it must be a multiple of GPU_COUNT, "
         f"{config.GPU_COUNT}.",
     )
-    mode = config.IMAGE_RESIZE_MODE
-    fixed = ["IMAGE_META_SIZE"] + ["IMAGE_SHAPE"] * (mode in ("square", "crop"))
-    for name in fixed:
+    has_one_shape = config.IMAGE_RESIZE_MODE in ("square", "crop")
+    for name in ["IMAGE_META_SIZE"] + ["IMAGE_SHAPE"] * has_one_shape:
         value, computed = getattr(config, name), vars(base)[name].rule(config)
         _require(
             np.array_equal(value, computed),
-            f"{name} is {value}, but other settings make it {computed}; leave it to follow them.",
+            f"{name} is {value}, but other settings make it {computed}; do not set it.",
         )
 
 
@@ -243,7 +228,7 @@ def _check_backbone(config):
         _require(
             callable(config.COMPUTE_BACKBONE_SHAPE),
             f"COMPUTE_BACKBONE_SHAPE is {config.COMPUTE_BACKBONE_SHAPE!r}; with a function as "
-            "BACKBONE it must be a function, too, that returns the shapes of P2 to P6.",
+            "BACKBONE it must be a function that returns the shapes of P2 to P6.",
         )
     else:
         strides, accepted = list(config.BACKBONE_STRIDES), list(map(list, backbone.strides))
@@ -251,15 +236,4 @@ def _check_backbone(config):
             strides in accepted,
             f"BACKBONE_STRIDES is {strides}; those of {config.BACKBONE} are "
             f"{' or '.join(map(str, accepted))}.",
-        )
-
-
-def _check_loss_weights(weights, legal):
-    for name, weight in weights.items():
-        _require(
-            name in legal, f"LOSS_WEIGHTS has {name!r}; its keys must be of {', '.join(legal)}."
-        )
-        _require(
-            _NOT_NEGATIVE.accepts(weight),
-            f"LOSS_WEIGHTS[{name!r}] is {weight!r}; it must be {_NOT_NEGATIVE.words}.",
         )

@@ -1,7 +1,7 @@
 """Download and unpack files: each appears whole and checked, or not at all.
 
-`pooch` and `keras.utils.get_file` begin a broken download again, which with the 19 GB of COCO may
-never end.
+`pooch` and `keras.utils.get_file` restart a broken download from zero, so that the 19 GB of COCO
+might never be complete.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -25,33 +24,23 @@ BLOCK = 1 << 20
 
 
 class DownloadError(ConnectionError):
-    """A file cannot be fetched, or arrived damaged. The message says how to get it by hand."""
+    """A file cannot be fetched or arrived damaged. The message says where to save it by hand."""
 
 
-def download(
-    url: str,
-    path: str | os.PathLike,
-    *,
-    sha256: str | None = None,
-    md5: str | None = None,
-    size: int | None = None,
-    timeout: float = 60,
-    verbose: int = 1,
-    resume: bool = False,
-) -> None:
+def download(url, path, *, sha256=None, md5=None, size=None, timeout=60, verbose=1, resume=False):
     """Fetch `url` to the file `path`, which appears only when it is complete and checked.
 
-    When the connection breaks, the rest is requested, as long as every try brings some of it.
+    When the connection breaks, the rest is requested, as long as each attempt brings some of it.
 
     Args:
         url: address of the file.
-        path: file to write; its folder is made if it is missing, an old file is replaced.
-        sha256, md5: hexadecimal digests to compare with.
-        size: length in bytes; without it, the length that the server announces.
-        timeout: seconds to wait for the server each time.
-        verbose: 0 for no progress bar, which otherwise appears where standard error is a terminal.
-        resume: when the download fails or is interrupted, keep the part that has arrived in a file
-            beside `path` with `.part` after its name, and resume from there the next time.
+        path: file to write; its folder is created if missing, an old file is replaced.
+        sha256, md5: expected hexadecimal digests.
+        size: expected length in bytes; by default the length that the server announces.
+        timeout: seconds to wait for the server per request.
+        verbose: 1 for a progress bar if standard error is a terminal.
+        resume: if the download fails or is interrupted, keep the part that has arrived as
+            `<path>.part`, and resume from it the next time.
 
     Raises:
         DownloadError: the server does not answer or refuses, or the file is not the expected one.
@@ -70,20 +59,20 @@ def download(
                     raise
         for name, expected in (("sha256", sha256), ("md5", md5)):
             if expected and (digest := file_digest(temporary, name)) != expected.lower():
-                temporary.unlink()  # resuming would not repair it
+                temporary.unlink()  # Resuming would not repair it.
                 raise _error(url, path, f"its {name} is {digest}, not {expected}")
 
 
 @contextmanager
-def _kept_part(path: Path) -> Iterator[Path]:
-    """As `replacing`, but the temporary file has a fixed name and stays after errors."""
+def _kept_part(path):
+    """Do as `replacing`, but with a fixed temporary name that is kept after errors."""
     temporary = path.with_name(f"{path.name}.part")
     yield temporary
     os.replace(temporary, path)
 
 
 def _receive(url, path, temporary, size, timeout, verbose):
-    """Request once the part that `temporary` lacks, and write it. `size` is None if unknown."""
+    """Request the rest of `temporary` once and append it. `size` is None if unknown."""
     with _explained(url, path):
         response, start, announced = _request(url, _length(temporary), timeout)
     with response, open(temporary, "ab" if start else "wb") as file:
@@ -106,10 +95,11 @@ def _receive(url, path, temporary, size, timeout, verbose):
 
 
 def _request(url, start, timeout):
-    """The server's answer, the byte that it begins with, and the length of the file or None.
+    """Return the server's response, its first byte, and the length of the file or None.
 
-    It begins with byte `start`, or with 0 where the server ignores that.
+    The first byte is `start`, or 0 if the server ignores it.
     """
+    response = None
     if start:
         try:
             response = urlopen(Request(url, headers={"Range": f"bytes={start}-"}), timeout=timeout)
@@ -118,22 +108,17 @@ def _request(url, start, timeout):
                 raise
             # The file ends before `start`, so the kept part is not a part of it.
             error.close()
-        else:
-            if response.status != 206:
-                return response, 0, _announced(response)
-            part = re.match(rf"bytes {start}-\d+/(\d+)", response.headers.get("Content-Range", ""))
-            if part:
-                return response, start, int(part[1])
-            response.close()
-    response = urlopen(url, timeout=timeout)
-    return response, 0, _announced(response)
+    if response and response.status == 206:
+        part = re.match(rf"bytes {start}-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if part:
+            return response, start, int(part[1])
+        response.close()
+        response = None
+    response = response or urlopen(url, timeout=timeout)
+    return response, 0, int(response.headers.get("Content-Length") or 0) or None
 
 
-def _announced(response):
-    return int(response.headers.get("Content-Length") or 0) or None
-
-
-def _length(path: Path) -> int:
+def _length(path):
     return path.stat().st_size if path.exists() else 0
 
 
@@ -144,17 +129,17 @@ def _error(url, path, reason):
 
 
 @contextmanager
-def _explained(url: str, path: Path) -> Iterator[None]:
-    """Turn exceptions of the network into a DownloadError. Errors of the disk stay as they are."""
+def _explained(url, path):
+    """Turn errors of the network, not those of the disk, into a DownloadError."""
     try:
         yield
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
-            error.close()  # it is the server's answer, with the connection open
+            error.close()  # It holds the connection.
         raise _error(url, path, str(error) or type(error).__name__) from error
 
 
-def file_digest(path: str | os.PathLike, name: str) -> str:
+def file_digest(path, name):
     """Return the hexadecimal digest of a file; `name` is one of `hashlib`, such as "sha256"."""
     digest = hashlib.new(name)
     with open(path, "rb") as file:
@@ -163,26 +148,18 @@ def file_digest(path: str | os.PathLike, name: str) -> str:
     return digest.hexdigest()
 
 
-def _progress(name: str, size: int | None, verbose: int, start: int = 0) -> tqdm:
-    """A progress bar of bytes, on a terminal only: a log file would get a line per redraw."""
-    return tqdm(
-        desc=name,
-        total=size,
-        initial=start,
-        unit="B",
-        unit_scale=True,
-        disable=None if verbose else True,
-    )
+def _progress(name, size, verbose, start=0):
+    """Return a progress bar of bytes, for terminals only: a file would get each redrawing."""
+    disable = None if verbose else True
+    return tqdm(desc=name, total=size, initial=start, unit="B", unit_scale=True, disable=disable)
 
 
-def unpack(
-    archive: str | os.PathLike, folder: str | os.PathLike, inside: str = "", verbose: int = 1
-) -> None:
-    """Unpack a zip file, so that each file and folder appears in `folder` whole or not at all.
+def unpack(archive, folder, inside="", verbose=1):
+    """Unpack a zip file. Each entry appears in `folder` whole or not at all.
 
     Args:
         archive: the zip file.
-        folder: target, made if it is missing. Entries that it has already stay as they are.
+        folder: target, created if missing. Its existing entries stay as they are.
         inside: folder of the archive whose entries are unpacked; "" for its top.
         verbose: see `download`.
 
@@ -193,10 +170,16 @@ def unpack(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{archive.stem}.", dir=folder) as temporary:
         try:
-            _extract(archive, temporary, verbose)
+            with zipfile.ZipFile(archive) as source:
+                members = source.infolist()
+                size = sum(member.file_size for member in members)
+                with _progress(f"Unpacking {archive.name}", size, verbose) as progress:
+                    for member in members:
+                        source.extract(member, temporary)
+                        progress.update(member.file_size)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise ValueError(
-                f"{archive} is no whole zip file ({error}): delete it and fetch it again."
+                f"{archive} is not a whole zip file ({error}): delete it and fetch it again."
             ) from error
         source = Path(temporary, inside)
         if not source.is_dir():
@@ -204,13 +187,3 @@ def unpack(
         for entry in source.iterdir():
             if not (folder / entry.name).exists():
                 entry.rename(folder / entry.name)
-
-
-def _extract(archive, folder, verbose):
-    with zipfile.ZipFile(archive) as source:
-        members = source.infolist()
-        size = sum(member.file_size for member in members)
-        with _progress(f"Unpacking {archive.name}", size, verbose) as progress:
-            for member in members:
-                source.extract(member, folder)
-                progress.update(member.file_size)

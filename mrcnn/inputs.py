@@ -1,7 +1,5 @@
 """The table of the model's inputs, from which Keras inputs, batch specs and padding are made."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 
@@ -16,64 +14,30 @@ class Input(NamedTuple):
     dtype: str
 
 
-def inference_inputs(channels: int, meta_size: int) -> list[Input]:
-    """Return the inputs of an inference model, in order."""
-    return [
-        # Molded images: [height, width, channels], mean colour subtracted.
-        Input("input_image", (None, None, channels), "float32"),
-        # Made by `compose_image_meta`.
-        Input("input_image_meta", (meta_size,), "float32"),
-        # [num_anchors, (y1, x1, y2, x2)], normalized.
-        Input("input_anchors", (None, 4), "float32"),
-    ]
-
-
-def training_inputs(
-    channels: int,
-    meta_size: int,
-    rpn_anchors: int,
-    max_instances: int,
-    mask_shape: tuple[int | None, int | None],
-    proposals: int | None = None,
-) -> list[Input]:
-    """Return the inputs of a training model, in order.
-
-    Args:
-        channels, meta_size: see `inference_inputs`.
-        rpn_anchors: anchors per image that train the RPN.
-        max_instances: rows of the ground truth.
-        mask_shape: of a mini-mask, or of the molded image without mini-masks.
-        proposals: rows of the additional input of RoIs, where they do not come from the RPN.
-    """
+def model_inputs(config, mode: str) -> list[Input]:
+    """Return the inputs of a Config's model in order; `mode` is "training" or "inference"."""
     inputs = [
-        Input("input_image", (None, None, channels), "float32"),
-        Input("input_image_meta", (meta_size,), "float32"),
+        # Molded images: [height, width, channels], mean colour subtracted.
+        Input("input_image", (None, None, int(config.IMAGE_SHAPE[2])), "float32"),
+        # Made by `compose_image_meta`.
+        Input("input_image_meta", (int(config.IMAGE_META_SIZE),), "float32"),
+    ]
+    if mode == "inference":
+        # [num_anchors, (y1, x1, y2, x2)], normalized.
+        return [*inputs, Input("input_anchors", (None, 4), "float32")]
+    anchors, instances = config.RPN_TRAIN_ANCHORS_PER_IMAGE, config.MAX_GT_INSTANCES
+    mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else (None, None)
+    inputs += [
         # POSITIVE, NEGATIVE or NEUTRAL for each anchor: [num_anchors, 1].
         Input("input_rpn_match", (None, 1), "int32"),
-        # Deltas of the positive anchors, in their order: [rpn_anchors, (dy, dx, log dh, log dw)].
-        Input("input_rpn_bbox", (rpn_anchors, 4), "float32"),
-        Input("input_gt_class_ids", (max_instances,), "int32"),
-        # [max_instances, (y1, x1, y2, x2)] in pixels of the molded image.
-        Input("input_gt_boxes", (max_instances, 4), "float32"),
-        Input("input_gt_masks", (*mask_shape, max_instances), "bool"),
+        # Deltas of the positive anchors, in their order: [anchors, (dy, dx, log dh, log dw)].
+        Input("input_rpn_bbox", (anchors, 4), "float32"),
+        Input("input_gt_class_ids", (instances,), "int32"),
+        # [instances, (y1, x1, y2, x2)] in pixels of the molded image.
+        Input("input_gt_boxes", (instances, 4), "float32"),
+        Input("input_gt_masks", (*mask_shape, instances), "bool"),
     ]
-    if proposals is not None:
+    if not config.USE_RPN_ROIS:
         # [proposals, (y1, x1, y2, x2)] in pixels of the molded image.
-        inputs.append(Input("input_roi", (proposals, 4), "float32"))
+        inputs.append(Input("input_roi", (config.POST_NMS_ROIS_TRAINING, 4), "float32"))
     return inputs
-
-
-def model_inputs(config, mode: str) -> list[Input]:
-    """Return the inputs of a Config's model; `mode` is "training" or "inference"."""
-    channels, meta_size = int(config.IMAGE_SHAPE[2]), int(config.IMAGE_META_SIZE)
-    if mode == "inference":
-        return inference_inputs(channels, meta_size)
-    mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else (None, None)
-    return training_inputs(
-        channels,
-        meta_size,
-        config.RPN_TRAIN_ANCHORS_PER_IMAGE,
-        config.MAX_GT_INSTANCES,
-        tuple(mask_shape),
-        None if config.USE_RPN_ROIS else config.POST_NMS_ROIS_TRAINING,
-    )

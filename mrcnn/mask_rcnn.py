@@ -1,4 +1,4 @@
-"""`MaskRCNN`: the model with its data, its weights and its runs. Each method calls what does it."""
+"""`MaskRCNN`: the model with its weights and its runs. The work is done in other modules."""
 
 import copy
 import os
@@ -22,7 +22,7 @@ from mrcnn.weights.start import imagenet_weights, starting_weights
 
 
 def _of_run(name):
-    """A property of a model that is an attribute of its run."""
+    """Return a property that stands for an attribute of the model's run."""
     return property(
         lambda model: getattr(model.run, name), lambda model, value: setattr(model.run, name, value)
     )
@@ -33,28 +33,25 @@ class MaskRCNN:
 
     Args:
         mode: "training" or "inference".
-        config: a `Config`, which is checked.
+        config: a `Config`.
         model_dir: folder where runs keep their logs and checkpoints.
         strategy: `tf.distribute.Strategy` to train with, `IMAGES_PER_GPU` images on each replica.
-            Without it, the environment variable TF_CONFIG and `GPU_COUNT` decide; see
+            By default the environment variable TF_CONFIG and `GPU_COUNT` decide; see
             docs/scaling.md.
 
     Attributes:
         keras_model: the functional Keras model; see `mrcnn.graph` for its inputs and outputs.
-        network: the `Network` that it is a graph of.
+        network: the `Network` whose graph it is.
         mode, config, model_dir: the arguments.
         run: the `Run` that training continues.
         epoch: finished epochs of the run.
-        log_dir, checkpoint_path: folder of the run, and its checkpoints with "*epoch*" for the
-            number. A new run gets its folder when training starts; if its name is taken by then,
-            a number is appended.
-        class_names: list of names, "BG" at first, of the data set that it was trained on; None if
-            unknown.
+        log_dir, checkpoint_path: folder of the run, which is made when training starts, and path
+            of its checkpoints with "*epoch*" for the number.
+        class_names: list of names, starting with "BG", of the data set it was trained on, or None.
         anchors: `[num_anchors, (y1, x1, y2, x2)]` float64 in pixels, those used last.
 
     Raises:
-        ValueError: one sentence, if the mode or the Config is not legal, or if there are fewer
-            GPUs.
+        ValueError: if the mode or the Config is not legal, or if there are fewer GPUs.
     """
 
     epoch, log_dir, checkpoint_path = map(_of_run, ("epoch", "folder", "checkpoint_path"))
@@ -74,34 +71,31 @@ class MaskRCNN:
         self._describe()
 
     def build(self, mode, config):
-        """Return the Keras model, a graph of `network`; forks override this."""
+        """Return the Keras model, a graph of `network`. Subclasses may override this."""
         self.network = build_network(config)
         return self.network.graph(mode)
 
     def _describe(self):
-        """Have the weight files that the model writes say how to make it again."""
+        """Put into the model's weight files what `from_run` needs."""
         if isinstance(self.keras_model, CheckpointModel):
             self.keras_model.metadata = as_metadata(describe(self.config, self.class_names))
 
     @classmethod
     def from_run(cls, path, mode="inference", model_dir=None, name=None, **settings):
-        """The model of a run with its weights, made from the settings that were kept with them.
+        """Return the model of a run with its weights, settings and class names.
 
         Args:
             path: a checkpoint or other `.h5` file of this package; the folder of a run, for its
                 newest checkpoint; or a folder of runs, for the newest run.
             mode: "inference" or "training". Training continues the run that the checkpoint is in.
             model_dir: folder for further runs; by default the one with this run.
-            name: `NAME` of the runs that count in a folder of runs; None for any.
+            name: `NAME` of the runs to look for in a folder of runs; None for any.
             settings: values to change in the Config, such as DETECTION_MIN_CONFIDENCE=0.5.
-
-        Returns:
-            A `MaskRCNN` with its `class_names`.
 
         Raises:
             FileNotFoundError: if there is no checkpoint.
-            ValueError: if the file does not hold its settings, or not all: functions, such as an
-                own BACKBONE, have to be given.
+            ValueError: if the file has no settings, or if a function, such as your own BACKBONE,
+                is not passed.
         """
         paths = checkpoints_at(path, name)
         facts = read_facts(paths[0])
@@ -116,14 +110,12 @@ class MaskRCNN:
         load_first_whole(paths, model.load_weights)
         return model
 
-    # What a run keeps
+    # Runs and weights
 
     def set_log_dir(self, model_path=None):
-        """Choose the run that training continues: `log_dir`, `checkpoint_path` and `epoch`.
+        """Choose the run that training continues: that of a checkpoint, or a new one at epoch 0.
 
-        Args:
-            model_path: a checkpoint. If it lies in the folder of a run and has the name of a
-                checkpoint, that run is resumed; else a new one starts at epoch 0.
+        It sets `log_dir`, `checkpoint_path` and `epoch`.
         """
         name = self.config.NAME
         found = Run.of_checkpoint(model_path, name) if model_path else None
@@ -132,32 +124,25 @@ class MaskRCNN:
             print(f"Resuming {self.log_dir} after epoch {self.epoch}.")
 
     def find_last(self):
-        """Path of the last checkpoint of the newest run in `model_dir` that has any.
-
-        Raises:
-            FileNotFoundError: if there is none.
-        """
+        """Return the path of the last checkpoint of the newest run in `model_dir` that has any."""
         return last_checkpoint(self.model_dir, self.config.NAME)
 
     def load_weights(self, filepath, by_name=False, exclude=None):
-        """Load weights, and continue the run that they come from, if they do.
-
-        `.h5` files in the historical layout are always loaded by layer name, and a table tells what
-        was loaded; other files (`.weights.h5`, `.keras`) are Keras's own.
+        """Load weights. If they are a checkpoint of a run, training continues that run.
 
         Args:
-            filepath: of the file.
-            by_name: accepted for old scripts.
+            filepath: of an `.h5` file in the original's layout, which is always loaded by layer
+                name, whatever `by_name` is; or of Keras's own `.weights.h5` or `.keras` file.
             exclude: names of layers to leave as they are.
 
         Raises:
-            FileNotFoundError, ValueError: one sentence, before any weight has changed.
+            FileNotFoundError, ValueError: before any weight has changed.
         """
         report = self.keras_model.load_weights(filepath, exclude=exclude)
         untrained = report.untrained if report else []
         if self.mode == "inference" and untrained:
             warnings.warn(
-                f"{len(untrained)} layers keep their random start, so detections will be "
+                f"{len(untrained)} layers keep their random weights, so detections will be "
                 f"meaningless: {', '.join(untrained[:5])}.",
                 stacklevel=2,
             )
@@ -168,14 +153,13 @@ class MaskRCNN:
 
         Args:
             weights: "coco" for the original's weights, downloaded once to `model_dir`, without the
-                layers whose size is the number of classes; "imagenet" for a trained backbone;
-                "last" for the newest run in `model_dir`, which `train` then resumes; in inference
-                mode for the checkpoint of `find_last`, or one before it if that is damaged;
-                "random" for nothing; else a file.
+                layers that depend on the number of classes; "imagenet" for a trained backbone;
+                "last" for the newest run in `model_dir`, which `train` then resumes, in inference
+                mode for its last undamaged checkpoint; "random" for none; else a file.
 
         Raises:
             FileNotFoundError, ValueError: as `find_last` and `load_weights`.
-            mrcnn.download.DownloadError: where the internet cannot be reached.
+            mrcnn.download.DownloadError: if a download fails.
         """
         self._resumes = False
         if weights != "last":
@@ -196,7 +180,7 @@ class MaskRCNN:
         load_first_whole(dict.fromkeys([last, *older]), self.load_weights)
 
     def get_imagenet_weights(self):
-        """Path of weights for the backbone, trained on ImageNet, downloaded once."""
+        """Return the path of the backbone's ImageNet weights, downloaded once."""
         return imagenet_weights(self.config.BACKBONE)
 
     # Training
@@ -208,15 +192,15 @@ class MaskRCNN:
         )
 
     def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
-        """Let the layers learn whose whole name matches a regular expression; freeze the rest."""
+        """Train the layers whose whole name matches a regular expression; freeze the rest."""
         selection.set_trainable(keras_model or self.keras_model, layer_regex, indent, verbose)
 
     def get_trainable_layers(self):
-        """Layers with weights, those of nested models one by one."""
+        """Return the layers with weights, those of nested models one by one."""
         return selection.trainable_layers(self.keras_model)
 
     def find_trainable_layer(self, layer):
-        """The layer itself. The original had layers wrapped in others; here none is."""
+        """Return `layer`; the original unwraps layers here."""
         return layer
 
     def train(
@@ -235,19 +219,17 @@ class MaskRCNN:
 
         Args:
             train_dataset, val_dataset: prepared `Dataset`s. `val_dataset` may be None.
-            learning_rate: a number, to which it rises over the first `WARMUP_STEPS` and which falls
-                after `LEARNING_RATE_DECAY_EPOCHS`; a Keras schedule; or a function from an epoch,
-                0 for the first, to a number.
-            epochs: the total. Epochs that are finished already count, so that stages of training
-                follow one another with 20, 40, ...
+            learning_rate: a number, which is reached after `WARMUP_STEPS` and lowered after
+                `LEARNING_RATE_DECAY_EPOCHS`; a Keras schedule; or a function from an epoch, 0 for
+                the first, to a number.
+            epochs: the total, finished epochs included: stages of training end at 20, 40, ...
             layers: "heads", "3+", "4+", "5+" (that stage of the backbone and what is above it),
                 "all", or a regular expression of layer names.
             augmentation: an imgaug augmenter or Keras preprocessing layers.
             custom_callbacks: any Keras callbacks.
             no_augmentation_sources: names of sources whose images are not augmented.
-            resume: continue the newest run in `model_dir` as if it had not stopped: weights,
-                optimizer, epoch and step, learning rate, order of the images, random numbers,
-                callbacks. Without any run, start one.
+            resume: continue the newest run in `model_dir` as if it had not stopped, with optimizer,
+                image order, random numbers and callbacks. Without any run, start one.
 
         Returns:
             A `keras.callbacks.History`, with the losses by epoch in its `history`.
@@ -256,7 +238,7 @@ class MaskRCNN:
             RuntimeError: in inference mode; if more than `MAX_LOAD_ERRORS` images are unreadable.
             ValueError: if data set and Config do not fit.
             FloatingPointError: if a loss becomes NaN; names it and the images of the batch.
-            MemoryError: lists the settings that need less.
+            MemoryError: lists the settings that reduce memory.
         """
         if self.mode != "training":
             raise RuntimeError(
@@ -295,50 +277,43 @@ class MaskRCNN:
         """Detect instances.
 
         Args:
-            images: a list of any length of images of any sizes: `[height, width, 3]` RGB uint8, or
-                grey, RGBA, uint16, or floats from 0 to 1.
-            verbose: 1 prints the shapes of what goes in.
+            images: list of images of any sizes, `[height, width, 3]` RGB uint8, or grey, RGBA,
+                uint16, or floats from 0 to 1.
+            verbose: 1 prints the shapes of the inputs.
             mask_format: "full", or "rle" for a list of COCO RLEs of the same pixels, small however
                 large the image: `{"size": [height, width], "counts": bytes}`.
 
         Returns:
-            A list of dicts, one an image: "rois" int32 `[n, (y1, x1, y2, x2)]` in pixels of the
+            A list with one dict per image: "rois" int32 `[n, (y1, x1, y2, x2)]` in pixels of the
             image, "class_ids" int32 `[n]`, "scores" float32 `[n]`, best first, and "masks" bool
-            `[height, width, n]`, or the list.
+            `[height, width, n]`, or the RLEs.
 
         Raises:
             RuntimeError: in training mode.
-            ValueError: names the image that cannot be taken, and why; for another mask_format.
+            ValueError: names the image that is refused, and the reason; for another mask_format.
         """
         if verbose:
             log(f"Processing {len(images)} images")
             for image in images:
                 log("image", image)
-        detector = self._inference_detector("detect")
-        return detection.detect(detector, images, self.config, mask_format)
+        return detection.detect(self._detector_for("detect"), images, self.config, mask_format)
 
     def detect_molded(self, molded_images, image_metas, verbose=0):
-        """`detect` on images that `mold_inputs` or `load_image_gt` and `mold_image` have prepared.
+        """Run `detect` on `[batch, height, width, channels]` molded images.
 
-        Args:
-            molded_images: `[batch, height, width, channels]`.
-            image_metas: `[batch, meta_size]`.
-
-        Returns:
-            As `detect`, in pixels of the molded images.
+        `image_metas` are `[batch, meta_size]`, both as from `mold_inputs`. The results are in
+        pixels of the molded images.
         """
         if verbose:
             log("molded_images", molded_images)
-        detector = self._inference_detector("detect_molded")
+        detector = self._detector_for("detect_molded")
         return detection.detect_molded(detector, molded_images, image_metas, self.config)
 
     def inference_model(self, config=None):
-        """A `MaskRCNN` in inference mode with the very weights of this one, not a copy.
-
-        What is trained here, it detects with. To look inside a graph, use a model of its own.
+        """Return a `MaskRCNN` in inference mode that shares the weights of this one.
 
         Args:
-            config: a Config of the same sizes, for another DETECTION_MIN_CONFIDENCE, say.
+            config: a Config of the same sizes with, for example, another DETECTION_MIN_CONFIDENCE.
 
         Raises:
             ValueError: if the Config is not legal, or of a model with other weights.
@@ -358,7 +333,7 @@ class MaskRCNN:
         other._describe()
         return other
 
-    def _inference_detector(self, method):
+    def _detector_for(self, method):
         if self.mode != "inference":
             raise RuntimeError(
                 f'{method}() needs a MaskRCNN made with mode="inference"; this one has '
@@ -369,10 +344,7 @@ class MaskRCNN:
         return self._detector
 
     def mold_inputs(self, images):
-        """Prepare images for the graph.
-
-        Args:
-            images: list of images as in `detect`, whose molded shapes agree.
+        """Prepare images as in `detect`, whose molded shapes must agree, for the graph.
 
         Returns:
             molded images `[batch, height, width, channels]` float32, image metas
@@ -381,56 +353,39 @@ class MaskRCNN:
         return mold.mold_inputs(images, self.config)
 
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
-        """Outputs of the graph for one image as boxes and masks of the original image.
+        """Convert outputs of the graph for one image, see `mrcnn.inference.molding.unmold`.
 
-        Args:
-            detections: `[D, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded.
-            mrcnn_mask: `[D, h, w, num_classes]`.
-            original_image_shape, image_shape: `(height, width, channels)` before and after molding.
-            window: `(y1, x1, y2, x2)` in molded pixels.
-
-        Returns:
-            boxes int32 `[n, 4]` in pixels, class ids int32 `[n]`, scores float32 `[n]`, masks bool
-            `[height, width, n]`.
+        `mrcnn_mask` has the masks of all classes, `[D, h, w, num_classes]`.
         """
         classes = np.asarray(detections)[:, 4].astype(np.int32)
         masks = np.asarray(mrcnn_mask)[np.arange(len(classes)), :, :, classes]
-        space = self.config.recipe().SPACE
-        shapes = original_image_shape, image_shape
+        shapes, space = (original_image_shape, image_shape), self.config.recipe().SPACE
         return mold.unmold(detections, masks, *shapes, window, space=space)
 
     def get_anchors(self, image_shape):
-        """Anchors of a molded image shape: `[num_anchors, 4]` float32, normalized."""
+        """Return the anchors of a molded image shape: `[num_anchors, 4]` float32, normalized."""
         shape = tuple(int(side) for side in image_shape[:2])
         if shape not in self._anchor_cache:
             self._anchor_cache[shape] = mold.normalized_anchors(self.config, shape)
         self.anchors, normalized = self._anchor_cache[shape]
         return normalized
 
-    # Looks inside
+    # Intermediate results
 
     def ancestor(self, tensor, name, checked=None):
-        """A tensor of the graph by its historical name, for `run_graph`.
+        """Return a tensor of the graph by its historical name, see `trace.ancestor`.
 
-        Args:
-            tensor, checked: for old notebooks; Keras 3 keeps no path from tensor to tensor.
-            name: "ROI/refined_anchors:0" and its like, or the name of a layer.
-
-        Raises:
-            KeyError: lists the names that are known.
+        `tensor` and `checked` have no effect: Keras 3 keeps no path from tensor to tensor.
         """
         return trace.ancestor(self.keras_model, name)
 
     def run_graph(self, images, outputs, image_metas=None):
-        """Evaluate any tensors of the graph for some images.
+        """Evaluate tensors of the graph; returns an OrderedDict of NumPy arrays by name.
 
         Args:
             images: list of images as in `detect`, or, with `image_metas`, molded images.
-            outputs: list of `(name, tensor)`: outputs of layers, or what `ancestor` gave.
+            outputs: list of `(name, tensor)`: outputs of layers, or results of `ancestor`.
             image_metas: `[batch, meta_size]` of molded images.
-
-        Returns:
-            An OrderedDict of NumPy arrays by name.
         """
         if image_metas is None:
             molded, image_metas, _ = self.mold_inputs(images)

@@ -13,6 +13,7 @@ from mrcnn.legacy.formulas import (
     build_rpn_targets,
     compute_backbone_shapes,
     mold_image,
+    parse_image_meta,
     unmold_image,
 )
 from mrcnn.legacy.generator import DataGenerator, data_generator
@@ -42,49 +43,4 @@ from mrcnn.legacy.layers import (
     PyramidROIAlign,
 )
 from mrcnn.mask_rcnn import MaskRCNN
-from mrcnn.ops.meta import compose_image_meta, parse_image_meta
-
-__all__ = [
-    "BatchNorm",
-    "DataGenerator",
-    "DetectionLayer",
-    "DetectionTargetLayer",
-    "MaskRCNN",
-    "ProposalLayer",
-    "PyramidROIAlign",
-    "apply_box_deltas_graph",
-    "batch_pack_graph",
-    "build_detection_targets",
-    "build_fpn_mask_graph",
-    "build_rpn_model",
-    "build_rpn_targets",
-    "clip_boxes_graph",
-    "compose_image_meta",
-    "compute_backbone_shapes",
-    "conv_block",
-    "data_generator",
-    "denorm_boxes_graph",
-    "detection_targets_graph",
-    "fpn_classifier_graph",
-    "generate_random_rois",
-    "identity_block",
-    "load_image_gt",
-    "log",
-    "log2_graph",
-    "mold_image",
-    "mrcnn_bbox_loss_graph",
-    "mrcnn_class_loss_graph",
-    "mrcnn_mask_loss_graph",
-    "norm_boxes_graph",
-    "overlaps_graph",
-    "parse_image_meta",
-    "parse_image_meta_graph",
-    "refine_detections_graph",
-    "resnet_graph",
-    "rpn_bbox_loss_graph",
-    "rpn_class_loss_graph",
-    "rpn_graph",
-    "smooth_l1_loss",
-    "trim_zeros_graph",
-    "unmold_image",
-]
+from mrcnn.ops.meta import compose_image_meta

@@ -4,10 +4,6 @@ The code lives elsewhere; this is an index, with `compute_coco_metrics` for what
 to every user. Importing it does not import TensorFlow.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluation.ap import compute_ap, compute_ap_range, compute_matches, compute_recall
 from mrcnn.evaluation.dataset_metrics import compute_coco_metrics
@@ -33,42 +29,14 @@ from mrcnn.ops.masks import (
 from mrcnn.ops.match import non_max_suppression
 from mrcnn.weights.download import COCO_MODEL_URL, download_trained_weights
 
-__all__ = [
-    "COCO_MODEL_URL",
-    "Dataset",
-    "apply_box_deltas",
-    "batch_slice",
-    "box_refinement",
-    "box_refinement_graph",
-    "compute_ap",
-    "compute_ap_range",
-    "compute_coco_metrics",
-    "compute_iou",
-    "compute_matches",
-    "compute_overlaps",
-    "compute_overlaps_masks",
-    "compute_recall",
-    "denorm_boxes",
-    "download_trained_weights",
-    "expand_mask",
-    "extract_bboxes",
-    "generate_anchors",
-    "generate_pyramid_anchors",
-    "minimize_mask",
-    "mold_mask",
-    "non_max_suppression",
-    "norm_boxes",
-    "resize",
-    "resize_image",
-    "resize_mask",
-    "trim_zeros",
-    "unmold_mask",
-]
+# These are imported when they are asked for.
+_NEED_TENSORFLOW = ("batch_slice", "box_refinement_graph")
+
+__all__ = [*(name for name in globals() if not name.startswith("_")), *_NEED_TENSORFLOW]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the names that need TensorFlow when they are asked for."""
-    if name not in ("batch_slice", "box_refinement_graph"):
+def __getattr__(name):
+    if name not in _NEED_TENSORFLOW:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from mrcnn.legacy import graph_names
 

@@ -240,7 +240,7 @@ def test_image_padding_true_warns_and_false_is_refused():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ({"NAME": None}, "NAME is None; it must be a name, which log folders"),
+        ({"NAME": None}, "NAME is None; it must be a name, for log folders"),
         ({"NUM_CLASSES": 1}, "NUM_CLASSES is 1; it must be 2 or more, the background"),
         ({"STEPS_PER_EPOCH": 62.5}, "STEPS_PER_EPOCH is 62.5; it must be a whole number, 1 or"),
         ({"IMAGES_PER_GPU": 0}, "IMAGES_PER_GPU is 0; it must be a whole number, 1 or more"),

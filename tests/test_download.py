@@ -249,7 +249,7 @@ def damaged(archive, how):
 @pytest.mark.parametrize("how", ["short", "flipped", "no zip"])
 def test_damaged_archives_leave_nothing(archive, tmp_path, how):
     path = damaged(archive, how)
-    with pytest.raises(ValueError, match=f"{path} is no whole zip file .*fetch it again"):
+    with pytest.raises(ValueError, match=f"{path} is not a whole zip file .*fetch it again"):
         unpack(path, tmp_path / "out", verbose=0)
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -309,5 +309,5 @@ def test_roi_method_changes_features(inference, inferred):
 
 
 def test_wrong_backbone():
-    with pytest.raises(ValueError, match="has to return a list of five tensors"):
+    with pytest.raises(ValueError, match="must return a list of five tensors"):
         tiny("inference", BACKBONE=staticmethod(lambda image: [image]))

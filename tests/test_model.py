@@ -139,7 +139,9 @@ def test_layers_left_random_are_warned_of(model, training_model, tmp_path, capsy
     with pytest.raises(UserWarning) as warning:
         model.load_weights(path, by_name=True, exclude=heads)
     message = str(warning.value)
-    assert message.startswith("3 layers keep their random start, so detections will be meaningless")
+    assert message.startswith(
+        "3 layers keep their random weights, so detections will be meaningless"
+    )
     assert all(name in message for name in ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"))
     # Training is meant to begin there.
     training_model.load_weights(path, by_name=True, exclude=heads)

@@ -13,10 +13,10 @@ def build_backbone(backbone, image, train_bn, first_stride=4, mean_pixel=0.0):
             `[C1, C2, C3, C4, C5]` for `(image, stage5=True, train_bn=...)`, as in the original, or
             for the image alone. C1 is not used.
         image: KerasTensor `[batch, height, width, channels]`, molded.
-        train_bn: the `TRAIN_BN` rule of all named backbones, see `BatchNorm`. A function's own
-            `keras.layers.BatchNormalization` does as Keras does.
-        first_stride: of C2; "small" can have 2.
-        mean_pixel: what molding has subtracted, one number or one per channel.
+        train_bn: the `TRAIN_BN` rule of all named backbones, see `BatchNorm`. It has no effect on
+            `keras.layers.BatchNormalization` in a function.
+        first_stride: of C2; "small" accepts 2.
+        mean_pixel: subtracted by molding, one number or one per channel.
 
     Returns:
         `{"C2": ..., "C3": ..., "C4": ..., "C5": ...}`.
@@ -33,7 +33,7 @@ def build_backbone(backbone, image, train_bn, first_stride=4, mean_pixel=0.0):
     stages = build(image, **_accepted(build, **arguments))
     if not isinstance(stages, (list, tuple)) or len(stages) != 5:
         raise ValueError(
-            f"The BACKBONE function {getattr(build, '__name__', build)} has to return a "
+            f"The BACKBONE function {getattr(build, '__name__', build)} must return a "
             "list of five tensors, C1 to C5, at strides 2, 4, 8, 16 and 32; it returned "
             f"{len(stages) if isinstance(stages, (list, tuple)) else type(stages).__name__}."
         )
@@ -41,12 +41,12 @@ def build_backbone(backbone, image, train_bn, first_stride=4, mean_pixel=0.0):
 
 
 def _normalized(image, mean, std, mean_pixel):
-    """`(rgb - mean) / std` of a molded image, `rgb - mean_pixel`."""
+    """Return `(rgb - mean) / std` of a molded image, `rgb - mean_pixel`."""
     import keras
     import numpy as np
 
     if image.shape[-1] != 3:
-        # Which channels are colours is not known.
+        # It is not known which channels are colours.
         mean, std = np.mean(mean), np.mean(std)
     scale = 1 / np.asarray(std, float)
     offset = (np.asarray(mean_pixel, float) - mean) * scale
@@ -55,7 +55,7 @@ def _normalized(image, mean, std, mean_pixel):
 
 
 def _accepted(function, **arguments):
-    """The keyword arguments that a function takes."""
+    """Return those of the keyword arguments that a function accepts."""
     parameters = inspect.signature(function).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return arguments

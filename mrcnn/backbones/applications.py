@@ -10,12 +10,12 @@ from mrcnn.layers.norm import BatchNorm
 def build(image, architecture, taps, train_bn):
     """Apply a network of `keras.applications` with random weights, without its classifier.
 
-    Its batch normalization becomes ours, with the same names and weights, because Keras's would
-    update its statistics with batches of one or two images. Dropout stays as the network has it:
-    active in training only.
+    Its batch normalization is replaced by ours, with the same names and weights, because Keras's
+    would update its statistics with batches of one or two images.
 
     Args:
-        image: `[batch, height, width, channels]`, sides divisible by 32, as the network expects it.
+        image: `[batch, height, width, channels]`, normalized for the network, sides divisible by
+            32.
         architecture: name of the function in `keras.applications`.
         taps: names of the layers whose outputs are C2 to C5.
         train_bn: see `BatchNorm`.
@@ -24,12 +24,12 @@ def build(image, architecture, taps, train_bn):
         `[None, C2, C3, C4, C5]`.
 
     Raises:
-        ValueError: if there is no such network, or it has no layer of these names.
+        ValueError: if there is no such network, or it lacks a layer in `taps`.
     """
     application = getattr(keras.applications, architecture, None)
     if application is None:
         raise ValueError(f'keras.applications has no network "{architecture}".')
-    # An `input_shape` of four channels would be warned of.
+    # Keras would warn of an `input_shape` with four channels.
     like_image = keras.Input((None, None, image.shape[-1]))
     options = {"weights": None, "include_top": False, "input_tensor": like_image}
     if "include_preprocessing" in inspect.signature(application).parameters:
@@ -42,7 +42,7 @@ def build(image, architecture, taps, train_bn):
             kind, settings = BatchNorm, {**settings, "train_bn": train_bn}
         return kind.from_config(settings)
 
-    # Keras offers a mask, which images have none of and BatchNorm does not take.
+    # Keras passes a mask, which BatchNorm does not accept.
     def call(layer, *args, mask=None, **kwargs):
         outputs[layer.name] = layer(*args, **kwargs)
         return outputs[layer.name]

@@ -1,4 +1,4 @@
-"""ResNets with the layer names that checkpoints know."""
+"""ResNets with the layer names of the original's weights."""
 
 import string
 
@@ -11,46 +11,38 @@ from mrcnn.layers.norm import BatchNorm, conv_norm
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3)}
 
 
-def _conv_bn(
-    x, filters, kernel_size, names, use_bias, train_bn, strides=1, padding="valid", gamma="ones"
-):
-    conv_name, bn_name = names
-    conv = Conv2D(
-        filters, kernel_size, strides=strides, padding=padding, use_bias=use_bias, name=conv_name
-    )
-    bn = BatchNorm(train_bn=train_bn, gamma_initializer=gamma, name=bn_name)
-    return conv_norm(x, conv, bn)
-
-
 def _bottleneck(x, kernel_size, filters, stage, block, strides, project, use_bias, train_bn):
-    """1x1, 3x3 and 1x1 convolutions beside a shortcut (He et al. 2016, figure 5)."""
+    """Apply 1x1, 3x3 and 1x1 convolutions beside a shortcut (He et al. 2016, figure 5)."""
+    name = f"{stage}{block}"
 
-    def names(branch):
-        return f"res{stage}{block}_branch{branch}", f"bn{stage}{block}_branch{branch}"
+    def conv_bn(x, filters, branch, gamma="ones", **options):
+        options = {"kernel_size": 1, "use_bias": use_bias, **options}
+        conv = Conv2D(filters, name=f"res{name}_branch{branch}", **options)
+        bn_name = f"bn{name}_branch{branch}"
+        return conv_norm(x, conv, BatchNorm(train_bn, gamma_initializer=gamma, name=bn_name))
 
     def relu(y, branch):
-        return layers.Activation("relu", name=f"res{stage}{block}_branch{branch}_relu")(y)
+        return layers.Activation("relu", name=f"res{name}_branch{branch}_relu")(y)
 
-    bias_and_bn = use_bias, train_bn
-    y = relu(_conv_bn(x, filters[0], 1, names("2a"), *bias_and_bn, strides), "2a")
-    y = relu(_conv_bn(y, filters[1], kernel_size, names("2b"), *bias_and_bn, padding="same"), "2b")
-    # Where batch norm learns, a block begins as its shortcut (Goyal et al. 2017, section 5.1), so
+    y = relu(conv_bn(x, filters[0], "2a", strides=strides), "2a")
+    y = relu(conv_bn(y, filters[1], "2b", kernel_size=kernel_size, padding="same"), "2b")
+    # With trained batch norm, a block starts as its shortcut (Goyal et al. 2017, section 5.1), so
     # that random weights do not add up over the blocks.
     gamma = "ones" if train_bn is False else "zeros"
-    y = _conv_bn(y, filters[2], 1, names("2c"), *bias_and_bn, gamma=gamma)
-    shortcut = _conv_bn(x, filters[2], 1, names("1"), *bias_and_bn, strides) if project else x
-    y = layers.Add(name=f"res{stage}{block}_add")([y, shortcut])
-    return layers.Activation("relu", name=f"res{stage}{block}_out")(y)
+    y = conv_bn(y, filters[2], "2c", gamma)
+    shortcut = conv_bn(x, filters[2], "1", strides=strides) if project else x
+    y = layers.Add(name=f"res{name}_add")([y, shortcut])
+    return layers.Activation("relu", name=f"res{name}_out")(y)
 
 
 def identity_block(input_tensor, kernel_size, filters, stage, block, use_bias=True, train_bn=True):
-    """A bottleneck whose shortcut is the input itself.
+    """Apply a bottleneck whose shortcut is its input.
 
     Args:
         input_tensor: `[batch, h, w, filters[2]]`.
         kernel_size: of the middle convolution.
         filters: three numbers of channels.
-        stage, block: a number and a letter for the layer names.
+        stage, block: a number and letters for the layer names.
         use_bias: whether convolutions have a bias.
         train_bn: see `BatchNorm`.
 
@@ -63,18 +55,11 @@ def identity_block(input_tensor, kernel_size, filters, stage, block, use_bias=Tr
 
 
 def conv_block(
-    input_tensor,
-    kernel_size,
-    filters,
-    stage,
-    block,
-    strides=(2, 2),
-    use_bias=True,
-    train_bn=True,
+    input_tensor, kernel_size, filters, stage, block, strides=(2, 2), use_bias=True, train_bn=True
 ):
-    """A bottleneck with a convolution in its shortcut, and its stride in the first 1x1.
+    """Apply a bottleneck with a convolution in its shortcut and its stride in the first 1x1.
 
-    Args as in `identity_block`; returns `[batch, h / stride, w / stride, filters[2]]`.
+    Arguments are as in `identity_block`; returns `[batch, h / stride, w / stride, filters[2]]`.
     """
     return _bottleneck(
         input_tensor, kernel_size, filters, stage, block, strides, True, use_bias, train_bn
@@ -82,13 +67,13 @@ def conv_block(
 
 
 def block_letters(number):
-    """Name of a block within its stage: a to z for 0 to 25, then aa, ab, ..."""
+    """Return the name of a block within its stage: a to z for 0 to 25, then aa, ab, ..."""
     letters = string.ascii_lowercase
     return letters[number] if number < 26 else letters[number // 26 - 1] + letters[number % 26]
 
 
 def resnet_graph(input_image, architecture, stage5=False, train_bn=True):
-    """A ResNet without its classifier (He et al. 2016).
+    """Apply a ResNet without its classifier (He et al. 2016).
 
     Args:
         input_image: `[batch, height, width, channels]`, sides divisible by 64.
@@ -101,7 +86,7 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True):
         original); C5 is None without `stage5`.
     """
     x = layers.ZeroPadding2D(3, name="conv1_pad")(input_image)
-    x = _conv_bn(x, 64, 7, ("conv1", "bn_conv1"), True, train_bn, strides=2)
+    x = conv_norm(x, Conv2D(64, 7, strides=2, name="conv1"), BatchNorm(train_bn, name="bn_conv1"))
     x = layers.Activation("relu", name="conv1_relu")(x)
     x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool1")(x)
     stages = [x]

@@ -11,15 +11,15 @@ BLOCKS = 2
 
 
 def small_resnet(input_image, first_stride=4, stage5=True, train_bn=True):
-    """A residual network of 17 convolutions of 3x3 (He et al. 2016, table 1, ResNet-18).
+    """Apply a residual network of 17 convolutions of 3x3 (He et al. 2016, table 1, ResNet-18).
 
     It has half the channels of a ResNet-18, a stem of 3x3, and a tenth of the multiplications of a
     ResNet-50.
 
     Args:
         input_image: `[batch, height, width, channels]`, sides divisible by 16 * first_stride.
-        first_stride: of C2, 4 as other backbones, or 2 for small objects: the pyramid then has
-            strides 2 to 32, and an image need not be enlarged to twice its size.
+        first_stride: of C2: 4, or 2 for small objects, so that images need not be enlarged. The
+            pyramid then has strides 2 to 32.
         stage5: whether to build the last stage.
         train_bn: see `BatchNorm`.
 
@@ -29,32 +29,22 @@ def small_resnet(input_image, first_stride=4, stage5=True, train_bn=True):
     """
 
     def conv(x, filters, stride, name, kernel_size=3, gamma="ones"):
-        layer = Conv2D(
-            filters,
-            kernel_size,
-            strides=stride,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            name=f"res{name}" if name != "1" else "conv1",
-        )
-        bn_name = f"bn{name}" if name != "1" else "bn_conv1"
-        return conv_norm(
-            x, layer, BatchNorm(train_bn=train_bn, gamma_initializer=gamma, name=bn_name)
-        )
+        options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+        conv_name, bn_name = (f"res{name}", f"bn{name}") if name else ("conv1", "bn_conv1")
+        layer = Conv2D(filters, kernel_size, strides=stride, name=conv_name, **options)
+        return conv_norm(x, layer, BatchNorm(train_bn, gamma_initializer=gamma, name=bn_name))
 
     def block(x, filters, stride, name):
-        y = layers.Activation("relu", name=f"res{name}_branch2a_relu")(
-            conv(x, filters, stride, f"{name}_branch2a")
-        )
-        # A block begins as its shortcut, so that random weights do not add up.
+        y = conv(x, filters, stride, f"{name}_branch2a")
+        y = layers.Activation("relu", name=f"res{name}_branch2a_relu")(y)
+        # A block starts as its shortcut, so that random weights do not add up.
         y = conv(y, filters, 1, f"{name}_branch2b", gamma="zeros")
         if stride != 1 or x.shape[-1] != filters:
             x = conv(x, filters, stride, f"{name}_branch1", kernel_size=1)
         x = layers.Add(name=f"res{name}_add")([y, x])
         return layers.Activation("relu", name=f"res{name}_out")(x)
 
-    x = layers.Activation("relu", name="conv1_relu")(conv(input_image, WIDTHS[0], 2, "1"))
+    x = layers.Activation("relu", name="conv1_relu")(conv(input_image, WIDTHS[0], 2, ""))
     stages = [x]
     if first_stride == 4:
         x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool1")(x)

@@ -1,4 +1,4 @@
-"""Detection in any number of images of any sizes."""
+"""Detection in any number of images of any size."""
 
 from functools import partial
 
@@ -10,12 +10,12 @@ from mrcnn.inference.molding import as_images, mold_one, unmold
 from mrcnn.ops.masks import paste_masks
 from mrcnn.ops.rle import paste_rles
 
-# Functions that make the masks: `[height, width, n]` bool, or a list of COCO RLEs.
+# Functions that paste the masks: to `[height, width, n]` bool, or to a list of COCO RLEs.
 MASK_FORMATS = {"full": paste_masks, "rle": paste_rles}
 
 
 class Detector:
-    """Runs an inference graph; compiled once for all batch and image sizes.
+    """An inference graph, compiled once for all batch and image sizes.
 
     Args:
         keras_model: of `build_graph(config, "inference")`.
@@ -24,7 +24,7 @@ class Detector:
 
     def __init__(self, keras_model, get_anchors):
         self.keras_model, self.get_anchors = keras_model, get_anchors
-        # TensorFlow leaves out the work for outputs that `detect` does not need.
+        # TensorFlow skips the computation of all other outputs.
         outputs = dict(zip(keras_model.output_names, keras_model.outputs, strict=True))
         wanted = [outputs["mrcnn_detection"], outputs["mrcnn_mask"]]
         model = keras.Model(keras_model.inputs, wanted)
@@ -34,7 +34,7 @@ class Detector:
             anchors = tf.tile(anchors[None], [tf.shape(images)[0], 1, 1])
             detections, masks = model([images, metas, anchors], training=False)
             class_ids = tf.cast(detections[..., 4], tf.int32)
-            # The mask of the predicted class alone: 1/80 of the numbers to copy, with COCO.
+            # Only the mask of the predicted class: with COCO, 1/80 of the numbers to copy.
             masks = tf.gather(masks, class_ids, axis=4, batch_dims=2)
             return detections, masks
 
@@ -60,9 +60,9 @@ class Detector:
 
 
 def detect(detector, images, config, mask_format="full"):
-    """Detect in images of any number and any mix of sizes; see `MaskRCNN.detect`.
+    """Detect in images of any sizes, see `MaskRCNN.detect`.
 
-    Images whose molded shapes agree go through the graph together, `BATCH_SIZE` at a time.
+    Batches are made of up to `BATCH_SIZE` images of one molded shape.
     """
     if mask_format not in MASK_FORMATS:
         raise ValueError(f'mask_format is "{mask_format}"; accepted are "full" and "rle".')
@@ -75,22 +75,19 @@ def detect(detector, images, config, mask_format="full"):
         group = groups.setdefault(molded.shape, [])
         group.append((index, molded, meta, window))
         if len(group) == config.BATCH_SIZE:
-            _detect_batch(detector, group, images, results, as_photo)
-            group.clear()
+            _detect_batch(detector, groups.pop(molded.shape), images, results, as_photo)
     for group in groups.values():
         _detect_batch(detector, group, images, results, as_photo)
     return results
 
 
 def _detect_batch(detector, group, images, results, as_photo):
-    if not group:
-        return
     indices, molded, metas, windows = zip(*group, strict=True)
     detections, masks = detector(np.stack(molded), np.stack(metas))
     for row, index in enumerate(indices):
         found = detections[row], masks[row]
         shapes = images[index].shape, molded[row].shape
-        results[index] = as_result(*as_photo(*found, *shapes, windows[row]))
+        results[index] = _as_result(*as_photo(*found, *shapes, windows[row]))
 
 
 def detect_molded(detector, molded_images, metas, config):
@@ -100,16 +97,14 @@ def detect_molded(detector, molded_images, metas, config):
         raise ValueError(
             f"detect_molded got {len(molded_images)} images and {len(metas)} image_metas."
         )
-    results, space = [], config.recipe().SPACE
+    results, space, shape = [], config.recipe().SPACE, molded_images.shape[1:]
+    window = (0, 0, *shape[:2])
     for start in range(0, len(molded_images), config.BATCH_SIZE):
         batch = slice(start, start + config.BATCH_SIZE)
-        shape = molded_images.shape[1:]
         for found in zip(*detector(molded_images[batch], metas[batch]), strict=True):
-            window = (0, 0, *shape[:2])
-            results.append(as_result(*unmold(*found, shape, shape, window, space=space)))
+            results.append(_as_result(*unmold(*found, shape, shape, window, space=space)))
     return results
 
 
-def as_result(boxes, class_ids, scores, masks):
-    """Return the dict that `detect` gives for an image."""
+def _as_result(boxes, class_ids, scores, masks):
     return {"rois": boxes, "class_ids": class_ids, "scores": scores, "masks": masks}

@@ -1,4 +1,4 @@
-"""Conversion of photos to the inputs of the graph, and of its outputs to pixels of the photo."""
+"""Conversion of photos to inputs of the graph, and of its outputs to pixels of the photos."""
 
 import numpy as np
 
@@ -13,12 +13,12 @@ def as_images(images, channels):
     """Convert each image of a list, see `mrcnn.ops.pixels.as_image`.
 
     Raises:
-        ValueError: if it is an image instead of a list; or see `as_image`.
+        ValueError: if `images` is one image instead of a list; see also `as_image`.
     """
     if isinstance(images, np.ndarray) and images.ndim in (2, 3):
         raise ValueError(
-            f"images is one array of shape {images.shape}; it has to be a list of images, so for "
-            "one image [image]."
+            f"images is one array of shape {images.shape}; it must be a list of images, [image] "
+            "for one."
         )
     return [as_image(image, f"Image {index}", channels) for index, image in enumerate(images)]
 
@@ -31,12 +31,12 @@ def mold_one(image, config, index=0):
         `(y1, x1, y2, x2)` in pixels of the molded image.
 
     Raises:
-        ValueError: if the resize mode is for training only, or leaves sides that the feature
-            pyramid cannot take; names the image by its place `index` in the list.
+        ValueError: if the resize mode is for training only, or leaves sides that do not fit the
+            feature pyramid; names the image by its place `index` in the list.
     """
     if config.IMAGE_RESIZE_MODE == "crop":
         raise ValueError(
-            'IMAGE_RESIZE_MODE is "crop", which sees a random part of an image only and is for '
+            'IMAGE_RESIZE_MODE is "crop", which keeps a random part of an image and is for '
             'training; detect with "square" or "pad64".'
         )
     molded, window, scale, _, _ = resize_image(
@@ -84,17 +84,16 @@ def unmold(
     """Convert detections of a molded image to boxes and masks of the original one.
 
     Args:
-        detections: `[n, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded at the end.
+        detections: `[n, (y1, x1, y2, x2, class_id, score)]`, normalized, zero padded.
         masks: `[n, h, w]` float, 0 to 1, of the predicted classes.
         original_shape, molded_shape: `(height, width, channels)` in pixels.
-        window: `(y1, x1, y2, x2)` in pixels of the molded image, where the original lies in it.
+        window: `(y1, x1, y2, x2)` of the original within the molded image, in its pixels.
         paste: `paste_masks`, or `mrcnn.ops.rle.paste_rles`.
         space: `BoxSpace` of the detections.
 
     Returns:
         boxes int32 `[k, (y1, x1, y2, x2)]` in pixels of the original, class ids int32 `[k]`, scores
-        float32 `[k]`, and masks as `paste` makes them, bool `[height, width, k]`. Boxes without
-        area are left out.
+        float32 `[k]`, and masks bool `[height, width, k]`, or RLEs. Boxes without area are dropped.
     """
     count = int(np.argmin(np.append(detections[:, 4] > 0, False)))
     detections, masks = detections[:count], masks[:count]

@@ -1,4 +1,4 @@
-"""Evaluation of any tensor of the graph for given images."""
+"""Evaluation of intermediate tensors of the graph."""
 
 from collections import OrderedDict
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# The stages of the proposal layer by the names that old notebooks look up.
+# The steps of the proposal layer by the names in old notebooks.
 STEPS = {
     "ROI/pre_nms_anchors": "pre_nms_anchors",
     "ROI/refined_anchors": "refined_anchors",
@@ -18,7 +18,7 @@ STEPS = {
 
 
 def log(text, array=None):
-    """Print a text, and the shape, lowest and highest value and type of an array."""
+    """Print a text, and the shape, minimum, maximum and type of an array."""
     if array is not None:
         array = np.asarray(array)
         limits = f"min: {array.min():10.5f}  max: {array.max():10.5f}" if array.size else "empty"
@@ -54,11 +54,11 @@ def run_graph(keras_model, inputs, outputs):
     """Evaluate tensors of a model.
 
     Args:
-        inputs: list of arrays, as the model takes them.
+        inputs: list of arrays, the inputs of the model.
         outputs: list of `(name, KerasTensor)`.
 
     Returns:
-        An OrderedDict of NumPy arrays by name, in the order asked for.
+        An OrderedDict of NumPy arrays by name, in the order of `outputs`.
 
     Raises:
         ValueError: names the outputs that are None.
@@ -70,6 +70,6 @@ def run_graph(keras_model, inputs, outputs):
     model = keras.Model(keras_model.inputs, dict(outputs))
     tensors = [tf.constant(array, tf.float32) for array in inputs]
     run = tf.function(lambda *arrays: model(list(arrays), training=False), autograph=False)
-    # Called straight, TensorFlow would warn of retracing after a few different outputs.
+    # Calling `run` itself would make TensorFlow warn of retracing after a few different outputs.
     values = run.get_concrete_function(*tensors)(*tensors)
     return OrderedDict((name, values[name].numpy()) for name, _ in outputs)

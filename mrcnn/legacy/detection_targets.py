@@ -1,11 +1,9 @@
-"""Training targets of the second stage in NumPy, as old notebooks and generators ask for them.
+"""Training targets of the second stage in NumPy, for old notebooks and generators.
 
-`DetectionTargetLayer` makes those of training.
+Training itself uses `DetectionTargetLayer`.
 
 Shorthand: R random RoIs, G instances, T = TRAIN_ROIS_PER_IMAGE, K = NUM_CLASSES.
 """
-
-from typing import Any
 
 import numpy as np
 
@@ -18,15 +16,8 @@ from mrcnn.ops.match import positive_limit, subsample
 _POSITIVE_IOU = 0.5
 
 
-def build_detection_targets(
-    rpn_rois: np.ndarray,
-    gt_class_ids: np.ndarray,
-    gt_boxes: np.ndarray,
-    gt_masks: np.ndarray,
-    config: Any,
-    rng: Any = np.random,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Sample RoIs, and return the class, box and mask that each should be given.
+def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, rng=np.random):
+    """Sample RoIs, and return the target class, box and mask of each.
 
     An RoI is positive where its IoU with an instance is at least 0.5. At most
     ROI_POSITIVE_RATIO * T of the sample are positive; negatives fill the rest, repeated where there
@@ -37,8 +28,7 @@ def build_detection_targets(
         gt_class_ids: `[G]` int32; padding and crowds (ids of 0 and less) are left out.
         gt_boxes: `[G, (y1, x1, y2, x2)]` int32 in pixels.
         gt_masks: `[height, width, G]` bool, or mini-masks with USE_MINI_MASK.
-        config: read are TRAIN_ROIS_PER_IMAGE, ROI_POSITIVE_RATIO, NUM_CLASSES, BBOX_STD_DEV,
-            MASK_SHAPE and USE_MINI_MASK.
+        config: a `Config`.
         rng: `np.random`, a `RandomState` or a `Generator`.
 
     Returns:
@@ -46,13 +36,13 @@ def build_detection_targets(
         class_ids: `[T]` int32, 0 for negatives.
         bboxes: `[T, K, (dy, dx, log dh, log dw)]` float32, divided by BBOX_STD_DEV; zeros except
             for the class of a positive.
-        masks: `[T, mask_height, mask_width, K]` float32, 0 to 1; likewise.
+        masks: `[T, mask_height, mask_width, K]` float32, 0 to 1; zeros except for that class.
 
     Raises:
         ValueError: if there are no RoIs, or neither positives nor negatives among them.
     """
     if len(rpn_rois) == 0:
-        raise ValueError("build_detection_targets needs at least one RoI; given were none.")
+        raise ValueError("build_detection_targets needs at least one RoI and got none.")
     real = np.flatnonzero(gt_class_ids > 0)
     gt_class_ids, gt_boxes, gt_masks = gt_class_ids[real], gt_boxes[real], gt_masks[..., real]
     keep, instances = _sample_rois(rpn_rois, gt_boxes, config, rng)
@@ -65,7 +55,7 @@ def build_detection_targets(
     deltas = encode_boxes(rois[positives], gt_boxes[instances]) / config.BBOX_STD_DEV
     bboxes[positives, class_ids[positives]] = deltas
     masks = np.zeros((count, *config.MASK_SHAPE, config.NUM_CLASSES), np.float32)
-    # Large enough to cut every RoI from.
+    # Large enough to crop every RoI from.
     canvas = np.ceil(rois[:, 2:].max(axis=0)).astype(int)
     for roi, instance in enumerate(instances):
         mask = gt_masks[..., instance]
@@ -78,7 +68,7 @@ def build_detection_targets(
 
 
 def _sample_rois(rois, gt_boxes, config, rng):
-    """Indices `[T]` of the sampled RoIs, and the instance of each of the positives at its front."""
+    """Return the indices `[T]` of the sample, positives first, and their instances."""
     overlaps = compute_overlaps(rois, gt_boxes)
     best = overlaps.max(axis=1, initial=0)
     count = config.TRAIN_ROIS_PER_IMAGE

@@ -3,33 +3,23 @@
 Those that take `xp` work on NumPy arrays, or with `keras.ops` on tensors.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from types import ModuleType
-from typing import Any
-
 import numpy as np
 
 from mrcnn.ops.anchors import AnchorGenerator
 from mrcnn.ops.boxes import decode_boxes, encode_boxes
 from mrcnn.ops.images import add_mean, subtract_mean
+from mrcnn.ops.meta import parse_meta
 from mrcnn.ops.space import CELL_CENTERS
 
-Array = Any
+apply_box_deltas = decode_boxes
 
 
-def box_refinement(box: Array, gt_box: Array, xp: ModuleType = np) -> Array:
-    """Return `encode_boxes` under its historical name."""
+def box_refinement(box, gt_box, xp=np):
+    """Return `encode_boxes`, see there."""
     return encode_boxes(box, gt_box, xp)
 
 
-def apply_box_deltas(boxes: Array, deltas: Array, xp: ModuleType = np) -> Array:
-    """Return `decode_boxes` under its historical name."""
-    return decode_boxes(boxes, deltas, xp)
-
-
-def norm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
+def norm_boxes(boxes, shape, xp=np):
     """Convert pixels to normalized coordinates: `(boxes - [0, 0, 1, 1]) / [h-1, w-1, h-1, w-1]`.
 
     Args:
@@ -42,7 +32,7 @@ def norm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
     return CELL_CENTERS.normalize(boxes, shape, xp)
 
 
-def denorm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
+def denorm_boxes(boxes, shape, xp=np):
     """Convert normalized coordinates to whole pixels, the inverse of `norm_boxes`.
 
     Returns:
@@ -51,13 +41,7 @@ def denorm_boxes(boxes: Array, shape: Array, xp: ModuleType = np) -> Array:
     return CELL_CENTERS.to_pixels(boxes, shape, xp)
 
 
-def generate_anchors(
-    scales: float | Sequence[float],
-    ratios: float | Sequence[float],
-    shape: Sequence[int],
-    feature_stride: int,
-    anchor_stride: int,
-) -> np.ndarray:
+def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
     """Return the anchors of one feature map, see `AnchorGenerator.level`.
 
     Args:
@@ -70,28 +54,14 @@ def generate_anchors(
     Returns:
         `[anchors, (y1, x1, y2, x2)]` float64 in pixels.
     """
-    sizes, ratios = [np.atleast_1d(scales)], [np.atleast_1d(ratios)]
-    return AnchorGenerator(sizes, ratios, [feature_stride], anchor_stride).level(0, shape)
+    return generate_pyramid_anchors([scales], ratios, [shape], [feature_stride], anchor_stride)
 
 
-def generate_pyramid_anchors(
-    scales: Sequence[float],
-    ratios: float | Sequence[float],
-    feature_shapes: Sequence[Sequence[int]],
-    feature_strides: Sequence[int],
-    anchor_stride: int,
-) -> np.ndarray:
+def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, anchor_stride):
     """Return the anchors of all levels of a pyramid, finest level first.
 
-    Args:
-        scales: one entry per level, see `generate_anchors`.
-        ratios: the same for all levels.
-        feature_shapes: `(rows, columns)` of each level.
-        feature_strides: pixels between neighbouring cells of each level.
-        anchor_stride: cells between neighbouring anchors.
-
-    Returns:
-        `[anchors, (y1, x1, y2, x2)]` float64 in pixels.
+    `scales`, `feature_shapes` and `feature_strides` have one entry per level; the rest is as in
+    `generate_anchors`.
 
     Raises:
         ValueError: if the three lists have different lengths.
@@ -102,13 +72,11 @@ def generate_pyramid_anchors(
             "Anchors need one scale, one shape and one stride per pyramid level; "
             "given were {} scales, {} shapes and {} strides.".format(*lengths)
         )
-    levels = zip(scales, feature_shapes, feature_strides, strict=True)
-    return np.concatenate(
-        [generate_anchors(scale, ratios, *level, anchor_stride) for scale, *level in levels]
-    )
+    sizes, ratios = list(map(np.atleast_1d, scales)), [np.atleast_1d(ratios)] * len(scales)
+    return AnchorGenerator(sizes, ratios, feature_strides, anchor_stride).pyramid(feature_shapes)
 
 
-def compute_backbone_shapes(config: Any, image_shape: Sequence[int]) -> np.ndarray:
+def compute_backbone_shapes(config, image_shape):
     """Return the shapes of the pyramid levels that a Config's network makes of an image.
 
     Args:
@@ -121,31 +89,32 @@ def compute_backbone_shapes(config: Any, image_shape: Sequence[int]) -> np.ndarr
     return config.recipe().anchors(config).shapes(image_shape)
 
 
-def mold_image(images: np.ndarray, config: Any) -> np.ndarray:
+def mold_image(images, config):
     """Return `subtract_mean` with the Config's `MEAN_PIXEL`."""
     return subtract_mean(np.asarray(images), config.MEAN_PIXEL)
 
 
-def unmold_image(normalized_images: np.ndarray, config: Any) -> np.ndarray:
+def unmold_image(normalized_images, config):
     """Return `add_mean` with the Config's `MEAN_PIXEL`."""
     return add_mean(normalized_images, config.MEAN_PIXEL)
 
 
-def mold_mask(mask: np.ndarray, config: Any) -> None:
+def mold_mask(mask, config):
     """Do nothing: the original exports the name, and never filled it."""
 
 
-def build_rpn_targets(
-    image_shape: Sequence[int],
-    anchors: np.ndarray,
-    gt_class_ids: np.ndarray,
-    gt_boxes: np.ndarray,
-    config: Any,
-    rng: Any = np.random,
-) -> tuple[np.ndarray, np.ndarray]:
+def parse_image_meta(meta):
+    """Split meta vectors as `parse_meta`, with `scale` as float32 and everything else as int32."""
+    return {
+        name: values.astype(np.float32 if name == "scale" else np.int32)
+        for name, values in parse_meta(meta).items()
+    }
+
+
+def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=np.random):
     """Return the RPN's targets for given anchors, see `RPNTargets.of_anchors`.
 
-    `image_shape` is not used; the original has it.
+    `image_shape` has no effect, as in the original.
     """
     targets = config.recipe().rpn_targets(config)
     return targets.of_anchors(anchors, gt_class_ids, gt_boxes, rng)

@@ -3,12 +3,8 @@
 Training itself uses `mrcnn.data.pipeline`. These serve notebooks, and scripts with their own loops.
 """
 
-from __future__ import annotations
-
 import itertools
 import warnings
-from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,21 +14,16 @@ from mrcnn.inputs import model_inputs
 from mrcnn.legacy.detection_targets import build_detection_targets
 from mrcnn.ops.images import subtract_mean
 
-# (inputs, outputs)
-Batch = tuple[list[np.ndarray], list[np.ndarray]]
-
 
 class LegacyLoader(SampleLoader):
-    """A `SampleLoader` that makes the targets of the heads, too.
+    """A `SampleLoader` that can make the targets of the heads as well.
 
-    Args:
-        detection_targets: with `random_rois`, add `rois`, `target_class_ids`, `target_bbox` and
-            `target_mask` to the samples, see `build_detection_targets`.
-        args, kwargs: see `SampleLoader`.
+    With `random_rois` and `detection_targets`, samples get `rois`, `target_class_ids`,
+    `target_bbox` and `target_mask`, see `build_detection_targets`.
     """
 
-    def __init__(self, *args: Any, detection_targets: bool = False, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(self, dataset, config, *, detection_targets=False, **kwargs):
+        super().__init__(dataset, config, **kwargs)
         self.detection_targets = detection_targets
 
     def _roi_arrays(self, sample, rng):
@@ -46,24 +37,23 @@ class LegacyLoader(SampleLoader):
 
 
 def data_generator(
-    dataset: Any,
-    config: Any,
-    shuffle: bool = True,
-    augment: bool = False,
-    augmentation: Any = None,
-    random_rois: int = 0,
-    batch_size: int = 1,
-    detection_targets: bool = False,
-    no_augmentation_sources: list[str] | None = None,
+    dataset,
+    config,
+    shuffle=True,
+    augment=False,
+    augmentation=None,
+    random_rois=0,
+    batch_size=1,
+    detection_targets=False,
+    no_augmentation_sources=None,
     *,
-    seed: int | None = None,
-) -> Iterator[Batch]:
+    seed=None,
+):
     """Make endless batches of training samples. Each image comes once per epoch, in a new order.
 
     Args:
         augment: deprecated, use `augmentation`. Flips half of the images left to right.
-        dataset, config, shuffle, augmentation, random_rois, batch_size, detection_targets,
-            no_augmentation_sources, seed: see `LegacyLoader`.
+        detection_targets: see `LegacyLoader`; all others see `SampleLoader`.
 
     Yields:
         inputs: a list of
@@ -72,10 +62,11 @@ def data_generator(
             rpn_match `[batch, anchors, 1]` int32, see `build_rpn_targets`;
             rpn_bbox `[batch, RPN_TRAIN_ANCHORS_PER_IMAGE, (dy, dx, log dh, log dw)]` float64;
             gt_class_ids `[batch, MAX_GT_INSTANCES]` int32, padded with zeros;
-            gt_boxes `[batch, MAX_GT_INSTANCES, (y1, x1, y2, x2)]` int32 in pixels, likewise;
-            gt_masks `[batch, h, w, MAX_GT_INSTANCES]` bool, likewise, mini-masks if USE_MINI_MASK;
+            gt_boxes `[batch, MAX_GT_INSTANCES, (y1, x1, y2, x2)]` int32 in pixels, zero padded;
+            gt_masks `[batch, h, w, MAX_GT_INSTANCES]` bool, zero padded, mini-masks if
+            USE_MINI_MASK;
             with `random_rois` also rpn_rois `[batch, random_rois, (y1, x1, y2, x2)]` int32, pixels;
-            with `detection_targets` too also rois, sampled from them.
+            with `detection_targets` in addition rois, sampled from them.
         outputs: empty, or with `detection_targets` and `random_rois` the class ids `[batch, T, 1]`,
             bboxes and masks of `build_detection_targets`.
 
@@ -96,41 +87,35 @@ def data_generator(
         batch_size=batch_size,
         seed=seed,
     )
-    return _endless_batches(loader)
-
-
-def _endless_batches(loader):
     # The loader raises when a whole epoch has nothing usable, so no sample is waited for forever.
     usable = (sample for sample in map(loader.load, itertools.count()) if sample is not None)
-    while True:
-        yield _collate(list(itertools.islice(usable, loader.batch_size)), loader.config)
+    return (_collate(list(itertools.islice(usable, batch_size)), config) for _ in itertools.count())
 
 
 class DataGenerator(keras.utils.PyDataset):
-    """Batches of BATCH_SIZE training samples by index, for loops over Keras' `PyDataset`.
+    """Batches of BATCH_SIZE training samples by index, for loops over Keras's `PyDataset`.
 
     Batch `index` begins with image `index * BATCH_SIZE` of this epoch's order, so an epoch
-    visits each image once; the last batch may be smaller. Images that cannot be used are missing
-    from their batch. A batch without any usable image takes the next one that is.
+    visits each image once; the last batch may be smaller. Unusable images are missing from their
+    batch; a batch without any usable image takes the next usable one.
 
     Args:
-        dataset, config, shuffle, augmentation, random_rois, detection_targets,
-            no_augmentation_sources, seed: see `LegacyLoader`.
-        kwargs: workers and max_queue_size of `PyDataset`.
+        detection_targets: see `LegacyLoader`.
+        kwargs: workers and max_queue_size of `PyDataset`; all others see `SampleLoader`.
     """
 
     def __init__(
         self,
-        dataset: Any,
-        config: Any,
-        shuffle: bool = True,
-        augmentation: Any = None,
-        random_rois: int = 0,
-        detection_targets: bool = False,
+        dataset,
+        config,
+        shuffle=True,
+        augmentation=None,
+        random_rois=0,
+        detection_targets=False,
         *,
-        no_augmentation_sources: list[str] | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
+        no_augmentation_sources=None,
+        seed=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.loader = LegacyLoader(
@@ -146,17 +131,16 @@ class DataGenerator(keras.utils.PyDataset):
         )
         self.epoch = 0
 
-    def __len__(self) -> int:
+    def __len__(self):
         return -(-self.loader.num_images // self.loader.batch_size)
 
-    def __getitem__(self, index: int) -> Batch:
-        """Batch `index` as `(inputs, outputs)`, see `data_generator`."""
+    def __getitem__(self, index):
+        """Return batch `index` as `(inputs, outputs)`, see `data_generator`."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         loader, count = self.loader, self.loader.num_images
         start, samples = index * loader.batch_size, []
-        for offset in range(count):
-            position = start + offset
+        for position in range(start, start + count):
             if samples and position >= min(start + loader.batch_size, count):
                 break
             sample = loader.load(self.epoch * count + position % count)
@@ -166,16 +150,16 @@ class DataGenerator(keras.utils.PyDataset):
             raise RuntimeError(f"no image of epoch {self.epoch + 1} can be trained on.")
         return _collate(samples, loader.config)
 
-    def on_epoch_end(self) -> None:
-        """Begin the next epoch, with a new order of the images."""
+    def on_epoch_end(self):
+        """Start the next epoch, with a new order of the images."""
         self.epoch += 1
 
 
 def _collate(samples, config):
-    """A batch of samples in the original's lists."""
+    """Stack samples into the lists of the original."""
     names = [spec.name for spec in model_inputs(config, "training")[:7]]
     arrays = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
-    # In float32 at once: a float64 image of 1024x1024 takes longer than all the rest.
+    # In float32: in float64, an image of 1024x1024 takes longer than all the rest.
     arrays["input_image"] = subtract_mean(arrays["input_image"], np.float32(config.MEAN_PIXEL))
     inputs = [arrays[name] for name in [*names, "input_roi", "rois"] if name in arrays]
     outputs = []

@@ -25,15 +25,11 @@ overlaps_graph = partial(boxes.compute_overlaps, xp=keras.ops)
 norm_boxes_graph = partial(formulas.norm_boxes, xp=keras.ops)
 denorm_boxes_graph = partial(formulas.denorm_boxes, xp=keras.ops)
 parse_image_meta_graph = parse_meta
-
-
-def log2_graph(x):
-    """Return the logarithm to the base 2, element by element."""
-    return keras.ops.log2(x)
+log2_graph = keras.ops.log2
 
 
 def trim_zeros_graph(boxes, name="trim_zeros"):
-    """Drop the padding of `[n, 4]`; returns the rows left and the bool `[n]` that chose them."""
+    """Return the rows of `[n, 4]` that are not padding, and the bool `[n]` that chose them."""
     keep = not_padding(boxes)
     return tf.boolean_mask(boxes, keep, name=name), keep
 
@@ -56,23 +52,19 @@ def batch_slice(inputs, graph_fn, batch_size, names=None):
     Returns:
         One tensor `[batch, ...]` where `graph_fn` returns one, else a list.
     """
-    if not isinstance(inputs, (list, tuple)):
-        inputs = [inputs]
-    rows = []
-    for image in range(batch_size):
-        outputs = graph_fn(*[x[image] for x in inputs])
-        rows.append(outputs if isinstance(outputs, (list, tuple)) else [outputs])
-    columns = list(zip(*rows, strict=True))
-    names = names or [None] * len(columns)
+    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    rows = [graph_fn(*[x[image] for x in inputs]) for image in range(batch_size)]
+    rows = [row if isinstance(row, (list, tuple)) else [row] for row in rows]
+    names = names or [None] * len(rows[0])
+    columns = zip(*rows, strict=True)
     results = [tf.stack(column, name=name) for column, name in zip(columns, names, strict=True)]
     return results[0] if len(results) == 1 else results
 
 
 def refine_detections_graph(rois, probs, deltas, window, config):
-    """Run `DetectionLayer` on one image.
+    """Run `DetectionLayer` on one image; returns `[max_instances, 6]`.
 
     Arguments as there, without their batch axis, but `window` is `[(y1, x1, y2, x2)]`, normalized.
-    Returns `[max_instances, 6]`.
     """
     # In an image of 2x2 pixels, normalized coordinates and pixels differ by a shift only.
     pixels = window + [0.0, 0.0, 1.0, 1.0]
@@ -99,18 +91,12 @@ def build_rpn_model(anchor_stride, anchors_per_location, depth):
 
 
 def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox):
-    """Return `rpn_bbox_loss`; `config` is not used."""
+    """Return `rpn_bbox_loss`; `config` has no effect."""
     return rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox)
 
 
 def fpn_classifier_graph(
-    rois,
-    feature_maps,
-    image_meta,
-    pool_size,
-    num_classes,
-    train_bn=True,
-    fc_layers_size=1024,
+    rois, feature_maps, image_meta, pool_size, num_classes, train_bn=True, fc_layers_size=1024
 ):
     """Apply RoIAlign and a new `BoxHead`.
 
@@ -121,8 +107,7 @@ def fpn_classifier_graph(
         pool_size, num_classes, train_bn, fc_layers_size: see `BoxHead` and `BatchNorm`.
     """
     align = PyramidROIAlign([pool_size, pool_size], name="roi_align_classifier")
-    norm = partial(BatchNorm, train_bn=train_bn)
-    head = BoxHead(num_classes, pool_size, fc_layers_size, norm)
+    head = BoxHead(num_classes, pool_size, fc_layers_size, partial(BatchNorm, train_bn=train_bn))
     return head(align([rois, image_meta, *feature_maps]))
 
 

@@ -1,27 +1,19 @@
 """The original's `load_image_gt`: a sample as five arrays."""
 
 import warnings
-from typing import Any
-
-import numpy as np
 
 from mrcnn.data.sample import load_sample
 
 
 def load_image_gt(
-    dataset: Any,
-    config: Any,
-    image_id: int,
-    augment: bool = False,
-    augmentation: Any = None,
-    use_mini_mask: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return image, image_meta, class_ids, bbox and mask of `load_sample`, which has the details.
+    dataset, config, image_id, augment=False, augmentation=None, use_mini_mask=False, *, rng=None
+):
+    """Return image, image_meta, class_ids, bbox and mask of an image, see `Sample`.
 
-    `augment` is deprecated, use `augmentation`; it flips half of the images left to right. Pass
-    `config.USE_MINI_MASK` as `use_mini_mask` for the masks that training takes.
+    Args:
+        augment: deprecated, use `augmentation`. Flips half of the images left to right.
+        use_mini_mask: pass `config.USE_MINI_MASK` for the masks of training; all others see
+            `load_sample`.
     """
     if augment:
         warnings.warn("augment is deprecated; use augmentation.", FutureWarning, stacklevel=2)

@@ -1,7 +1,7 @@
 """Layers with the constructors and inputs that scripts for Matterport's library use.
 
-Each takes its numbers from a Config at once and keeps nothing of it. Where the layers of
-`mrcnn.layers` take an image for its size, these take `image_meta` `[batch, meta_size]`, too.
+Each takes its numbers from a Config in the constructor and keeps no Config. Where the layers of
+`mrcnn.layers` take an image for its size, these take `image_meta` `[batch, meta_size]` as well.
 """
 
 import keras
@@ -14,13 +14,10 @@ _register = keras.saving.register_keras_serializable(package="mrcnn_legacy")
 
 
 def _from_config(config, settings, kwargs):
-    """Return the keyword arguments of a layer, those in `settings` from a Config if there is one.
-
-    `settings` is a dict from the name of an argument to that of a setting.
-    """
+    """Return `kwargs` with those of `settings`, `{argument: setting}`, from a Config if any."""
     if config is None:
         return kwargs
-    return {**{name: getattr(config, setting) for name, setting in settings.items()}, **kwargs}
+    return {name: getattr(config, setting) for name, setting in settings.items()} | kwargs
 
 
 @_register
@@ -52,11 +49,13 @@ class DetectionLayer(detections.DetectionLayer):
         super().__init__(**kwargs)
 
     def steps(self, rois, probs, deltas, windows, image=None):
-        """Return every intermediate result in order; the last one is what `call` returns."""
+        """Return the intermediate results of the base class; `windows` may be `image_meta`."""
         if image is None:
             meta = parse_meta(tf.convert_to_tensor(windows))
             windows = meta["window"]
-            image = _blank(meta)
+            # Its size alone counts.
+            height, width = tf.unstack(tf.cast(meta["image_shape"][0, :2], tf.int32))
+            image = tf.zeros([1, height, width, 1])
         return super().steps(rois, probs, deltas, windows, image)
 
 
@@ -85,9 +84,3 @@ class PyramidROIAlign(roi_align.PyramidROIAlign):
             return super().call(inputs)
         size = tf.cast(parse_meta(tf.convert_to_tensor(meta))["image_shape"][0, :2], tf.float32)
         return self.pool(boxes, size, features)
-
-
-def _blank(meta):
-    """Return an image of the size that `image_meta` says, in which nothing is."""
-    height, width = tf.unstack(tf.cast(meta["image_shape"][0, :2], tf.int32))
-    return tf.zeros([1, height, width, 1])

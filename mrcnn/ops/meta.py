@@ -57,11 +57,3 @@ def parse_meta(meta: Any) -> dict[str, Any]:
         in the type of `meta`.
     """
     return {name: meta[:, columns] for name, columns in _COLUMNS.items()}
-
-
-def parse_image_meta(meta: np.ndarray) -> dict[str, np.ndarray]:
-    """Split meta vectors as `parse_meta`, with `scale` as float32 and everything else as int32."""
-    return {
-        name: values.astype(np.float32 if name == "scale" else np.int32)
-        for name, values in parse_meta(meta).items()
-    }

@@ -1,4 +1,4 @@
-"""Callbacks that keep the weights of a run: those of each epoch, and the best."""
+"""Callbacks that save the weights of a run: those of each epoch, and the best."""
 
 import math
 import os
@@ -11,11 +11,9 @@ import keras
 class Checkpoint(keras.callbacks.Callback):
     """Save the weights after every epoch under the historical name, and count the epoch.
 
-    A file appears whole or not at all, so an interrupted run leaves the last epoch's.
-
     Args:
         run: `Run` whose `checkpoint_path` to write, and whose `epoch` to set.
-        keep: how many are kept, the newest; None for all.
+        keep: number of checkpoints to keep, the newest; None for all.
         is_writer: False in a process that only counts.
     """
 
@@ -26,7 +24,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.is_writer:
             self._save(epoch + 1)
-        # After the file is there: from now on the run can be resumed after this epoch.
+        # Once the file exists, the run can be resumed after this epoch.
         self.run.epoch = epoch + 1
 
     def _save(self, epoch):
@@ -43,16 +41,16 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Save the weights of the epoch where a value in its logs was best, under one name.
+    """Save the weights of the epoch with the best value of a metric, under one name.
 
-    Of a name with "loss" the lowest value is the best, of others the highest.
+    For names with "loss" the lowest value is the best, for others the highest.
 
     Args:
         path: of the file.
-        metric: name of the value.
+        metric: name of the value in the logs of an epoch.
 
     Attributes:
-        best: the value, None before there is one.
+        best: the best value so far, or None.
     """
 
     def __init__(self, path, metric):
@@ -66,16 +64,14 @@ class BestCheckpoint(keras.callbacks.Callback):
             if not self._is_missed:
                 self._is_missed = True
                 warnings.warn(
-                    f"BEST_METRIC is {self.metric!r}, which the logs of an epoch do not have; they "
+                    f"BEST_METRIC is {self.metric!r}, which is not in the logs of an epoch; they "
                     f"have {', '.join(logs or {})}. CocoMetrics adds the AP of a data set.",
                     stacklevel=2,
                 )
             return
-        if math.isnan(value):
-            # No value would ever be better.
-            return
         sign = -1 if "loss" in self.metric else 1
-        if self.best is None or sign * value > sign * self.best:
+        # No value would ever be better than NaN.
+        if not math.isnan(value) and (self.best is None or sign * value > sign * self.best):
             self.best = float(value)
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
             self.model.save_weights(self.path)

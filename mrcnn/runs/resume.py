@@ -1,4 +1,4 @@
-"""How a run is resumed: from its newest state, or from its newest checkpoint."""
+"""Resuming a run: from its newest state, or from its newest checkpoint."""
 
 import os
 import warnings
@@ -13,8 +13,8 @@ from mrcnn.weights.matterport import WeightFileError
 def resume(run, model_dir, name, keras_model):
     """Restore the newest state of the run, or of the newest run of its name.
 
-    Files that cannot be read are warned of and passed over, as are runs that have no others. A run
-    without a state gives the weights of its newest checkpoint and the epoch.
+    Files that cannot be read are skipped with a warning, and so are runs that have no others. A run
+    without a state is resumed from the weights and the epoch of its newest checkpoint.
 
     Args:
         run: `Run` of the model. A new one has nothing to resume.
@@ -42,7 +42,7 @@ def resume(run, model_dir, name, keras_model):
 
 
 def _restore(folder, name, keras_model):
-    """The `Run` of a folder, whose weights the model has now, or None if it has none."""
+    """Load the weights of the run in a folder; return its `Run`, or None if it has no weights."""
     saved = last_state(folder)
     if saved is not None:
         saved.restore_model(keras_model)
@@ -61,47 +61,43 @@ def _restore(folder, name, keras_model):
 
 
 def load_first_whole(paths, load):
-    """Load the first weight file that can be read, and warn of each before it.
+    """Load the first weight file that can be read, with a warning for each before it.
 
     Args:
         paths: of weight files.
         load: function of a path, such as `load_weights`.
 
     Returns:
-        The path, or None if there are none.
+        The path, or None if `paths` is empty.
 
     Raises:
         WeightFileError: about the first file, if none of them can be read.
     """
-    first = None
+    errors = []
     for path in paths:
         try:
             load(path)
+            return path
         except WeightFileError as error:
-            first = first or error
+            errors.append(error)
             warnings.warn(
                 f"{error} The checkpoint before it is used, if there is one.", stacklevel=3
             )
-        else:
-            return path
-    if first:
-        raise first
+    if errors:
+        raise errors[0]
     return None
 
 
 def is_same_call(saved, call):
-    """Whether a call of `train` does what the one did that wrote a state.
+    """Whether a call of `train` has the settings of the one that wrote a state.
 
-    The total of epochs may have changed.
+    The total of epochs may differ.
     """
     if saved is None:
         return False
-    changed = [
-        name
-        for name, value in call.items()
-        if name != "epochs" and saved.facts["call"].get(name) != value
-    ]
-    # After the end of a call another stage of training may well change them.
+    before = saved.facts["call"] | {"epochs": call["epochs"]}
+    changed = [name for name, value in call.items() if before.get(name) != value]
+    # After the end of a call, another stage of training may well change them.
     if changed and not saved.is_finished:
         print(
             f"{', '.join(changed)} changed since the state was saved: weights and epoch count are "
@@ -111,7 +107,7 @@ def is_same_call(saved, call):
 
 
 def is_stopped(saved, callbacks):
-    """Whether one of the callbacks is an EarlyStopping that had ended the run, and would again."""
+    """Whether an EarlyStopping among the callbacks had stopped the run, and would again."""
     for key, callback in keyed(callbacks):
         values = saved.facts["callbacks"].get(key, {})
         if isinstance(callback, keras.callbacks.EarlyStopping) and values.get("stopped_epoch"):

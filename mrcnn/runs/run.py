@@ -17,16 +17,16 @@ CONFIG_FILE = "config.json"
 
 
 class Run:
-    """A run: where it keeps its files, and how far it is.
+    """A run: the place of its files, and its progress.
 
     Args:
         folder: of the run.
-        name: `NAME` of the Config, which the checkpoints carry.
+        name: `NAME` of the Config, part of the checkpoints' names.
         epoch: finished epochs.
         saved: the `Saved` state to resume from, or None.
 
     Attributes:
-        folder, epoch, saved: the arguments. Training sets `saved` to None when it has begun.
+        folder, epoch, saved: the arguments. Training sets `saved` to None when it has started.
         checkpoint_path: path of the checkpoints with "*epoch*" for the number.
         is_new: whether `claim` has yet to make the folder.
     """
@@ -38,7 +38,7 @@ class Run:
 
     @classmethod
     def new(cls, model_dir, name, start=None):
-        """A run that starts now, or at another time. Its folder appears when it is claimed."""
+        """Return a run that starts now, or at `start`. `claim` makes its folder."""
         start = start or datetime.datetime.now()
         run = cls(os.path.join(model_dir, folder_name(name, start)), name)
         run._planned = run.folder
@@ -46,23 +46,31 @@ class Run:
 
     @classmethod
     def of_checkpoint(cls, path, name):
-        """The run that a checkpoint belongs to by its path, or None."""
-        found = run_of(path)
-        return cls(os.path.dirname(os.path.abspath(path)), name, found[1]) if found else None
+        """Return the run that a checkpoint belongs to by its path, or None."""
+        folder, file = os.path.split(os.path.abspath(path))
+        run, checkpoint = _RUN.fullmatch(os.path.basename(folder)), _CHECKPOINT.fullmatch(file)
+        if run is None or checkpoint is None:
+            return None
+        try:
+            # Digits that are not a date, such as a 13th month, are not of a run.
+            datetime.datetime.strptime(run["day"] + run["minute"], "%Y%m%d%H%M")
+        except ValueError:
+            return None
+        return cls(folder, name, int(checkpoint[1]))
 
     @property
     def is_new(self):
-        # Who sets another folder wants that one, whatever is in it.
+        # A folder that a user has set is used as it is.
         return self._planned == self.folder
 
     @property
     def place(self):
-        """The minute in the folder's name, such as 201710292315, and its number; (0, 0) if none."""
+        """Minute and number in the folder's name, such as (201710292315, 1); (0, 0) if none."""
         match = _RUN.fullmatch(os.path.basename(self.folder))
         return (int(match["day"] + match["minute"]), int(match["number"] or 1)) if match else (0, 0)
 
     def claim(self):
-        """Make the folder. A new run whose name is taken gets the next free one, with a number."""
+        """Make the folder. A new run whose name is taken gets the next free number appended."""
         if not self.is_new:
             os.makedirs(self.folder, exist_ok=True)
             return
@@ -71,7 +79,7 @@ class Run:
         for number in itertools.count(1):
             self._move(minute, number)
             try:
-                # Fails if it exists, also where two processes try at the same time.
+                # Of several processes that try at the same time, all but one fail.
                 os.mkdir(self.folder)
             except FileExistsError:
                 continue
@@ -98,35 +106,22 @@ class Run:
             file.write("\n")
 
 
-def run_of(model_path):
-    """Start time and finished epochs of the run that a checkpoint path tells of, or None."""
-    folder, file = os.path.split(os.path.abspath(model_path))
-    run, checkpoint = _RUN.fullmatch(os.path.basename(folder)), _CHECKPOINT.fullmatch(file)
-    if run is None or checkpoint is None:
-        return None
-    try:
-        start = datetime.datetime.strptime(run["day"] + run["minute"], "%Y%m%d%H%M")
-    except ValueError:
-        return None
-    return start, int(checkpoint[1])
-
-
 def folder_name(name, start, number=1):
-    """Folder of the `number`-th run of a minute: the lower-case name and the minute it started."""
+    """Return the folder's name of the `number`-th run that was started in a minute."""
     return f"{name.lower()}{start:%Y%m%dT%H%M}" + (f"-{number}" if number > 1 else "")
 
 
 def checkpoint_name(name, epoch="*epoch*"):
-    """File name of the weights after an epoch; "*epoch*" stands for its four digits."""
+    """Return the file name of the weights after an epoch, by default with "*epoch*" for it."""
     number = epoch if isinstance(epoch, str) else f"{epoch:04d}"
     return f"mask_rcnn_{name.lower()}_{number}.h5"
 
 
 def last_checkpoint(model_dir, name):
-    """Path of the newest checkpoint of the newest run that has one.
+    """Return the path of the newest checkpoint of the newest run that has one.
 
     Raises:
-        FileNotFoundError: if there is none; says where it looked.
+        FileNotFoundError: if there is none.
     """
     prefix, runs = name.lower(), run_folders(model_dir, name)
     for paths in filter(None, map(checkpoints, reversed(runs))):
@@ -138,7 +133,7 @@ def last_checkpoint(model_dir, name):
 
 
 def checkpoints(folder):
-    """Paths of the checkpoints in the folder of a run, newest first."""
+    """Return the paths of the checkpoints in the folder of a run, newest first."""
     entries = os.listdir(folder) if os.path.isdir(folder) else []
     found = [match for match in map(_CHECKPOINT.fullmatch, entries) if match]
     found.sort(key=lambda match: int(match[1]), reverse=True)
@@ -146,22 +141,21 @@ def checkpoints(folder):
 
 
 def run_folders(model_dir, name=None):
-    """Paths of the folders of the runs of a name, or of all runs, oldest first."""
+    """Return the paths of the folders of runs with a name, or of all runs, oldest first."""
     entries = os.listdir(model_dir) if os.path.isdir(model_dir) else []
     runs = [match for match in map(_RUN.fullmatch, entries) if match]
-    if name is not None:
-        runs = [match for match in runs if match["name"] == name.lower()]
+    runs = [match for match in runs if name is None or match["name"] == name.lower()]
     runs.sort(key=lambda match: (match["day"], match["minute"], int(match["number"] or 1)))
     return [os.path.join(model_dir, match[0]) for match in runs]
 
 
 def checkpoints_at(path, name=None):
-    """Paths of the checkpoints that a path stands for, newest first.
+    """Return the paths of the checkpoints that a path stands for, newest first.
 
     Args:
-        path: a weight file, the folder of a run, or a folder of runs, whose newest one counts that
-            has a checkpoint.
-        name: `NAME` of the runs that count in a folder of runs; None for any.
+        path: a weight file, the folder of a run, or a folder of runs, which stands for the newest
+            of them that has a checkpoint.
+        name: `NAME` of the runs to look for in a folder of runs; None for any.
 
     Raises:
         FileNotFoundError: if there is none.

@@ -11,15 +11,15 @@ import tensorflow as tf
 from mrcnn import __version__
 from mrcnn.config import Computed, Config
 from mrcnn.runs.run import CONFIG_FILE
-from mrcnn.weights.matterport import read_metadata
+from mrcnn.weights.matterport import WeightFileError, read_metadata
 
 
 def describe(config, class_names=None):
-    """Return the facts about a model that JSON can hold.
+    """Return the facts about a model as JSON can hold them.
 
     Returns:
-        A dict of "config", every setting by name; "class_names", a list with the background at
-        first, or None; "versions" of the libraries.
+        A dict of "config", every setting by name; "class_names", a list that starts with the
+        background, or None; "versions" of the libraries.
     """
     return {
         "config": json.loads(json.dumps(config.to_dict(), default=_encode)),
@@ -37,12 +37,18 @@ def read_facts(path):
     """Return the facts in a weight file, or in the `config.json` beside it.
 
     Raises:
-        ValueError: if neither has any.
+        ValueError: if neither has them.
     """
-    metadata = read_metadata(path)
+    beside = os.path.join(os.path.dirname(path), CONFIG_FILE)
+    try:
+        metadata = read_metadata(path)
+    except WeightFileError:
+        # An earlier checkpoint may be whole, and the settings are those of the run.
+        if not os.path.isfile(beside):
+            raise
+        metadata = {}
     if "config" in metadata:
         return {name: json.loads(text) for name, text in metadata.items()}
-    beside = os.path.join(os.path.dirname(path), CONFIG_FILE)
     if os.path.isfile(beside):
         with open(beside, encoding="utf-8") as file:
             return json.load(file)
@@ -57,10 +63,10 @@ def make_config(settings, **changes):
 
     Args:
         settings: `describe(...)["config"]`.
-        changes: settings to take instead. Computed ones follow them.
+        changes: settings to replace; computed settings follow them.
 
     Raises:
-        ValueError: if a setting is a function, which is not among the changes.
+        ValueError: if a setting is a function that is not among the changes.
     """
     functions = {
         name: value["function"]
@@ -81,7 +87,7 @@ def make_config(settings, **changes):
         elif not _is_encoded(value, "function"):
             value = _decode(value)
             setattr(config, name, tuple(value) if isinstance(default, tuple) else value)
-    # One that was assigned, and not left to follow the others.
+    # Computed settings that had been assigned a value of their own keep it.
     for name, value in computed.items():
         if not np.array_equal(value, getattr(config, name)):
             setattr(config, name, value)
@@ -91,7 +97,7 @@ def make_config(settings, **changes):
 
 
 def for_detection(config):
-    """Return a copy of a Config that detects in whole images, also where training takes crops."""
+    """Return a copy of a Config for detection in whole images, even if training uses crops."""
     config = copy.copy(config)
     if config.IMAGE_RESIZE_MODE == "crop":
         config.IMAGE_RESIZE_MODE = "pad64"
@@ -99,7 +105,7 @@ def for_detection(config):
 
 
 def _encode(value):
-    """Encode values that JSON does not know as a dict of one key that says what they are."""
+    """Encode a value that JSON cannot hold as a dict whose first key names its kind."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

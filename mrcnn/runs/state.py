@@ -1,5 +1,6 @@
 """The whole state of a run in one file, to resume training as if it had not stopped."""
 
+import collections
 import copy
 import json
 import os
@@ -29,19 +30,19 @@ class Saved(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the call of `train` that wrote it had come to its end."""
+        """Whether the call of `train` that wrote it had reached its last epoch."""
         return self.facts["epoch"] >= self.facts["call"]["epochs"]
 
     def restore_model(self, keras_model) -> None:
-        """Give a model the weights and the random state of its layers.
+        """Restore the weights of a model and the random states of its layers.
 
         Raises:
-            ValueError: if it has other variables; nothing has changed then.
+            ValueError: before anything has changed, if the model has other variables.
         """
         self._restore("model", keras_model.variables)
 
     def restore_optimizer(self, optimizer) -> bool:
-        """Give an optimizer its slots and its learning rate; False if it is of another kind."""
+        """Restore the variables of an optimizer; return False if it is of another kind."""
         if self.facts["optimizer"] != type(optimizer).__name__:
             return False
         try:
@@ -63,17 +64,17 @@ class Saved(NamedTuple):
             variable.assign(value)
 
     def restore_callbacks(self, callbacks) -> None:
-        """Set what had changed in each callback since training began."""
+        """Restore the attributes of callbacks that had changed since training started."""
         for key, callback in keyed(callbacks):
             for name, value in self.facts["callbacks"].get(key, {}).items():
-                # An EarlyStopping that is resumed has not stopped.
+                # A resumed EarlyStopping has not stopped.
                 if name != "stopped_epoch":
                     setattr(callback, name, copy.deepcopy(value))
             for name in self.facts["callback_arrays"].get(key, ()):
                 setattr(callback, name, self._list(f"{key}.{name}"))
 
     def restore_random(self) -> None:
-        """Set the global random states of NumPy and Python."""
+        """Restore the global random states of NumPy and Python."""
         facts = self.facts["random"]
         kind, _, *rest = facts["numpy"]
         np.random.set_state((kind, self.arrays["numpy_random"], *rest))  # noqa: NPY002
@@ -98,9 +99,8 @@ class StateWriter:
 
     def __init__(self, folder, keras_model, callbacks, call, last=None):
         self.folder, self.keras_model, self.call = Path(folder), keras_model, call
-        self._callbacks = callbacks
-        self._before = [copy.deepcopy(_plain_attributes(callback)) for callback in callbacks]
-        self._last = last
+        self._callbacks, self._last = callbacks, last
+        self._before = list(map(_plain_attributes, callbacks))
 
     def write(self, epoch, step, place, means):
         """Write the state.
@@ -109,7 +109,7 @@ class StateWriter:
             epoch: finished epochs.
             step: finished steps of the next one.
             place: `TrainingData.position`.
-            means: (count, dict) of the mean losses of the epoch.
+            means: `(count, {name: mean})` of the losses of the epoch so far.
         """
         optimizer = self.keras_model.optimizer
         kind, keys, *rest = np.random.get_state()  # noqa: NPY002
@@ -144,28 +144,27 @@ class StateWriter:
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, facts=np.array(json.dumps(facts, default=_to_python)), **arrays)
             file.flush()
-            # A machine that loses power must not be left with a name and no content.
+            # Else a power failure could leave the file's name without its content.
             os.fsync(file.fileno())
         self._drop_others(path)
 
     def _drop_others(self, path):
         states = _states(self.folder)
         before = [state for state in states if _place(state) < _place(path)]
-        # Later ones are of a run that was given up for this one.
-        kept = {path, self._last or (before[-1] if before else path)}
-        for state in states:
-            if state not in kept:
-                state.unlink(missing_ok=True)
+        # Later states are of a run that was abandoned for this one.
+        kept = {path, self._last or (before or [path])[-1]}
+        for state in set(states) - kept:
+            state.unlink(missing_ok=True)
         self._last = path
 
 
 def last_state(folder) -> Saved | None:
-    """The newest state of a run that can be read, or None; warns of each that cannot."""
+    """Return the newest state of a run that can be read, or None; warn of each that cannot."""
     for path in reversed(_states(folder)):
         try:
             # np.load does not close a file that it cannot read.
             with open(path, "rb") as opened, np.load(opened) as file:
-                # Of an array whose header is damaged, NumPy may read a part without a checksum.
+                # With a damaged header, NumPy may read part of an array and check no checksum.
                 broken = file.zip.testzip()
                 if broken:
                     raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")
@@ -174,7 +173,7 @@ def last_state(folder) -> Saved | None:
             if sorted(arrays) != facts["arrays"]:
                 raise ValueError("it does not have all its arrays")
             return Saved(path, facts, arrays)
-        # A single wrong byte makes zipfile and NumPy raise errors of a dozen kinds.
+        # Depending on the damaged byte, zipfile and NumPy raise errors of a dozen kinds.
         except Exception as error:
             warnings.warn(
                 f"{path} is damaged ({error}); the state before it is used, if there is one.",
@@ -184,18 +183,16 @@ def last_state(folder) -> Saved | None:
 
 
 def remove_leftovers(folder) -> None:
-    """Remove the files that a killed process was writing; the folder need not be there."""
+    """Remove the unfinished files of a killed process; the folder need not exist."""
     for path in Path(folder).glob(".*"):
         if _LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def _states(folder):
-    """Paths of the states in a folder, oldest first."""
-    return sorted(
-        (path for path in Path(folder).glob("state_*.npz") if _STATE.fullmatch(path.name)),
-        key=_place,
-    )
+    """Return the paths of the states in a folder, oldest first."""
+    paths = Path(folder).glob("state_*.npz")
+    return sorted((path for path in paths if _STATE.fullmatch(path.name)), key=_place)
 
 
 def _place(path):
@@ -207,28 +204,26 @@ def _numbered(group, values):
 
 
 def keyed(callbacks):
-    """Callbacks with a name each: the class, and which of that class it is."""
-    seen = {}
+    """Yield callbacks with a key: the name of their class, and their number within it."""
+    seen = collections.Counter()
     for callback in callbacks:
         kind = type(callback).__name__
-        seen[kind] = seen.get(kind, 0) + 1
+        seen[kind] += 1
         yield f"{kind}{seen[kind]}", callback
 
 
 def _plain_attributes(callback):
-    """Public attributes of a callback that JSON can hold."""
-    found = {}
-    for name, value in vars(callback).items():
-        # Keras's callbacks turn the sign of `min_delta` whenever training begins.
-        if name.startswith("_") or name in ("params", "min_delta"):
-            continue
-        if _is_plain(value):
-            found[name] = json.loads(json.dumps(value, default=_to_python))
-    return found
+    """Return copies of the public attributes of a callback that JSON can hold."""
+    return {
+        name: json.loads(json.dumps(value, default=_to_python))
+        for name, value in vars(callback).items()
+        # Keras's callbacks flip the sign of `min_delta` whenever training starts.
+        if not name.startswith("_") and name not in ("params", "min_delta") and _is_plain(value)
+    }
 
 
 def _is_plain(value):
-    """Whether JSON gives a value back as it was; tuples, say, it turns into lists."""
+    """Whether JSON returns a value as it was; it turns tuples, for example, into lists."""
     if type(value) is dict:
         return all(type(key) is str and _is_plain(item) for key, item in value.items())
     if type(value) is list:
@@ -239,12 +234,12 @@ def _is_plain(value):
 
 def _is_arrays(value):
     """Whether a value is a list of arrays, such as the best weights that EarlyStopping keeps."""
-    return isinstance(value, list) and value and all(map(_is_array, value))
-
-
-def _is_array(value):
     # NumPy would pickle objects, and refuse to read them.
-    return isinstance(value, np.ndarray) and not value.dtype.hasobject
+    return (
+        isinstance(value, list)
+        and value
+        and all(isinstance(item, np.ndarray) and not item.dtype.hasobject for item in value)
+    )
 
 
 def _to_python(value):

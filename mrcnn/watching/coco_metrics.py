@@ -1,34 +1,31 @@
-"""COCO's figures after an epoch of training."""
+"""COCO's average precision (AP) after epochs of training."""
 
 import keras
 
 from mrcnn.evaluation.dataset_metrics import choose_images, compute_coco_metrics
 from mrcnn.evaluation.ground_truth import coco_ground_truth
 
-# Names in the logs of an epoch: of AP and AP50, by what is evaluated.
+# Names of AP and AP50 in the logs of an epoch, by IoU type.
 _NAMES = {"bbox": ("val_mAP", "val_mAP50"), "segm": ("val_mask_mAP", "val_mask_mAP50")}
 
 
 class CocoMetrics(keras.callbacks.Callback):
-    """Detect in a few images after an epoch, and add COCO's AP to the epoch's logs.
+    """Detect in some images after an epoch, and add COCO's AP to the epoch's logs.
 
     The logs get `val_mAP` and `val_mAP50` (boxes), `val_mask_mAP` and `val_mask_mAP50` (masks),
-    for the History, TensorBoard, CSVLogger, and callbacks that watch a value:
+    for the History, TensorBoard, `log.csv`, and callbacks that watch a value. With
+    `BEST_METRIC = "val_mask_mAP"` the best weights are kept:
 
         metrics = CocoMetrics(val_dataset, model, limit=100)
-        best = keras.callbacks.ModelCheckpoint(
-            "best.weights.h5", monitor="val_mask_mAP", mode="max",
-            save_best_only=True, save_weights_only=True,
-        )
-        model.train(..., custom_callbacks=[metrics, best])
+        model.train(..., custom_callbacks=[metrics])
 
-    Detection uses the weights that are being trained; there is no second copy. The images are the
-    same every time. The first epoch is evaluated, and then every `every` epochs; the epochs between
-    repeat the last values, which callbacks with a patience take for epochs without progress.
+    Detection uses the weights in training, not a copy. The images are the same every time. The
+    first epoch is evaluated, and then every `every` epochs; the epochs between repeat the last
+    values, which callbacks with a patience take for epochs without progress.
 
     `DETECTION_MIN_CONFIDENCE` (0.7 by default) cuts off detections that would raise the AP, and
-    early in training there may be none above it. Give a Config with less, such as 0.05, to follow
-    what the model learns.
+    early in training there may be none above it. Pass a Config with a lower value, such as 0.05, to
+    follow what the model learns.
 
     Args:
         dataset: prepared.
@@ -38,7 +35,7 @@ class CocoMetrics(keras.callbacks.Callback):
         image_ids: of the images to choose from; all by default.
         iou_types: "bbox", "segm" or both.
         max_dets: detections that count per image and class; COCO counts 100.
-        config: a Config for detection, with the sizes of the model's own; that one by default.
+        config: a Config for detection of the same sizes; by default that of the model.
         verbose: 1 shows progress.
 
     Attributes:
@@ -46,7 +43,7 @@ class CocoMetrics(keras.callbacks.Callback):
 
     Raises:
         ValueError: if `every` is not positive; when training begins, if there are no images or no
-            objects in them, or masks and class ids are not as they should be.
+            objects in them, or if masks or class ids are malformed.
     """
 
     def __init__(
@@ -63,7 +60,7 @@ class CocoMetrics(keras.callbacks.Callback):
     ):
         super().__init__()
         if every < 1:
-            raise ValueError(f"every is {every}; it has to be at least 1 epoch.")
+            raise ValueError(f"every is {every}; it must be at least 1 epoch.")
         self.dataset, self.mask_rcnn, self.every = dataset, model, every
         self.image_ids = choose_images(dataset, image_ids, limit)
         self.iou_types, self.max_dets = iou_types, max_dets
@@ -74,9 +71,9 @@ class CocoMetrics(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if self._detector is not None:
             return
-        # Errors should come now, and not after an hour of training.
+        # Errors should occur now, not after an hour of training.
         ground_truth = coco_ground_truth(self.dataset, self.image_ids)
-        if not any(not gt["iscrowd"] for gt in ground_truth.anns.values()):
+        if all(gt["iscrowd"] for gt in ground_truth.anns.values()):
             raise ValueError(
                 f"There is nothing to evaluate: the {len(self.image_ids)} images have no objects."
             )

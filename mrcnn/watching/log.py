@@ -1,4 +1,4 @@
-"""A table and the curves of the losses in the folder of a run."""
+"""The table of each epoch's values and the loss curves in the folder of a run."""
 
 import contextlib
 import csv
@@ -21,16 +21,16 @@ _DRAWN = ("loss", *LOSS_NAMES)
 class RunLog(keras.callbacks.Callback):
     """Write `log.csv` and `losses.png` after every epoch.
 
-    `log.csv` has one row per epoch: its number, from 1 on, the learning rate, and all values of the
-    epoch's logs. A resumed run keeps the rows of earlier epochs and replaces those of repeated
-    ones; a value that appears later gets a column. (Keras's `CSVLogger` only appends, and fails on
-    a new column.) A `log.csv` that cannot be read is kept under another name. `losses.png` shows
-    all rows.
+    `log.csv` has one row per epoch: its number, from 1 on, the learning rate, and the numbers in
+    the epoch's logs. A resumed run keeps the rows of earlier epochs and replaces those of repeated
+    epochs; a value that appears later gets a column. (Keras's `CSVLogger` only appends: it repeats
+    epochs, leaves half a row after a crash, and fails on a new column.) A `log.csv` that cannot be
+    read is kept under another name. `losses.png` shows all rows.
 
-    An error ends no run: there is one warning, and another attempt after the next epoch.
+    An error never stops training: it causes one warning, and another attempt after the next epoch.
 
     Args:
-        folder: of the run; made where it is missing.
+        folder: of the run; created if missing.
     """
 
     def __init__(self, folder):
@@ -42,8 +42,7 @@ class RunLog(keras.callbacks.Callback):
         path = self.folder / "log.csv"
         self._rows = []
         try:
-            if path.exists():
-                self._rows = _read(path)
+            self._rows = _read(path) if path.exists() else []
         except (ValueError, csv.Error) as error:
             self._try("renamed", path, partial(_set_aside, error=error))
         except OSError as error:
@@ -54,10 +53,10 @@ class RunLog(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "learning_rate": rate}
         # Callbacks that change the rate put the one that was used into the logs.
         for name, value in (logs or {}).items():
-            # Only numbers belong into the table.
+            # Values that are not numbers have no place in the table.
             with contextlib.suppress(TypeError, ValueError):
                 row[name] = float(value)
-        # It is float32: 0.01 would become 0.009999999776482582.
+        # As float32, 0.01 would become 0.009999999776482582.
         row["learning_rate"] = float(f"{row['learning_rate']:.7g}")
         self._rows = [old for old in self._rows if old["epoch"] < row["epoch"]] + [row]
         self._try("written", self.folder / "log.csv", self._write)
@@ -93,10 +92,9 @@ class RunLog(keras.callbacks.Callback):
         curves = {}
         for name in (f"{prefix}{loss}" for loss in _DRAWN for prefix in ("", "val_")):
             values = [row.get(name, math.nan) for row in rows]
-            # Gaps for what is missing or not finite.
-            values = [value if math.isfinite(value) else math.nan for value in values]
-            if not all(map(math.isnan, values)):
-                curves[name] = values
+            if any(map(math.isfinite, values)):
+                # Values that are not finite become gaps, as missing ones.
+                curves[name] = [value if math.isfinite(value) else math.nan for value in values]
         if curves:
             plot_losses(curves, first_epoch=first, save_to=path)
 
@@ -106,31 +104,31 @@ def _set_aside(path, error):
     other = next(name for name in names if not name.exists())
     path.rename(other)
     warnings.warn(
-        f"{path} is damaged or another program's ({error}); it was renamed to {other.name}, and "
+        f"{path} is damaged or not of this program ({error}); it was renamed to {other.name}, and "
         "a new one was started.",
         stacklevel=2,
     )
 
 
 def _read(path):
-    """Rows of a table that `RunLog` has written, as dicts.
+    """Return the rows of a table that `RunLog` has written, as dicts.
 
     Raises:
         ValueError: names the line that is wrong.
     """
     with open(path, newline="", encoding="utf-8") as file:
-        lines = list(csv.reader(file))
-    header = lines[0] if lines else []
+        header, *lines = [*csv.reader(file)] or [[]]
     if header[:1] != ["epoch"] or len(set(header)) < len(header):
-        raise ValueError("the first line has no column epoch at its start, or one twice")
-    rows = []
-    for number, cells in enumerate(lines[1:], start=2):
+        raise ValueError("the first line does not start with a column epoch, or names one twice")
+    rows, last = [], 0
+    for number, cells in enumerate(lines, start=2):
         try:
-            named = zip(header[1:], cells[1:], strict=True)
-            row = {"epoch": int(cells[0]), **{name: float(cell) for name, cell in named if cell}}
-        except (ValueError, IndexError):
-            raise ValueError(f"line {number} is not a number a column") from None
-        if row["epoch"] <= (rows[-1]["epoch"] if rows else 0):
-            raise ValueError(f"line {number} has epoch {row['epoch']}, which is out of order")
+            row = {name: float(cell) for name, cell in zip(header, cells, strict=True) if cell}
+            row["epoch"] = epoch = int(cells[0])
+        except ValueError:
+            raise ValueError(f"line {number} does not have one number per column") from None
+        if epoch <= last:
+            raise ValueError(f"line {number} has epoch {epoch}, which is out of order")
         rows.append(row)
+        last = epoch
     return rows

@@ -1,4 +1,4 @@
-"""Pictures for TensorBoard of what the model detects during training."""
+"""Pictures of detections during training, for TensorBoard."""
 
 import io
 import os
@@ -21,14 +21,14 @@ class DetectionPictures(keras.callbacks.Callback):
     """Show detections beside the ground truth in TensorBoard after every epoch.
 
     The images are the same every time: `count` at equal distances. Ground truth is on the left,
-    detections are on the right, in one colour per class. `DETECTION_MIN_CONFIDENCE` holds as in
+    detections are on the right, in one colour per class. `DETECTION_MIN_CONFIDENCE` applies as in
     `detect`, so in early pictures the right may be empty.
 
-    An error (memory, an unreadable image) ends the pictures with one warning, and not the training.
+    An error (memory, an unreadable image) ends the pictures with one warning; training continues.
 
     Args:
         dataset: prepared.
-        make_detector: function that returns a `MaskRCNN` in inference mode, or the like, with the
+        make_detector: function that returns an object with the `detect` of `MaskRCNN` and the
             weights in training. It is called after the first epoch.
         log_dir: folder of the run. The pictures go to `validation/pictures` in it: of two files in
             one folder that grow at the same time, TensorBoard follows the newer one alone.
@@ -53,10 +53,11 @@ class DetectionPictures(keras.callbacks.Callback):
             self._show(epoch)
         except Exception as error:
             self._failed = True
+            message = str(error).partition("\n")[0]
             warnings.warn(
                 f"There are no more pictures of detections in TensorBoard: {type(error).__name__} "
-                f"in epoch {epoch + 1} ({str(error).splitlines()[0] if str(error) else ''}). "
-                "TENSORBOARD_IMAGES = 0 does without them.",
+                f"in epoch {epoch + 1} ({message}). "
+                "TENSORBOARD_IMAGES = 0 turns them off.",
                 stacklevel=2,
             )
 
@@ -71,22 +72,20 @@ class DetectionPictures(keras.callbacks.Callback):
         pictures = [self._picture(image_id) for image_id in self.image_ids]
         self._writer = self._writer or tf.summary.create_file_writer(self.folder)
         with self._writer.as_default(step=epoch):
-            for number, (image_id, picture) in enumerate(
-                zip(self.image_ids, pictures, strict=True)
-            ):
+            for number, picture in enumerate(pictures):
+                name = describe_image(self.dataset, self.image_ids[number])
                 tf.summary.image(
                     f"detections/{number}",
                     picture[np.newaxis],
-                    description=f"{describe_image(self.dataset, image_id)}: ground truth left, "
-                    "detections right",
+                    description=f"{name}: ground truth left, detections right",
                 )
         self._writer.flush()
 
     def _picture(self, image_id):
-        """Ground truth and detections of an image, side by side, [height, width, 3] uint8."""
+        """Draw an image twice, with ground truth and detections: `[height, width, 3]` uint8."""
         image = self.dataset.load_image(image_id)
         masks, class_ids = load_instances(self.dataset, image_id, image.shape)
-        # RLEs, so that only one mask at a time becomes large.
+        # As RLEs, only one mask at a time becomes large.
         found = self._detector.detect([image], mask_format="rle")[0]
         truth, file = (extract_bboxes(masks), masks, class_ids), io.BytesIO()
         display_comparison(

@@ -1,4 +1,4 @@
-"""The progress of an epoch on the screen, and help where its first batch does not come."""
+"""The progress of an epoch on the screen, and help if its first batch does not arrive."""
 
 import os
 import shutil
@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from time import perf_counter
 
 import keras
+from tqdm import tqdm
 
 _BAR_CELLS = 20
 
-# Seconds between drawings: where a line can be drawn over, and where it stays, as in a file.
+# Seconds between drawings: on a terminal, where a line is drawn over, and in a file.
 _LIVE_INTERVAL, _FILE_INTERVAL = 0.1, 30.0
 
 _NO_BATCH = """
@@ -25,13 +26,13 @@ No training batch after {seconds:g} s; still waiting. Things to check:
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar with the remaining time, images per second, the share of time without data, the losses.
+    """Show a bar, the time left, images per second, the share of time spent waiting, and losses.
 
-    `keras.utils.Progbar` shows no text, and takes an epoch that is resumed in its middle for a fast
-    one. Where the output is no terminal or notebook, a new line is written every half minute.
+    Rates and shares are those of the epoch so far, without the first step of a run, which compiles
+    the graph. Output that is not a terminal or a notebook gets a new line every half minute.
 
-    Rates and shares are those of the epoch so far. They leave out the first step of a run, which
-    compiles the graph.
+    (`keras.utils.Progbar` and `tqdm` measure from the start of an epoch, also where it is resumed
+    in its middle or its first step compiles, and write a file as one line of carriage returns.)
 
     Args:
         images_per_step: of all replicas.
@@ -43,6 +44,7 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.images_per_step, self.first_batch_seconds = images_per_step, first_batch_seconds
         self.verbose = verbose
+        # False until the run has had its first batch, and finished its first step.
         self._has_batch = self._has_step = False
         self._start_counting()
 
@@ -50,22 +52,19 @@ class Progress(keras.callbacks.Callback):
     def waiting(self):
         """Count the time within this context as waiting for data."""
         start = perf_counter()
-        timer = None
+        message = _NO_BATCH.format(seconds=self.first_batch_seconds)
+        timer = threading.Timer(self.first_batch_seconds, print, [message], {"flush": True})
+        timer.daemon = True
         if not self._has_batch:
-            timer = threading.Timer(self.first_batch_seconds, self._say_what_to_do)
-            timer.daemon = True
             timer.start()
         try:
             yield
         finally:
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
+            if not self._has_batch:
                 timer.join()
             self._has_batch = True
             self._waited += perf_counter() - start
-
-    def _say_what_to_do(self):
-        print(_NO_BATCH.format(seconds=self.first_batch_seconds), flush=True)
 
     def _start_counting(self):
         self._since, self._steps, self._waited = perf_counter(), 0, 0.0
@@ -73,7 +72,8 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._start_counting()
         self._begin = self._last_drawn = self._since
-        self._batch, self._shown, self._width, self._ended = -1, {}, 0, False
+        self._batch, self._shown, self._ended = -1, {}, False
+        self._draw_over = tqdm.status_printer(sys.stdout)
         if self.verbose:
             print(f"Epoch {epoch + 1}/{self.params['epochs']}", flush=True)
 
@@ -99,35 +99,36 @@ class Progress(keras.callbacks.Callback):
             print(_values(later), flush=True)
 
     def _end_line(self):
-        """Write the last line of the bar; whatever others print comes below."""
+        """Write the last line of the bar; output of others follows below it."""
         if not self._ended:
             self._ended = True
-            self._draw(self._line(), end="\n")
+            self._draw(self._line())
 
-    def _draw(self, line, end=None):
+    def _draw(self, line):
         if not self.verbose:
             return
         self._last_drawn = perf_counter()
         if not _live():
             print(line, flush=True)
             return
-        if end is None:
+        if not self._ended:
             # A line that wraps cannot be drawn over. Notebooks have no width.
             line = line[: shutil.get_terminal_size(fallback=(1000, 24)).columns - 1]
-        # Spaces cover what is left of a longer line before.
-        print("\r" + line.ljust(self._width), end=end or "", flush=True)
-        self._width = len(line)
+        self._draw_over(line)
+        if self._ended:
+            print(flush=True)
 
     def _line(self):
         done, total = self._batch + 1, self.params["steps"]
         cells = _BAR_CELLS * done // total
         bar = f"{done:>{len(str(total))}}/{total} [{'=' * cells}{'.' * (_BAR_CELLS - cells)}]"
         now = perf_counter()
-        parts = [_clock(now - self._begin)] if self._ended else []
+        parts = [tqdm.format_interval(now - self._begin)] if self._ended else []
         seconds = now - self._since
         if self._steps and seconds > 0:
             if not self._ended:
-                parts = [f"ETA {_clock(seconds / self._steps * (total - done))}"]
+                left = seconds / self._steps * (total - done)
+                parts = [f"ETA {tqdm.format_interval(left)}"]
             rate = self._steps * self.images_per_step / seconds
             parts.append(f"{rate:.{1 if rate >= 10 else 2}f} images/s")
             parts.append(f"waiting {self._waited / seconds:.0%}")
@@ -137,16 +138,9 @@ class Progress(keras.callbacks.Callback):
 
 
 def _live():
-    """Whether a line can be drawn over."""
+    """Whether the output is a terminal or notebook, where a line can be drawn over."""
     isatty = getattr(sys.stdout, "isatty", None)
     return bool(isatty and isatty()) or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
-
-
-def _clock(seconds):
-    """Such as 0:07, 12:34 or 1:02:03."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _values(logs):

@@ -1,4 +1,4 @@
-"""Weight files: recognised, read into the graph and written from it."""
+"""Weight files: recognising, reading and writing them."""
 
 import os
 
@@ -6,22 +6,22 @@ from mrcnn.weights import matterport
 
 
 def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
-    """Load a weight file of any kind that is known: `.h5`, `.weights.h5` or `.keras`.
+    """Load a weight file: `.h5`, `.weights.h5` or `.keras`.
 
     Args:
         model: a Keras model.
-        path: of a file in the original's layout, recognised by its contents too, or of Keras's own.
+        path: of a file in the original's layout, also recognised by its contents, or of Keras's.
         exclude: names of layers to leave as they are; not for Keras's own files.
         skip_mismatch: leave layers whose shapes differ as they are.
-        verbose: 1 prints what was loaded and what was not.
+        verbose: 1 prints a table of the layers.
         **kwargs: for `keras.Model.load_weights`.
 
     Returns:
-        A `LoadReport`, None for Keras's own files.
+        A `LoadReport`, or None for Keras's own files.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: one sentence, if the file is not a whole weight file or does not fit.
+        ValueError: if the file is not a whole weight file or does not fit.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -38,7 +38,7 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
             f'exclude is {exclude}, and "{path}" is a file of Keras, which has no layer names; '
             'leave it out, or save the weights as ".h5" and load that.'
         )
-    # Not needed before, and this package can be imported without TensorFlow.
+    # Here, because this package can be imported without TensorFlow.
     import keras
 
     return keras.Model.load_weights(model, path, skip_mismatch=skip_mismatch, **kwargs)

@@ -1,19 +1,10 @@
-"""Trained weights from the internet: whole and checked, or not on the disk at all."""
+"""Downloads of trained weights."""
 
 import os
 from pathlib import Path
 
 from mrcnn.download import DownloadError, download, file_digest
 from mrcnn.weights import matterport
-
-__all__ = [
-    "COCO_MODEL_URL",
-    "DownloadError",
-    "application_weights",
-    "download",
-    "download_trained_weights",
-    "resnet50_weights",
-]
 
 COCO_MODEL_URL = "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"
 COCO_MODEL_SIZE = 257_557_808
@@ -29,7 +20,7 @@ def download_trained_weights(coco_model_path: str | os.PathLike, verbose: int = 
     """Fetch the original's COCO weights, 246 MB, to the file `coco_model_path`.
 
     Raises:
-        DownloadError: the file could not be fetched; no partial file is left then.
+        DownloadError: the file could not be fetched; no partial file is left.
     """
     download(COCO_MODEL_URL, coco_model_path, size=COCO_MODEL_SIZE, verbose=verbose)
 
@@ -38,10 +29,10 @@ def resnet50_weights(architecture, verbose=1) -> str:
     """Return the path of Keras's ImageNet weights for ResNet-50, downloaded once.
 
     As in the original they serve all ResNets (`architecture`): blocks that a ResNet-50 lacks stay
-    random. They were trained on BGR images; fine-tuning gets used to RGB.
+    random. They were trained on BGR images; fine-tuning adapts them to RGB.
 
     Raises:
-        DownloadError: the file could not be fetched; no partial file is left then.
+        DownloadError: the file could not be fetched; no partial file is left.
     """
     path = _models_folder() / IMAGENET_URL.rsplit("/", 1)[1]
     if not (path.is_file() and file_digest(path, "md5") == IMAGENET_MD5):
@@ -52,21 +43,20 @@ def resnet50_weights(architecture, verbose=1) -> str:
 def application_weights(architecture: str) -> str:
     """Return the path of the ImageNet weights of a network of `keras.applications`.
 
-    Keras downloads them once; the file that is kept beside them has the layout of `.h5` files.
+    Keras downloads them once; beside its file they are saved in the layout of our `.h5` files.
 
     Raises:
         DownloadError: Keras could not fetch them.
     """
     path = _models_folder() / f"mrcnn_{architecture}_imagenet.h5"
     if not path.is_file():
-        # Not needed before, and `mrcnn.utils` can be imported without TensorFlow.
+        # Here, because `mrcnn.utils` can be imported without TensorFlow.
         import keras
 
+        application = getattr(keras.applications, architecture)
         try:
-            network = getattr(keras.applications, architecture)(
-                weights="imagenet", include_top=False
-            )
-        except Exception as error:  # The class that Keras raises.
+            network = application(weights="imagenet", include_top=False)
+        except Exception as error:  # Keras raises this class itself.
             raise DownloadError(
                 f"Keras could not fetch the ImageNet weights of {architecture}: {error}"
             ) from error
@@ -76,5 +66,5 @@ def application_weights(architecture: str) -> str:
 
 
 def _models_folder():
-    """Where Keras keeps weights."""
+    """Return the folder where Keras keeps weights."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "models")

@@ -1,4 +1,4 @@
-"""The Keras model class of the graph: a functional model that speaks the original's `.h5` files."""
+"""The Keras model class of the graphs, which reads and writes the original's `.h5` files."""
 
 import keras
 
@@ -14,8 +14,7 @@ class CheckpointModel(keras.Model):
     `.weights.h5` that of Keras 3; `load_weights` recognises both.
 
     Attributes:
-        metadata: `{name: text}`, facts about the model that `.h5` files carry, see
-            `matterport.read_metadata`.
+        metadata: `{name: text}`, facts about the model that are saved in `.h5` files.
     """
 
     def __init__(self, inputs, outputs, name=None, **kwargs):

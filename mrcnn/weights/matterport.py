@@ -1,9 +1,9 @@
 """Checkpoints in the original's layout: one HDF5 group per layer, found by the layer's name.
 
-The layout is the one Keras 2 wrote: the attribute `layer_names` on the root, or on the group
+The layout is that of Keras 2: the attribute `layer_names` on the root, or on the group
 `model_weights` of a saved model; in each layer's group the attribute `weight_names` and the
 datasets it names. Facts about the model are further attributes of the root, which other readers
-pass over.
+ignore.
 """
 
 import os
@@ -15,23 +15,16 @@ import numpy as np
 from mrcnn.files import replacing
 from mrcnn.weights.transfer import Rule, apply
 
-# TensorFlow 2 forks kept the anchors of one image size as a weight; here they are no weight.
-NOT_WEIGHTS = ("anchors",)
+# Before the names of metadata.
+PREFIX = "mrcnn_"
 
 
 class WeightFileError(ValueError):
     """A file is not a whole weight file."""
 
 
-# Before the names of metadata.
-PREFIX = "mrcnn_"
-
-
 def recognises(path):
-    """Whether a file has this layout, or a name that only this layout has.
-
-    Keras keeps `.weights.h5` for its own.
-    """
+    """Whether a file has this layout, by its name or its contents."""
     name = os.fspath(path)
     if name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5"):
         return True
@@ -57,35 +50,32 @@ def read(path):
                 'wrote it, rename it to end in ".weights.h5".'
             )
         names = [_text(name) for name in root.attrs["layer_names"]]
-        weights = {name: _read_group(root[name]) for name in names}
+        weights = {name: _arrays(root[name]) for name in names}
     if not any(weights.values()):
         raise WeightFileError(f'"{path}" names {len(names)} layers and holds no weights.')
     return weights
 
 
 def read_metadata(path):
-    """Return the facts that `save` wrote beside the weights, `{name: text}`; {} if there are none.
+    """Return the `metadata` that `save` wrote, `{name: text}`; {} if there is none.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.
     """
     with _opened(path) as file:
-        return {
-            name.removeprefix(PREFIX): text
-            for name, text in file.attrs.items()
-            if name.startswith(PREFIX)
-        }
+        facts = {name: text for name, text in file.attrs.items() if name.startswith(PREFIX)}
+    return {name.removeprefix(PREFIX): text for name, text in facts.items()}
 
 
 @contextmanager
 def _opened(path):
-    """An open file; errors while it is read become one sentence."""
+    """Yield the open file; errors inside the block become a `WeightFileError`."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'The weight file "{path}" does not exist.')
     try:
         with h5py.File(path, "r") as file:
             yield file
-    # A damaged file may open and then lack what it names.
+    # A damaged file may open and then lack some of its groups.
     except (OSError, KeyError, RuntimeError) as error:
         raise WeightFileError(
             f'"{path}" ({os.path.getsize(path)} bytes) is not a whole HDF5 file: it is empty, cut '
@@ -101,7 +91,7 @@ def _text(name):
     return name.decode("utf8") if isinstance(name, bytes) else str(name)
 
 
-def _read_group(group):
+def _arrays(group):
     names = [_text(name) for name in group.attrs.get("weight_names", ())]
     return {name: np.asarray(group[name]) for name in names}
 
@@ -112,8 +102,7 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1):
     Args:
         model: a Keras model.
         path: of the `.h5` file.
-        exclude: names of layers to leave as they are, to train them anew for other classes.
-        skip_mismatch, verbose: see `transfer.apply`.
+        exclude, skip_mismatch, verbose: see `transfer.apply`.
 
     Returns:
         A `LoadReport`.
@@ -127,20 +116,21 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1):
         for layer in model.layers
         if weights.get(layer.name)
     ]
-    path = os.fspath(path)
-    return apply(model, path, weights, rules, exclude, skip_mismatch, NOT_WEIGHTS, verbose)
+    # TensorFlow 2 forks saved the anchors of one image size as a weight, which has no use here.
+    ignored = ("anchors",)
+    return apply(model, os.fspath(path), weights, rules, exclude, skip_mismatch, ignored, verbose)
 
 
 def _key(path):
-    """Layer and weight out of a path like `rpn_model/rpn_conv_shared/kernel:0`."""
+    """Return layer and weight of a path like `rpn_model/rpn_conv_shared/kernel:0`."""
     return tuple(path.split(":")[0].split("/")[-2:])
 
 
 def _in_order(layer, names):
-    """The weight names of a group in the order of the layer's weights.
+    """Return the weight names of a group in the order of the layer's weights.
 
-    Matched by layer and weight name where the file has those of today; else the order in the file
-    is that of the layer, as for Keras itself.
+    They are matched by name if the file has the present names; else, as in Keras, the order in the
+    file is that of the layer.
     """
     by_key = {_key(name): name for name in names}
     keys = [_key(weight.path) for weight in layer.weights]
@@ -160,7 +150,7 @@ def save(model, path, overwrite=True, metadata=None):
 
     Raises:
         FileExistsError: if the file exists and `overwrite` is False.
-        TypeError: if a text in `metadata` is none.
+        TypeError: if a value in `metadata` is not a string.
     """
     path = os.fspath(path)
     if not overwrite and os.path.exists(path):
@@ -181,5 +171,5 @@ def save(model, path, overwrite=True, metadata=None):
 
 
 def _as_bytes(names):
-    """An array of fixed length strings, as Keras 2 wrote and the programs that read it expect."""
+    """Return an array of fixed-length strings, which readers of Keras 2 files expect."""
     return np.array([name.encode() for name in names], "S")

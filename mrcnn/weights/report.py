@@ -1,11 +1,19 @@
-"""The record of loading weights: what became of each layer."""
+"""The record of loading weights."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
 class LoadReport:
-    """Names of layers: loaded (and adapted), skipped with the reason, missing, unused."""
+    """Names of layers by what happened to them.
+
+    Attributes:
+        path: of the file.
+        loaded, adapted: loaded; of these, adapted to another number of image channels.
+        skipped: `{name: reason}`.
+        mismatched: `{name: (shapes in the file, shapes in the model)}`.
+        missing, unused: of the model and not in the file; of the file and not in the model.
+    """
 
     path: str
     loaded: list = field(default_factory=list)
@@ -17,22 +25,21 @@ class LoadReport:
 
     @property
     def untrained(self):
-        """Layers of the model that keep the values they had."""
+        """Layers of the model whose weights were not loaded."""
         return [*self.skipped, *self.mismatched, *self.missing]
 
     def mismatch_message(self, their_classes, our_classes):
-        """The sentence for layers whose shapes differ."""
-        names = list(self.mismatched)
-        listed = ", ".join(f'"{name}"' for name in names)
+        """Return the sentence for layers whose shapes differ."""
+        listed = ", ".join(f'"{name}"' for name in self.mismatched)
         if their_classes and our_classes and their_classes != our_classes:
             return (
                 f'The checkpoint "{self.path}" has {their_classes} classes and the Config has '
                 f"{our_classes}: pass exclude=[{listed}] to train these layers for your classes, "
                 f"or set NUM_CLASSES = {their_classes} to use the checkpoint as it is."
             )
-        theirs, ours = self.mismatched[names[0]]
+        name, (theirs, ours) = next(iter(self.mismatched.items()))
         return (
-            f'The checkpoint "{self.path}" does not fit the model in {listed}: "{names[0]}" has '
+            f'The checkpoint "{self.path}" does not fit the model in {listed}: "{name}" has '
             f"shapes {theirs} in the file and {ours} in the model. Set BACKBONE and the sizes of "
             "the layers as they were in training, or pass these names as exclude=[...]."
         )
@@ -40,9 +47,9 @@ class LoadReport:
     def __str__(self):
         rows = [("loaded", len(self.loaded), "")]
         rows += [("adapted to the image channels", 1, name) for name in self.adapted]
-        groups = {}
+        groups = {f"skipped, {reason}": [] for reason in self.skipped.values()}
         for name, reason in self.skipped.items():
-            groups.setdefault(f"skipped, {reason}", []).append(name)
+            groups[f"skipped, {reason}"].append(name)
         groups["skipped, other shape"] = list(self.mismatched)
         groups["not in the file"] = self.missing
         groups["not in the model"] = self.unused

@@ -1,28 +1,25 @@
-"""The weights that training starts from, by the names that command lines use."""
+"""The weights that training starts from, by the names in command lines."""
 
 import os
 
 from mrcnn.registry import find_backbone
 from mrcnn.weights.download import download_trained_weights
 
-# Of the weights that the original was trained to, the background counted.
+# Classes of the original's weights, the background counted.
 COCO_CLASSES = 81
 
-# Their sizes are the number of classes.
+# Layers whose shapes depend on the number of classes.
 CLASS_LAYERS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
 
 
 def starting_weights(weights, model_dir, num_classes, backbone):
-    """Return the file of some weights, and the layers to leave out.
+    """Return the path of weights, or None for random ones, and the layers to exclude, or None.
 
     Args:
         weights: "coco", downloaded once to `model_dir`; "imagenet"; "random"; else a file.
         model_dir: a folder, created if missing.
         num_classes: of the model, with the background.
         backbone: `Config.BACKBONE`.
-
-    Returns:
-        The path, None for random weights; and a list of layer names or None.
     """
     if weights == "random":
         return None, None

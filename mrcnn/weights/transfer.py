@@ -1,4 +1,4 @@
-"""Weights from elsewhere: rules say where each goes, and every tensor is accounted for."""
+"""Weights from other files by rules; every tensor is loaded or reported."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Rule(NamedTuple):
 def apply(model, path, source, rules, exclude=None, skip_mismatch=False, ignored=(), verbose=1):
     """Fill the layers of a model by rules, after all names and shapes have been checked.
 
-    A first convolution made for another number of image channels is adapted: its mean over the
+    A first convolution for another number of image channels is adapted: its mean over the
     channels, scaled to keep the sum.
 
     Args:
@@ -37,8 +37,8 @@ def apply(model, path, source, rules, exclude=None, skip_mismatch=False, ignored
         source: `{their layer: {tensor name: array}}`.
         rules: a `Rule` for each layer that can be filled.
         exclude: names of layers, ours or theirs, to leave as they are.
-        skip_mismatch: leave layers whose shapes differ as they are, too.
-        ignored: their layers that are no weights of ours and need no mention.
+        skip_mismatch: also leave layers whose shapes differ as they are.
+        ignored: layers of the source that need no mention.
         verbose: 1 prints the report.
 
     Returns:
@@ -68,7 +68,7 @@ def apply(model, path, source, rules, exclude=None, skip_mismatch=False, ignored
 
 
 def _compare(report, layers, found, exclude):
-    """Tell in the report what becomes of each layer, and adapt the first convolution."""
+    """Sort each layer into the report, and adapt the first convolution."""
     first = next((name for name, layer in layers.items() if layer.weights[0].ndim == 4), None)
     for name, layer in layers.items():
         ours = [tuple(weight.shape) for weight in layer.weights]
@@ -89,13 +89,13 @@ def _compare(report, layers, found, exclude):
 
 
 def _arrays(rule, source):
-    """What a rule makes of its tensors; of those that are there, if some are not."""
+    """Return the arrays for a rule's layer; if tensors are missing, the other ones as they are."""
     arrays = [source[layer][name] for layer, name in rule.theirs if name in source.get(layer, ())]
     return rule.transform(arrays) if len(arrays) == len(rule.theirs) else arrays
 
 
 def _refuse(report, source, layers, found, exclude, skip_mismatch):
-    """Raise ValueError where nothing fits, or not all that should."""
+    """Raise ValueError if no layer fits, or if shapes differ that may not."""
     if not report.loaded and not exclude:
         theirs = [name for name, tensors in source.items() if tensors]
         raise ValueError(
@@ -104,11 +104,9 @@ def _refuse(report, source, layers, found, exclude, skip_mismatch):
         )
     if report.mismatched and not skip_mismatch:
         theirs, ours = found.get(_CLASS_LOGITS), layers.get(_CLASS_LOGITS)
-        raise ValueError(
-            report.mismatch_message(
-                theirs[0].shape[-1] if theirs else None, ours.weights[0].shape[-1] if ours else None
-            )
-        )
+        their_classes = theirs[0].shape[-1] if theirs else None
+        our_classes = ours.weights[0].shape[-1] if ours else None
+        raise ValueError(report.mismatch_message(their_classes, our_classes))
 
 
 def _checked_exclude(exclude, known):
@@ -117,14 +115,13 @@ def _checked_exclude(exclude, known):
     if unknown:
         raise ValueError(
             f'exclude names "{unknown[0]}", which is a layer neither of the model nor of the file. '
-            'Each layer is a string of its own, as in ["mrcnn_class_logits", "mrcnn_bbox_fc", '
-            '"mrcnn_mask"].'
+            'Give one string per layer, such as ["mrcnn_class_logits", "mrcnn_mask"].'
         )
     return set(exclude)
 
 
 def _differs_in_channels(theirs, ours):
-    """Whether a kernel fits but for its number of input channels."""
+    """Whether a kernel fits except for its number of input channels."""
     return len(theirs) == 4 and theirs[:2] + theirs[3:] == ours[:2] + ours[3:] and theirs != ours
 
 

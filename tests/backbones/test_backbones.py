@@ -61,7 +61,7 @@ def test_function_that_returns_something_else(image, result, said):
     def my_backbone(x):
         return result(x)
 
-    with pytest.raises(ValueError, match=rf"my_backbone has to return .*five.*returned {said}\."):
+    with pytest.raises(ValueError, match=rf"my_backbone must return .*five.*returned {said}\."):
         build_backbone(my_backbone, image, False)
 
 

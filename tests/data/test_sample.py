@@ -4,8 +4,8 @@ import pytest
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.sample import load_sample
+from mrcnn.legacy.formulas import parse_image_meta
 from mrcnn.legacy.image_gt import load_image_gt
-from mrcnn.ops.meta import parse_image_meta
 
 
 def one_image(array_dataset, image, masks, class_ids, **kwargs):

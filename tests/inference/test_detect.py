@@ -148,7 +148,7 @@ def test_image_that_cannot_be_taken(model, photo, batches, bad, message):
 
 
 def test_one_image_instead_of_a_list(model, photo):
-    with pytest.raises(ValueError, match="has to be a list of images"):
+    with pytest.raises(ValueError, match="must be a list of images"):
         model.detect(photo(64, 64))
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from mrcnn.legacy.formulas import parse_image_meta
 from mrcnn.ops import meta as meta_ops
 
 
@@ -17,7 +18,7 @@ def test_meta_by_hand():
 
 def test_meta_is_parsed_in_the_types_of_the_original():
     meta = meta_ops.compose_image_meta(7, (48, 64, 3), (10, 11, 3), (1, 2, 3, 4), 1.6, [1, 0])
-    parsed = meta_ops.parse_image_meta(meta[np.newaxis])
+    parsed = parse_image_meta(meta[np.newaxis])
     assert {name: values.tolist() for name, values in parsed.items() if name != "scale"} == {
         "image_id": [7],
         "original_image_shape": [[48, 64, 3]],

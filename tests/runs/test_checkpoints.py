@@ -286,7 +286,7 @@ def test_best_checkpoint_without_its_metric(tmp_path):
     with pytest.warns(UserWarning) as seen:
         callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
     assert str(seen[0].message) == (
-        "BEST_METRIC is 'val_mAP', which the logs of an epoch do not have; they have loss, "
+        "BEST_METRIC is 'val_mAP', which is not in the logs of an epoch; they have loss, "
         "val_loss. CocoMetrics adds the AP of a data set."
     )
     # Once is enough. It may come later.

@@ -3,6 +3,7 @@
 import builtins
 import json
 import os
+import shutil
 
 import h5py
 import keras
@@ -69,6 +70,21 @@ def test_training_continues(trained, capsys):
     found = MaskRCNN.from_run(model.log_dir, mode="training", **FUNCTIONS)
     assert (found.log_dir, found.epoch) == (model.log_dir, 1)
     assert f"Resuming {model.log_dir} after epoch 1.\n" in capsys.readouterr().out
+
+
+def test_damaged_checkpoint(trained, tmp_path):
+    """The one before it counts, with the settings of the run; a file alone is refused."""
+    run = tmp_path / os.path.basename(trained[0].log_dir)
+    shutil.copytree(trained[0].log_dir, run)
+    whole = (run / "mask_rcnn_mini_0001.h5").read_bytes()
+    (run / "mask_rcnn_mini_0002.h5").write_bytes(whole[:-100])
+    with pytest.warns(UserWarning, match="_0002.h5.*The checkpoint before it is used"):
+        found = MaskRCNN.from_run(run, **FUNCTIONS)
+    assert (found.epoch, found.log_dir) == (1, str(run))
+    lone = tmp_path / "lone.h5"
+    lone.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match="not a whole HDF5 file"):
+        MaskRCNN.from_run(lone, **FUNCTIONS)
 
 
 def test_nothing_to_make_a_model_of(tmp_path):

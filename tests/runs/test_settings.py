@@ -34,7 +34,9 @@ def stored(config, tmp_path, class_names=None):
     """The facts of a config as they come back from `config.json`."""
     run = Run(tmp_path, "own")
     run.write_config(describe(config, class_names))
-    return read_facts(tmp_path / "none.h5")
+    # A file of Keras's own, which holds no facts.
+    (tmp_path / "w.keras").write_bytes(b"PK")
+    return read_facts(tmp_path / "w.keras")
 
 
 def test_config_comes_back(tmp_path):
@@ -89,7 +91,7 @@ def test_facts_beside_the_settings(tmp_path):
     assert facts["class_names"] == ["BG", "nucleus"]
     assert facts["versions"]["keras"] == keras.__version__
     assert facts["versions"].keys() == {"mrcnn", "keras", "tensorflow", "numpy"}
-    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "w.keras"}
 
 
 def test_weight_file_of_2000_classes(tmp_path):

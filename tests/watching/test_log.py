@@ -94,9 +94,9 @@ def test_resumed_run(log, tmp_path, drawn):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "no column epoch"),
-        (b"step,loss\n1,2\n", "no column epoch"),
-        (b"epoch,loss,loss\n1,2,3\n", "one twice"),
+        (b"", "not start with a column epoch"),
+        (b"step,loss\n1,2\n", "not start with a column epoch"),
+        (b"epoch,loss,loss\n1,2,3\n", "names one twice"),
         (b"epoch,loss\n1,2.0\n2,2.\x00\n", "line 3"),
         (b"epoch,loss\n1,2.0\n2\n", "line 3"),
         (b"epoch,loss\n1,2.0\n\n", "line 3"),

@@ -228,7 +228,7 @@ def test_exclude_of_an_unknown_layer(tmp_path):
     path = write_h5(tmp_path / "w.h5", small_groups())
     message = refused(small_model(), path, "exclude names", exclude=["conv1, mrcnn_class_logits"])
     assert '"conv1, mrcnn_class_logits"' in message
-    assert "Each layer is a string of its own" in message
+    assert "Give one string per layer" in message
 
 
 def test_exclude_as_one_string_is_one_layer(tmp_path):

@@ -120,7 +120,7 @@ def test_broken_download_is_resumed(modules, server, original, tmp_path, capsys)
 def test_damaged_archive_leaves_no_folder(modules, server, tmp_path):
     body = server.bodies["val2017.zip"]
     server.bodies["val2017.zip"] = body[:90] + bytes([body[90] ^ 255]) + body[91:]
-    with pytest.raises(ValueError, match="val2017.zip is no whole zip file"):
+    with pytest.raises(ValueError, match="val2017.zip is not a whole zip file"):
         modules[1].fetch(tmp_path, "val", 2017)
     assert not (tmp_path / "val2017").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
