@@ -12,7 +12,7 @@ def run_layer_test(make, inputs, expected, tmp_path, weights=(), tolerance=1e-6)
     from its configuration has the same configuration; a model around it that was saved as `.keras`
     and loaded, without being told of custom objects, returns the same.
 
-    Arguments:
+    Args:
         make: function without arguments that returns the layer.
         inputs: tuple of what the layer is called with: arrays, or lists of arrays.
         expected: an array, or a list of them.

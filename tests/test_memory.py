@@ -7,6 +7,7 @@ from resource import getpagesize
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mrcnn.model import MaskRCNN
 from tests.mini import MiniShapes, mini_config, silent
@@ -70,3 +71,21 @@ def test_training(tmp_path):
     # The first five epochs fill caches.
     assert len(values) == 25
     assert growth(values[5:]) < 20
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"GRADIENT_CHECKPOINTING": True}, {"ACCUMULATE_BATCHES": 2}],
+    ids=["plain", "checkpointing", "accumulating"],
+)
+def test_many_calls_of_train(tmp_path, settings):
+    """A notebook may call `train` once per epoch. A kept graph would be 45 MiB per call."""
+    model = MaskRCNN("training", mini_config(**settings), str(tmp_path))
+    values, graphs = [], []
+    for epoch in range(25):
+        silent(model.train, MiniShapes(4), MiniShapes(2), 0.001, epoch + 1, "all")
+        values.append(resident())
+        graphs.append(sum(isinstance(thing, tf.Graph) for thing in gc.get_objects()))
+    # The first five calls fill caches.
+    assert graphs[5:] == graphs[5:6] * 20
+    assert growth(values[5:]) < 60

@@ -49,7 +49,7 @@ def batch():
 class ScriptedSteps:
     """Stands for the class `Steps`: notes the batches and computes nothing.
 
-    Arguments:
+    Args:
         train, val: functions from the number of a step, 1 for the first of the run, to the losses:
             a number for all five, or a dict of the five.
     """

@@ -89,7 +89,7 @@ def load_first_whole(paths, load):
 
 
 def is_same_call(saved, call):
-    """Whether a call of `train` has the settings of the one that wrote a state.
+    """Return whether a call of `train` has the settings of the one that wrote a state.
 
     The total of epochs may differ.
     """
@@ -107,7 +107,7 @@ def is_same_call(saved, call):
 
 
 def is_stopped(saved, callbacks):
-    """Whether an EarlyStopping among the callbacks had stopped the run, and would again."""
+    """Return whether an EarlyStopping among the callbacks had stopped the run, and would again."""
     for key, callback in keyed(callbacks):
         values = saved.facts["callbacks"].get(key, {})
         if isinstance(callback, keras.callbacks.EarlyStopping) and values.get("stopped_epoch"):

@@ -30,7 +30,7 @@ class Saved(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the call of `train` that wrote it had reached its last epoch."""
+        """Return whether the call of `train` that wrote it had reached its last epoch."""
         return self.facts["epoch"] >= self.facts["call"]["epochs"]
 
     def restore_model(self, keras_model) -> None:
@@ -223,7 +223,7 @@ def _plain_attributes(callback):
 
 
 def _is_plain(value):
-    """Whether JSON returns a value as it was; it turns tuples, for example, into lists."""
+    """Return whether JSON returns a value as it was; it turns tuples, for example, into lists."""
     if type(value) is dict:
         return all(type(key) is str and _is_plain(item) for key, item in value.items())
     if type(value) is list:
@@ -233,7 +233,7 @@ def _is_plain(value):
 
 
 def _is_arrays(value):
-    """Whether a value is a list of arrays, such as the best weights that EarlyStopping keeps."""
+    """Return whether a value is a list of arrays, such as the best weights that EarlyStopping keeps."""
     # NumPy would pickle objects, and refuse to read them.
     return (
         isinstance(value, list)

@@ -1,8 +1,11 @@
-"""How a training step runs its model: in one piece, or the backbone apart to save memory or time.
+"""The forward pass of a training step, and its gradient: in one go, or in pieces to save memory.
 
-For the gradient a step keeps what every layer put out until the backward pass has used it. With
-checkpointing only what lies between pieces of the backbone is kept, and each piece is computed once
-more when the backward pass comes to it (Chen et al. 2016, section 3).
+For the gradient a step keeps the outputs of every layer until the backward pass has used them. With
+checkpointing it keeps only what lies between pieces of the backbone, and the backward pass computes
+each piece once more (Chen et al. 2016, section 3).
+
+`keras.RematScope` computes single layers again, whose inputs it keeps, and TensorFlow's
+`recompute_grad`, on which it is built, refuses the keyword `training` of a BatchNormalization.
 """
 
 import threading
@@ -13,48 +16,30 @@ import tensorflow as tf
 LEVELS = (2, 3, 4, 5)
 
 
-def make_forward(keras_model, outputs, checkpointing=False, jit_compile=False):
-    """A function that computes tensors of a training graph, in its layers and weights.
+class Forward:
+    """Computes tensors of a training graph with its layers and weights, and their gradient.
 
-    Make it anew when layers are frozen or freed.
+    It may run within a `tf.function`, and in the replicas of a `tf.distribute.Strategy`. Make it
+    anew when layers are frozen or freed.
 
-    Arguments:
-        keras_model: of `build_graph(config, "training")`.
+    Args:
+        keras_model: a training graph.
         outputs: list of KerasTensors of it that come after the pyramid: its outputs, or inputs of
             its losses.
         checkpointing: compute the pieces of the backbone that learn, and those above them, twice.
             Moving statistics are updated once, and random layers draw the same numbers.
-        jit_compile: compile backbone and pyramid with XLA, for each image size anew. What follows
-            has shapes that depend on values (proposals, positive RoIs), and the gradient of the
-            RPN, which visits few places, would visit all.
-
-    Returns:
-        `forward(inputs, training)`: takes a list of tensors as `keras_model.inputs`, returns a list
-        as `outputs`. `forward.losses()` is then the list of what layers and regularizers add to the
-        loss. It may run within a `tf.function`, and in the replicas of a `tf.distribute.Strategy`.
 
     Raises:
-        ValueError: with either, if a stage of an own backbone needs more than the stage before it.
+        ValueError: with checkpointing, if a stage of an own backbone needs more than the stage
+            before it.
     """
-    return _Forward(keras_model, list(outputs), checkpointing, jit_compile)
 
-
-class _Forward:
-    """See `make_forward`."""
-
-    def __init__(self, keras_model, outputs, checkpointing, jit_compile):
+    def __init__(self, keras_model, outputs, checkpointing=False):
         self.keras_model, self.pieces = keras_model, []
         # Each replica of a strategy runs in a thread of its own.
         self.thread = threading.local()
-        kept = []
-        if checkpointing or jit_compile:
-            # Graphs that are run in one piece need not have a pyramid.
-            kept = [keras_model.get_layer(f"fpn_c{level}p{level}").input for level in LEVELS]
-            self._add_stages(kept, checkpointing, jit_compile)
-        if jit_compile:
-            pyramid = [keras_model.get_layer(f"fpn_p{level}").output for level in (*LEVELS, 6)]
-            self._add(kept, pyramid, False, True)
-            kept = pyramid
+        # Graphs that are run in one go need not have a pyramid.
+        kept = self._add_pieces() if checkpointing else []
         self.known, self.outputs = [*keras_model.inputs, *kept], outputs
         # In a graph that begins in the middle, Keras takes no tensor twice, nor an input as output.
         known = set(map(id, self.known))
@@ -62,127 +47,145 @@ class _Forward:
         self.computed = list(computed.values())
         self.rest = keras.Model(self.known, self.computed)
 
-    def _add_stages(self, stages, checkpointing, jit_compile):
+    def _add_pieces(self):
+        """Cut the backbone at the ends of its stages, which are returned."""
+        model = self.keras_model
+        stages = [model.get_layer(f"fpn_c{level}p{level}").input for level in LEVELS]
         # The maps before the first pooling are the largest of all.
-        ends = [layer.output for layer in self.keras_model.layers if layer.name == "pool1"]
-        start = self.keras_model.inputs[0]
-        for end in (*ends, *stages):
-            self._add([start], [end], checkpointing, jit_compile)
-            start = end
-
-    def _add(self, inputs, outputs, recompute, jit_compile):
-        learns = any(piece.learns for piece in self.pieces)
+        ends = [layer.output for layer in model.layers if layer.name == "pool1"] + stages
+        places = {id(variable): i for i, variable in enumerate(model.trainable_variables)}
         try:
-            piece = _Piece(inputs, outputs, learns, recompute, jit_compile)
+            for start, end in zip([model.inputs[0], *ends[:-1]], ends, strict=True):
+                passes_on = any(piece.learns for piece in self.pieces)
+                self.pieces.append(_Piece(start, end, passes_on, places))
         except ValueError as error:
             raise ValueError(
-                "GRADIENT_CHECKPOINTING and JIT_COMPILE need a BACKBONE whose stages C2 to C5 are "
-                "each made from the stage before alone; set both to False for this one."
+                "GRADIENT_CHECKPOINTING needs a BACKBONE whose stages C2 to C5 are each made from "
+                "the stage before alone; set it to False for this one."
             ) from error
-        self.pieces.append(piece)
+        return stages
 
-    def __call__(self, inputs, training):
+    def __call__(self, inputs, training, tape=None):
+        """Return the values of `outputs`.
+
+        Args:
+            inputs: list of tensors for the inputs of the model.
+            training: whether layers act as in training.
+            tape: the `tf.GradientTape` around this call, for `gradient`.
+        """
         values = {id(t): value for t, value in zip(self.keras_model.inputs, inputs, strict=True)}
-        self.thread.added = []
+        self.thread.calls, self.thread.added = [], []
         for piece in self.pieces:
-            results, added = piece([values[id(tensor)] for tensor in piece.inputs], training)
-            values.update(zip(map(id, piece.outputs), results, strict=True))
+            call = _Call(piece, values[id(piece.input)], training)
+            values[id(piece.output)], *added = call.ends
             self.thread.added += added
+            if tape is not None and piece.learns:
+                tape.watch(call.ends)
+                self.thread.calls.append(call)
         results = self.rest([values[id(tensor)] for tensor in self.known], training=training)
         values.update(zip(map(id, self.computed), tf.nest.flatten(results), strict=True))
         return [values[id(tensor)] for tensor in self.outputs]
 
     def losses(self):
+        """Return the list of what layers and regularizers added to the loss in the last call."""
         return [*self.thread.added, *self.keras_model.losses]
+
+    def gradient(self, tape, target):
+        """Return the gradients of the trainable variables of the model, 0 for those not needed.
+
+        Args:
+            tape: that of the last call.
+            target: a scalar.
+        """
+        variables = [variable.value for variable in self.keras_model.trainable_variables]
+        calls = self.thread.calls
+        # At the ends of its pieces the backward pass through the graph stops.
+        found = tape.gradient(target, [variables, [call.ends for call in calls]])
+        gradients, upstream = found
+        for i in reversed(range(len(calls))):
+            of_input, of_trained = calls[i].backward(upstream[i])
+            if i:
+                upstream[i - 1][0] = _sum(upstream[i - 1][0], of_input)
+            for place, gradient in zip(calls[i].piece.places, of_trained, strict=True):
+                gradients[place] = _sum(gradients[place], gradient)
+        # An own backbone may have layers that lead nowhere.
+        pairs = zip(gradients, variables, strict=True)
+        return [tf.zeros_like(v) if gradient is None else gradient for gradient, v in pairs]
 
 
 class _Piece:
-    """A part of a graph as a function without side effects of its inputs and weights.
+    """A part of a graph as a function without side effects of its input and weights.
 
-    So it can be computed twice, or within XLA, and no variable is touched in there.
+    So it can be computed twice.
 
-    Arguments:
-        inputs, outputs: lists of KerasTensors.
-        learns: whether weights before it do, so that its inputs need a gradient.
-        recompute: keep nothing for the gradient but the inputs.
+    Args:
+        input, output: KerasTensors.
+        passes_on: whether weights before it learn, so that its input needs a gradient.
+        places: `{id: place}` of the model's trainable variables.
+
+    Attributes:
+        places: those of the variables that learn here.
+        learns: whether anything does, here or before.
     """
 
-    def __init__(self, inputs, outputs, learns, recompute, jit_compile):
-        self.inputs, self.outputs = inputs, outputs
-        self.model = keras.Model(inputs, outputs)
+    def __init__(self, input, output, passes_on, places):
+        self.input, self.output = input, output
+        self.model = keras.Model([input], [output])
         self.trained = list(self.model.trainable_variables)
         self.state = list(self.model.non_trainable_variables)
-        self.pass_on, self.learns = learns, learns or bool(self.trained)
-        self.recompute = recompute
-        self.run, self.backward = self._run, self._backward
-        if jit_compile:
-            self.run = tf.function(self._run, jit_compile=True, autograph=False)
-            self.backward = tf.function(self._backward, jit_compile=True, autograph=False)
+        self.places = [places[id(variable)] for variable in self.trained]
+        self.passes_on, self.learns = passes_on, passes_on or bool(self.trained)
 
-    def __call__(self, inputs, training):
-        """Outputs and added losses; the variables get their new values."""
-        trained, state = _values(self.trained), _values(self.state)
-        function = self._recomputed if self.recompute and self.learns else self.run
-        outputs, added, updates = function(inputs, trained, state, training)
-        for index, value in updates.items():
-            self.state[int(index)].assign(tf.stop_gradient(value))
-        if not self.learns:
-            # TensorFlow watches all variables, and of a function it computes all gradients or none.
-            outputs = [tf.stop_gradient(tensor) for tensor in outputs]
-            added = [tf.stop_gradient(tensor) for tensor in added]
-        return outputs, added
-
-    def _run(self, inputs, trained, state, training):
-        """Outputs, added losses, and new values of `state` by index."""
-        state = [tf.stop_gradient(value) for value in state]
+    def run(self, x, trained, state, training):
+        """Return the output with the losses that layers add, and `{index: value}` of new state."""
         mapping = zip([*self.trained, *self.state], [*trained, *state], strict=True)
         with keras.StatelessScope(mapping, collect_losses=True) as scope:
-            outputs = tf.nest.flatten(self.model(inputs, training=training))
+            (output,) = tf.nest.flatten(self.model([x], training=training))
             new = [scope.get_current_value(variable) for variable in self.state]
         pairs = enumerate(zip(state, new, strict=True))
-        updates = {str(index): value for index, (old, value) in pairs if value is not old}
-        return outputs, list(scope.losses), updates
+        changes = {index: value for index, (old, value) in pairs if value is not old}
+        return [output, *scope.losses], changes
 
-    def _recomputed(self, inputs, trained, state, training):
-        """`run` with a gradient that calls `_run` again."""
-        counts = len(inputs), len(inputs) + len(trained)
 
-        @tf.custom_gradient
-        def call(*tensors):
-            arguments = (
-                list(tensors[: counts[0]]),
-                list(tensors[counts[0] : counts[1]]),
-                list(tensors[counts[1] :]),
-            )
-            results = self.run(*arguments, training)
+class _Call:
+    """One computation of a piece, and what is needed to do it again.
 
-            def grad(*upstream):
-                outputs, added, _ = tf.nest.pack_sequence_as(results, upstream)
-                # Without this order it would all be computed at once, and TensorFlow would see
-                # that it was computed before.
-                with tf.control_dependencies(outputs):
-                    found = iter(self.backward(*arguments, outputs + added, training))
-                wanted = [self.pass_on] * len(inputs) + [True] * len(trained)
-                return [next(found) if want else None for want in wanted] + [None] * len(state)
+    Attributes:
+        ends: its output, then the losses that its layers add. No gradient flows through them.
+    """
 
-            return results, grad
+    def __init__(self, piece, x, training):
+        self.piece, self.x, self.training = piece, x, training
+        self.trained, self.state = _values(piece.trained), _values(piece.state)
+        ends, changes = piece.run(x, self.trained, self.state, training)
+        for index, value in changes.items():
+            piece.state[index].assign(tf.stop_gradient(value))
+        self.ends = [tf.stop_gradient(end) for end in ends]
 
-        return call(*inputs, *trained, *state)
+    def backward(self, upstream):
+        """Return the gradients of the input, or None, and of the weights that learn.
 
-    def _backward(self, inputs, trained, state, upstream, training):
-        """Gradients of the inputs, where weights before learn, and of the trained weights."""
-        inputs = [tf.identity(tensor) for tensor in inputs]
-        sources = [*(inputs if self.pass_on else []), *trained]
-        with tf.GradientTape() as tape:
-            tape.watch(sources)
-            outputs, added, _ = self._run(inputs, trained, state, training)
-        return tape.gradient(
-            outputs + added,
-            sources,
-            output_gradients=upstream,
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
+        Args:
+            upstream: list of gradients of the ends, None for 0.
+        """
+        pairs = zip(upstream, self.ends, strict=True)
+        upstream = [tf.zeros_like(end) if up is None else up for up, end in pairs]
+        # Without this order it would all be computed at once, and TensorFlow would see that it was
+        # computed before.
+        with tf.control_dependencies(upstream):
+            x = tf.identity(self.x)
+            with tf.GradientTape() as tape:
+                tape.watch([x, self.trained])
+                ends, _ = self.piece.run(x, self.trained, self.state, self.training)
+            sources = [[x] if self.piece.passes_on else [], self.trained]
+            of_x, of_trained = tape.gradient(ends, sources, output_gradients=upstream)
+        return of_x[0] if of_x else None, of_trained
 
 
 def _values(variables):
-    return [tf.convert_to_tensor(variable.value) for variable in variables]
+    return [tf.stop_gradient(tf.convert_to_tensor(variable.value)) for variable in variables]
+
+
+def _sum(*gradients):
+    gradients = [gradient for gradient in gradients if gradient is not None]
+    return tf.add_n(gradients) if gradients else None

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mrcnn.layers.batch_part import batch_part
 from mrcnn.layers.losses import LossLayer
-from mrcnn.training.forward import make_forward
+from mrcnn.training.forward import Forward
 from mrcnn.training.selection import trainable_layers
 
 _SUM = tf.distribute.ReduceOp.SUM
@@ -29,7 +29,7 @@ class Steps:
         accumulate: batches of one step. With more than one, each runs twice: once forward to count
             what the losses are means of.
         seed: of the choice of RoIs, a whole number.
-        checkpointing: see `make_forward`.
+        checkpointing: see `Forward`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Steps:
         self._wanted = {
             name: (layer.output, layer.input) for name, layer in self._loss_layers.items()
         }
-        self._forward = make_forward(keras_model, tf.nest.flatten(self._wanted), checkpointing)
+        self._forward = Forward(keras_model, tf.nest.flatten(self._wanted), checkpointing)
         self._optimizer = getattr(keras_model, "optimizer", None)
         if self._optimizer is not None and not self._optimizer.built:
             # Variables made within a step would have it traced twice.
@@ -107,7 +107,7 @@ class Steps:
 
     # What runs on a replica
 
-    def losses(self, batch, training, parts=1, counts=None):
+    def losses(self, batch, training, parts=1, counts=None, tape=None):
         """Return the total without weight decay, and the losses by name, scalars.
 
         Args:
@@ -115,8 +115,9 @@ class Steps:
             parts: of how many parts of a batch this is one. The results of all parts are to be
                 added up then.
             counts: of the `LossLayer`s by name, for all parts; those of all replicas by default.
+            tape: see `Forward`.
         """
-        outputs, counted = self._outputs(batch, training)
+        outputs, counted = self._outputs(batch, training, tape)
         named = {name: tf.squeeze(loss) for name, loss in outputs.items()}
         # At once: replicas share the layers, and the next message to others lets them go on.
         added = self._forward.losses()
@@ -143,11 +144,9 @@ class Steps:
         variables = [variable.value for variable in self.keras_model.trainable_variables]
         scale = 1.0 if self._optimizer is None else self._optimizer.scale_loss(1.0)
         with tf.GradientTape() as tape:
-            total, named = self.losses(batch, True, parts, counts)
+            total, named = self.losses(batch, True, parts, counts, tape)
             scaled = total * scale
-        # An own backbone may have layers that lead nowhere.
-        zero = tf.UnconnectedGradients.ZERO
-        gradients = tape.gradient(scaled, variables, unconnected_gradients=zero)
+        gradients = self._forward.gradient(tape, scaled)
         for i, factor in enumerate(self._decay_factors(parts)):
             if factor:
                 total = total + factor * 2.0 * tf.nn.l2_loss(variables[i])
@@ -166,10 +165,10 @@ class Steps:
             for variable in self.keras_model.trainable_variables
         ]
 
-    def _outputs(self, batch, training):
+    def _outputs(self, batch, training, tape=None):
         """Return the outputs and the inputs of the `LossLayer`s, two dicts by name."""
         inputs = [batch[tensor.name] for tensor in self.keras_model.inputs]
-        found = tf.nest.pack_sequence_as(self._wanted, self._forward(inputs, training))
+        found = tf.nest.pack_sequence_as(self._wanted, self._forward(inputs, training, tape))
         outputs = {name: output for name, (output, _) in found.items()}
         return outputs, {name: inputs for name, (_, inputs) in found.items()}
 

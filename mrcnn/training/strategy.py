@@ -71,7 +71,7 @@ def _workers():
 
 
 def is_chief(strategy):
-    """Whether this process is the one that writes files and shows progress."""
+    """Return whether this process is the one that writes files and shows progress."""
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.task_type:
         return True
@@ -149,7 +149,7 @@ class Agreement:
         return self._strategy.experimental_local_results(total)[0] // replicas
 
     def any(self, flag):
-        """Whether one of the processes says True."""
+        """Return whether one of the processes says True."""
         if self._processes == 1:
             return flag
         return int(self._total(tf.constant(int(flag), tf.int64))) > 0

@@ -138,7 +138,7 @@ class Progress(keras.callbacks.Callback):
 
 
 def _live():
-    """Whether the output is a terminal or notebook, where a line can be drawn over."""
+    """Return whether the output is a terminal or notebook, where a line can be drawn over."""
     isatty = getattr(sys.stdout, "isatty", None)
     return bool(isatty and isatty()) or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
 

@@ -24,7 +24,7 @@ class WeightFileError(ValueError):
 
 
 def recognises(path):
-    """Whether a file has this layout, by its name or its contents."""
+    """Return whether a file has this layout, by its name or its contents."""
     name = os.fspath(path)
     if name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5"):
         return True

@@ -121,7 +121,7 @@ def _checked_exclude(exclude, known):
 
 
 def _differs_in_channels(theirs, ours):
-    """Whether a kernel fits except for its number of input channels."""
+    """Return whether a kernel fits except for its number of input channels."""
     return len(theirs) == 4 and theirs[:2] + theirs[3:] == ours[:2] + ours[3:] and theirs != ours
 
 

@@ -24,7 +24,7 @@ class Interrupted(Exception):
 class Interrupt(keras.callbacks.Callback):
     """Raises Interrupted at a moment: the name of a method, and the epoch and step if it has them.
 
-    Arguments:
+    Args:
         moment: such as ("train_batch_end", 1, 2) or ("test_begin", 0).
     """
 

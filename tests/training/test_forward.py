@@ -13,7 +13,7 @@ from keras import layers
 
 from mrcnn.backbones import build_backbone
 from mrcnn.backbones.fpn import fpn
-from mrcnn.training.forward import make_forward
+from mrcnn.training.forward import Forward
 from tests.mini import mini_backbone
 
 
@@ -56,24 +56,29 @@ def inputs(rng):
     ]
 
 
-def step(model, forward, losses):
-    """A function of the inputs: total and gradients."""
+def step(model, forward=None):
+    """A function of the inputs: outputs, total and gradients; of the model itself by default."""
 
     @tf.function(autograph=False)
     def run(*inputs):
-        with tf.GradientTape() as tape:
-            outputs = forward(list(inputs), training=True)
-            total = tf.add_n(losses())
         variables = [variable.value for variable in model.trainable_variables]
-        return outputs, total, tape.gradient(total, variables)
+        with tf.GradientTape() as tape:
+            if forward:
+                outputs = forward(list(inputs), True, tape)
+                total = tf.add_n(forward.losses())
+            else:
+                outputs = model(list(inputs), training=True)
+                total = tf.add_n(model.losses)
+        gradients = forward.gradient(tape, total) if forward else tape.gradient(total, variables)
+        return outputs, total, gradients
 
     return run
 
 
-def results(model, forward, losses, inputs):
+def results(model, inputs, forward=None):
     """Outputs, total, gradients and new state of one step; the state is put back."""
     before = [variable.numpy() for variable in model.non_trainable_variables]
-    outputs, total, gradients = step(model, forward, losses)(*inputs)
+    outputs, total, gradients = step(model, forward)(*inputs)
     after = [variable.numpy() for variable in model.non_trainable_variables]
     for variable, value in zip(model.non_trainable_variables, before, strict=True):
         variable.assign(value)
@@ -104,22 +109,11 @@ def test_checkpointing_changes_no_number(inputs, policy, train_bn, rtol):
         model = pyramid_model(train_bn=train_bn)
     finally:
         keras.config.set_dtype_policy(before)
-    expected = results(model, model, lambda: model.losses, inputs)
-    forward = make_forward(model, model.outputs, checkpointing=True)
-    assert_equal(results(model, forward, forward.losses, inputs), expected, rtol)
+    expected = results(model, inputs)
+    forward = Forward(model, model.outputs, checkpointing=True)
+    assert_equal(results(model, inputs, forward), expected, rtol)
     # Not because there is nothing to compare.
     assert all(np.any(np.asarray(tensor, np.float32)) for tensor in expected)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("train_bn", [False, None])
-def test_xla_changes_roundings_alone(inputs, train_bn, checkpointing):
-    # Its convolutions have no bias: before batch statistics the gradient of one is roundings alone.
-    model = pyramid_model("small", train_bn=train_bn)
-    expected = results(model, model, lambda: model.losses, inputs)
-    forward = make_forward(model, model.outputs, checkpointing, jit_compile=True)
-    assert_equal(results(model, forward, forward.losses, inputs), expected, rtol=1e-3)
 
 
 def test_moving_statistics_move_once(inputs):
@@ -127,15 +121,15 @@ def test_moving_statistics_move_once(inputs):
     model = pyramid_model(mini_backbone, train_bn=None)
     conv, norm = model.get_layer("conv1"), model.get_layer("bn_conv1")
     before, mean = norm.moving_mean.numpy(), np.mean(conv(inputs[0]), axis=(0, 1, 2))
-    forward = make_forward(model, model.outputs, checkpointing=True)
-    step(model, forward, forward.losses)(*inputs)
+    forward = Forward(model, model.outputs, checkpointing=True)
+    step(model, forward)(*inputs)
     np.testing.assert_allclose(norm.moving_mean, 0.9 * before + 0.1 * mean, rtol=1e-5)
 
 
 def operations(model, checkpointing, inputs):
     """How often each kind of operation is in a step, after the pruning of what nobody uses."""
-    forward = make_forward(model, model.outputs[-1:], checkpointing)
-    concrete = step(model, forward, forward.losses).get_concrete_function(*inputs)
+    forward = Forward(model, model.outputs[-1:], checkpointing)
+    concrete = step(model, forward).get_concrete_function(*inputs)
     return Counter(operation.type for operation in _needed(concrete.graph))
 
 
@@ -169,21 +163,6 @@ def test_what_is_frozen_is_computed_once(inputs, first, again):
     assert apart["Conv2DBackpropInput"] == plain["Conv2DBackpropInput"]
 
 
-@pytest.mark.parametrize(
-    ("frozen", "gradients"), [((), 5), (("1", "2", "3"), 3), (("1", "2", "3", "4", "5"), 1)]
-)
-def test_xla_computes_no_gradient_of_what_is_frozen(inputs, frozen, gradients):
-    """There are five pieces: C1 with C2, C3, C4, C5 and the pyramid."""
-    model = pyramid_model(mini_backbone)
-    for layer in model.layers:
-        if layer.name.startswith(("res", "bn", "conv1")):
-            layer.trainable = ("1" if "conv1" in layer.name else layer.name[-2]) not in frozen
-    forward = make_forward(model, model.outputs[-1:], jit_compile=True)
-    concrete = step(model, forward, forward.losses).get_concrete_function(*inputs)
-    calls = [op for op in _needed(concrete.graph) if "PartitionedCall" in op.type]
-    assert len(calls) == 5 + gradients
-
-
 def random_backbone(image, stage5=True, train_bn=None):
     """Stages that are linear in the kernel of C1, with a random layer and a loss in C2."""
     x, stages = image, []
@@ -204,14 +183,14 @@ def test_random_layers_draw_the_same_again(inputs):
     """
     model = pyramid_model(random_backbone)
     kernel = model.trainable_variables[0]
-    forward = make_forward(model, model.outputs, checkpointing=True)
+    forward = Forward(model, model.outputs, checkpointing=True)
 
     @tf.function(autograph=False)
     def run():
         with tf.GradientTape() as tape:
-            forward(inputs, training=True)
+            forward(inputs, True, tape)
             losses = forward.losses()
-        return losses, tape.gradient(losses[0], kernel.value)
+        return losses, forward.gradient(tape, losses[0])[0]
 
     (extra, total), gradient = run()
     assert total.shape == ()
@@ -228,15 +207,15 @@ def test_a_stage_that_needs_more_than_the_one_before():
         return stages
 
     model = pyramid_model(skipping)
-    with pytest.raises(ValueError, match="need a BACKBONE whose stages"):
-        make_forward(model, model.outputs, checkpointing=True)
+    with pytest.raises(ValueError, match="needs a BACKBONE whose stages"):
+        Forward(model, model.outputs, checkpointing=True)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_inputs_and_doubles_among_the_outputs(inputs, checkpointing):
     model = pyramid_model(mini_backbone)
     p2, loss = model.outputs[0], model.outputs[-1]
-    forward = make_forward(model, [loss, model.inputs[1], p2, loss], checkpointing)
+    forward = Forward(model, [loss, model.inputs[1], p2, loss], checkpointing)
     found = forward(inputs, training=False)
     expected = model(inputs, training=False)
     for value, wanted in zip(
@@ -249,30 +228,29 @@ REPLICAS = """
 import sys, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from mrcnn.training.forward import make_forward
+from mrcnn.training.forward import Forward
 from tests.mini import mini_backbone
 from tests.training.test_forward import pyramid_model
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 images = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype("float32")
 with strategy.scope():
     model = pyramid_model(mini_backbone, train_bn=None)
-for checkpointing, jit_compile in ((False, False), (True, False), (False, True), (True, True)):
-    forward = make_forward(model, model.outputs, checkpointing, jit_compile)
+for checkpointing in (False, True):
+    forward = Forward(model, model.outputs, checkpointing)
     def step():
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         image = tf.gather(tf.constant(images), [replica])
-        variables = [variable.value for variable in model.trainable_variables]
         with tf.GradientTape() as tape:
-            forward([image, tf.ones((1, 1))], training=True)
+            forward([image, tf.ones((1, 1))], True, tape)
             total = tf.add_n(forward.losses())
-        return total, tape.gradient(total, variables)
+        return total, forward.gradient(tape, total)
     before = [variable.numpy() for variable in model.non_trainable_variables]
     total, gradients = tf.function(lambda: strategy.run(step), autograph=False)()
     found = [np.stack(strategy.experimental_local_results(v)) for v in [total, *gradients]]
     found += [variable.numpy() for variable in model.non_trainable_variables]
     for variable, value in zip(model.non_trainable_variables, before):
         variable.assign(value)
-    if not checkpointing and not jit_compile:
+    if not checkpointing:
         expected = found
     for one, other in zip(expected, found):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
@@ -305,13 +283,13 @@ def deep_backbone(image, stage5=True, train_bn=None):
 PEAK = """
 import sys, tensorflow as tf
 from resource import RUSAGE_SELF, getrusage
-from mrcnn.training.forward import make_forward
+from mrcnn.training.forward import Forward
 from tests.training.test_forward import deep_backbone, pyramid_model, resident, step
 model = pyramid_model(deep_backbone)
-forward = make_forward(model, model.outputs[-1:], checkpointing=sys.argv[1] == "True")
+forward = Forward(model, model.outputs[-1:], checkpointing=sys.argv[1] == "True")
 inputs = [tf.zeros((4, 2048, 2048, 3)), tf.ones((1, 1))]
 start = resident()
-step(model, forward, forward.losses)(*inputs)
+step(model, forward)(*inputs)
 print(getrusage(RUSAGE_SELF).ru_maxrss * 1024 - start)
 """
 

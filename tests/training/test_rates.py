@@ -30,7 +30,7 @@ def state(callback):
 class Run:
     """What training does with rates.
 
-    Arguments:
+    Args:
         config, learning_rate: of the training.
         custom: function that makes a user's callbacks.
         epoch: to start from.

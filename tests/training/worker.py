@@ -128,7 +128,7 @@ def moving_means(two):
 def process(folder, model_dir, dies_after=None, resume=False, **words):
     """Train in a process, which is one of several if TF_CONFIG says so.
 
-    Arguments:
+    Args:
         dies_after: a number of steps, or None.
     """
     strategy = choose_strategy(1)
