@@ -233,7 +233,7 @@ def _is_plain(value):
 
 
 def _is_arrays(value):
-    """Return whether a value is a list of arrays, such as the best weights that EarlyStopping keeps."""
+    """Return whether a value is a list of arrays, such as EarlyStopping's best weights."""
     # NumPy would pickle objects, and refuse to read them.
     return (
         isinstance(value, list)
