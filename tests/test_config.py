@@ -1,7 +1,9 @@
 """Config: the original's defaults, computed words, what validate() lets through and refuses."""
 
+import importlib
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -290,7 +292,14 @@ def test_image_padding_true_warns_and_false_is_refused():
             "those of small are [4, 8, 16, 32, 64] or [2, 4, 8, 16, 32].",
         ),
         ({"BACKBONE": print}, "COMPUTE_BACKBONE_SHAPE is None; with a function as BACKBONE"),
-        ({"LOSS_WEIGHTS": {"mask_loss": 1.0}}, "LOSS_WEIGHTS has 'mask_loss'; its keys must be"),
+        (
+            {"RECIPE": "mattreport"},
+            "RECIPE is 'mattreport'; it must be 'matterport', the name of a",
+        ),
+        ({"RECIPE": "numpy.recipe"}, "RECIPE is 'numpy.recipe'; it must be 'matterport', the name"),
+        ({"RECIPE": "my recipe.py"}, "RECIPE is 'my recipe.py'; it must be 'matterport', the name"),
+        ({"RECIPE": np}, "or an object with SPACE, WEIGHT_SETTINGS, anchors, rpn_targets, network"),
+        ({"LOSS_WEIGHTS": {"mask_dice_loss": "1"}}, "LOSS_WEIGHTS['mask_dice_loss'] is '1'; it"),
         ({"LOSS_WEIGHTS": {"rpn_bbox_loss": -1}}, "LOSS_WEIGHTS['rpn_bbox_loss'] is -1; it must"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
@@ -315,6 +324,7 @@ def test_a_value_out_of_range_is_refused_in_one_sentence(words, sentence):
         {"MEAN_PIXEL": 0, "RPN_ANCHOR_RATIOS": np.array([1.0])},
         {"MASK_POOL_SIZE": 28, "MASK_SHAPE": (56, 56)},
         {"LOSS_WEIGHTS": {"rpn_bbox_loss": 0}},
+        {"LOSS_WEIGHTS": {**Config.LOSS_WEIGHTS, "mask_dice_loss": 0.5}},
         {"BACKBONE": print, "COMPUTE_BACKBONE_SHAPE": print, "BACKBONE_STRIDES": (2, 4, 8, 16, 32)},
     ],
     ids=lambda words: "-".join(words),
@@ -322,3 +332,65 @@ def test_a_value_out_of_range_is_refused_in_one_sentence(words, sentence):
 def test_unusual_but_right_values_pass(words):
     config = own(**words)
     assert config.validate() is None
+
+
+RECIPE = """
+from mrcnn.recipes.matterport import SPACE, WEIGHT_SETTINGS, anchors, operators, rpn_targets
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A function that writes a module of a source and returns its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(name, source):
+        (tmp_path / f"{name}.py").write_text(source)
+        importlib.invalidate_caches()
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return name
+
+    yield write
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def test_recipe_is_a_module_of_any_name(own_module):
+    name = own_module("my_own_recipe", f"{RECIPE}\nnetwork_parts = 5")
+    config = own(RECIPE=name)
+    config.validate()
+    # Its code runs when it is needed, not before.
+    assert name not in sys.modules
+    assert config.recipe() is sys.modules[name]
+    assert config.recipe().network_parts == 5
+    given = own(RECIPE=sys.modules[name])
+    given.validate()
+    assert given.recipe() is sys.modules[name]
+
+
+def test_recipe_of_the_package_comes_first(own_module):
+    own_module("matterport", "raise AssertionError")
+    config = own(RECIPE="matterport")
+    config.validate()
+    assert config.recipe().__name__ == "mrcnn.recipes.matterport"
+
+
+def test_recipe_that_lacks_a_function(own_module):
+    config = own(RECIPE=own_module("half_a_recipe", RECIPE))
+    config.validate()
+    with pytest.raises(ValueError, match="'half_a_recipe', which lacks network_parts; a recipe"):
+        config.recipe()
+
+
+def test_error_inside_a_recipe_is_not_hidden(own_module):
+    config = own(RECIPE=own_module("broken_recipe", "import a_library_that_is_missing"))
+    config.validate()
+    with pytest.raises(ModuleNotFoundError, match="a_library_that_is_missing"):
+        config.recipe()
+
+
+def test_recipe_in_the_json_file_is_its_name(tmp_path):
+    recipe = own(RECIPE="matterport").recipe()
+    own(RECIPE=recipe).to_json(tmp_path / "config.json")
+    settings = json.loads((tmp_path / "config.json").read_text())
+    assert settings["RECIPE"] == "mrcnn.recipes.matterport"
