@@ -1,4 +1,4 @@
-"""Config: the original's defaults, computed words, what validate() lets through and refuses."""
+"""Config: the original's defaults, computed settings, what validate() lets through and refuses."""
 
 import importlib
 import json
@@ -72,9 +72,9 @@ class OwnConfig(Config):
     NUM_CLASSES = 1 + 80
 
 
-def own(**words):
-    """An instance of a new subclass of OwnConfig with `words` as its class attributes."""
-    return type("Own", (OwnConfig,), words)()
+def own(**settings):
+    """An instance of a new subclass of OwnConfig with `settings` as its class attributes."""
+    return type("Own", (OwnConfig,), settings)()
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
@@ -84,7 +84,7 @@ def test_default_is_the_originals(name):
     np.testing.assert_array_equal(value, DEFAULTS[name])
 
 
-def test_computed_words_of_the_default():
+def test_computed_settings_of_the_default():
     config = OwnConfig()
     assert config.BATCH_SIZE == 2
     assert config.IMAGE_SHAPE.tolist() == [1024, 1024, 3]
@@ -96,7 +96,7 @@ def test_crop_mode_makes_images_of_the_min_dim():
     assert own(IMAGE_RESIZE_MODE="crop", IMAGE_MIN_DIM=512).IMAGE_SHAPE.tolist() == [512, 512, 3]
 
 
-def test_computed_words_follow_later_assignments():
+def test_computed_settings_follow_later_assignments():
     config = OwnConfig()
     config.GPU_COUNT, config.IMAGES_PER_GPU = 2, 3
     config.NUM_CLASSES, config.IMAGE_MAX_DIM = 4, 256
@@ -140,7 +140,7 @@ def test_a_mean_pixel_of_ones_own_is_kept():
     assert own(IMAGE_CHANNEL_COUNT=2, MEAN_PIXEL=np.array([1.0, 2.0])).MEAN_PIXEL.tolist() == [1, 2]
 
 
-def test_to_dict_has_every_word_and_own_constants_but_no_methods():
+def test_to_dict_has_every_setting_and_own_constants_but_no_methods():
     def backbone(image):
         return image
 
@@ -152,7 +152,7 @@ def test_to_dict_has_every_word_and_own_constants_but_no_methods():
     assert list(settings) == sorted(settings)
 
 
-def test_display_prints_one_aligned_line_a_word(capsys):
+def test_display_prints_one_aligned_line_per_setting(capsys):
     config = OwnConfig()
     config.display()
     lines = capsys.readouterr().out.strip().splitlines()
@@ -198,7 +198,7 @@ def test_to_json_leaves_the_old_file_when_it_fails(tmp_path):
         ("DETECTION_CONFIDENCE", "DETECTION_MIN_CONFIDENCE"),
     ],
 )
-def test_a_misspelt_word_is_refused_on_class_and_instance(wrong, meant):
+def test_a_misspelt_setting_is_refused_on_class_and_instance(wrong, meant):
     sentence = re.escape(f"`{wrong}` is not a Config attribute; did you mean `{meant}`?")
     with pytest.raises(ValueError, match=sentence):
         own(**{wrong: 1}).validate()
@@ -240,7 +240,7 @@ def test_image_padding_true_warns_and_false_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("settings", "sentence"),
     [
         ({"NAME": None}, "NAME is None; it must be a name, for log folders"),
         ({"NUM_CLASSES": 1}, "NUM_CLASSES is 1; it must be 2 or more, the background"),
@@ -304,14 +304,14 @@ def test_image_padding_true_warns_and_false_is_refused():
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_a_value_out_of_range_is_refused_in_one_sentence(words, sentence):
+def test_a_value_out_of_range_is_refused_in_one_sentence(settings, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)) as error:
-        own(**words).validate()
+        own(**settings).validate()
     assert str(error.value).endswith(".")
 
 
 @pytest.mark.parametrize(
-    "words",
+    "settings",
     [
         {"IMAGE_RESIZE_MODE": "none", "IMAGE_MIN_DIM": None, "IMAGE_MAX_DIM": 500},
         {"IMAGE_RESIZE_MODE": "crop", "IMAGE_MIN_DIM": 512, "IMAGE_MAX_DIM": 1000},
@@ -327,10 +327,10 @@ def test_a_value_out_of_range_is_refused_in_one_sentence(words, sentence):
         {"LOSS_WEIGHTS": {**Config.LOSS_WEIGHTS, "mask_dice_loss": 0.5}},
         {"BACKBONE": print, "COMPUTE_BACKBONE_SHAPE": print, "BACKBONE_STRIDES": (2, 4, 8, 16, 32)},
     ],
-    ids=lambda words: "-".join(words),
+    ids=lambda settings: "-".join(settings),
 )
-def test_unusual_but_right_values_pass(words):
-    config = own(**words)
+def test_unusual_but_right_values_pass(settings):
+    config = own(**settings)
     assert config.validate() is None
 
 

@@ -1,4 +1,4 @@
-"""What goes into the model."""
+"""The inputs of the model."""
 
 from mrcnn.config import Config
 from mrcnn.inputs import model_inputs
@@ -13,8 +13,8 @@ class Words(Config):
     POST_NMS_ROIS_TRAINING = 300
 
 
-def table(mode, **words):
-    config = type("Other", (Words,), words)()
+def table(mode, **settings):
+    config = type("Other", (Words,), settings)()
     return {row.name: (row.shape, row.dtype) for row in model_inputs(config, mode)}
 
 

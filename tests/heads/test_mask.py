@@ -143,7 +143,7 @@ def test_masks_of_all_rois(features, rng):
 
 
 def test_training_without_a_positive_roi(features, rng):
-    """The step has to go on: its loss is 0 and so are its gradients."""
+    """The step must not fail: its loss is 0 and so are its gradients."""
     head = MaskHead(CLASSES, CHANNELS, FROZEN)
     x, keep = keras.Input((3, 4, 5, CHANNELS)), keras.Input((3,), dtype="bool")
     masks = head(x, keep, restore=False)

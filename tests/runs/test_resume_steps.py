@@ -110,7 +110,7 @@ def kills():
     chosen += ["validation:1", *(f"step:{n}" for n in (1, 2))]
     chosen += [rng.uniform(0, 8) for _ in range(10)]
     rng.shuffle(chosen)
-    # First of all a state to go on from: what is left in the folder of a run without any stays.
+    # First of all a state to resume from: what is left in the folder of a run without any stays.
     return ["step:3", *chosen]
 
 

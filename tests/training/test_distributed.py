@@ -74,7 +74,7 @@ def workers(folder, model_dirs, each=({}, {}), **arguments):
 
 
 def kept(folder, name):
-    """What `keep` of worker.py wrote: the weights by path, before and after, and facts."""
+    """Return what `keep` of worker.py wrote: the weights by path, before and after, and facts."""
     with np.load(folder / f"{name}.npz") as file:
         weights = {path: file[path] for path in file.files}
     return weights, json.loads(str(weights.pop("facts")))

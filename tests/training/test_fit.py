@@ -105,7 +105,7 @@ def test_checkpoint_of_every_epoch(model, scripted, capsys):
     assert files(model.log_dir) == ["mask_rcnn_mini_0001.h5", "mask_rcnn_mini_0002.h5"]
     for epoch in (1, 2):
         with h5py.File(f"{model.log_dir}/mask_rcnn_mini_000{epoch}.h5") as file:
-            # Two steps an epoch: the last are numbers 2 and 4.
+            # Two steps per epoch: the last are numbers 2 and 4.
             assert set(file["fpn_p2/fpn_p2/bias:0"][()]) == {2.0 * epoch}
     out = capsys.readouterr().out
     assert "Starting at epoch 0. LR=0.01\n" in out

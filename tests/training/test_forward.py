@@ -127,7 +127,7 @@ def test_moving_statistics_move_once(inputs):
 
 
 def operations(model, checkpointing, inputs):
-    """How often each kind of operation is in a step, after the pruning of what nobody uses."""
+    """Count the operations of a step by kind, without those that nothing uses."""
     forward = Forward(model, model.outputs[-1:], checkpointing)
     concrete = step(model, forward).get_concrete_function(*inputs)
     return Counter(operation.type for operation in _needed(concrete.graph))
@@ -177,7 +177,7 @@ def random_backbone(image, stage5=True, train_bn=None):
 
 
 def test_random_layers_draw_the_same_again(inputs):
-    """What is proportional to a kernel is its gradient times the kernel (Euler's theorem).
+    """A value proportional to a kernel is its gradient times the kernel (Euler's theorem).
 
     With other numbers the second time, the gradient would be that of another loss.
     """

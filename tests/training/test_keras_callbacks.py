@@ -195,7 +195,7 @@ def check_swap(run):
     assert len(run.notes.tested) == len(SCORES)
     for tested, mean in zip(run.notes.tested, means(run), strict=True):
         np.testing.assert_allclose(tested, mean, rtol=1e-4, atol=1e-6)
-    # The next epoch goes on with the weights themselves.
+    # The next epoch uses the weights themselves.
     for after, raw in zip(run.notes.after[1:], run.notes.raw[STEPS - 1 :: STEPS], strict=False):
         np.testing.assert_allclose(after, raw, rtol=1e-4, atol=1e-6)
     assert abs(run.notes.tested[0] - run.notes.raw[1]).max() > 1e-4

@@ -1,4 +1,4 @@
-"""Learning rates of the steps of a run; a loop of two steps an epoch stands for training."""
+"""Learning rates of the steps of a run; a loop of two steps per epoch stands for training."""
 
 import numbers
 
@@ -28,7 +28,7 @@ def state(callback):
 
 
 class Run:
-    """What training does with rates.
+    """Rates as a run of training sees them.
 
     Args:
         config, learning_rate: of the training.
@@ -184,7 +184,7 @@ def test_function_and_scheduler():
 
 
 def test_scheduler_that_knows_the_rate():
-    """What does not look at the rate decides it."""
+    """A rule that ignores the rate decides it."""
 
     def own():
         return [keras.callbacks.LearningRateScheduler(lambda epoch: 1 + float(epoch))]
@@ -243,7 +243,7 @@ def test_rate_that_changes_after_the_warm_up():
     assert run.train(2) == approximately([1, 1, 0.25, 0.25])
 
 
-# Going on
+# Resuming
 
 
 @pytest.mark.parametrize("custom", [list, plateau, halves])
@@ -251,7 +251,7 @@ def test_rate_that_changes_after_the_warm_up():
     ("rate", "words"),
     [(0.1, DECAYS), (0.1, DECAYS | {"WARMUP_STEPS": 7}), (hyperbola, {"WARMUP_STEPS": 3})],
 )
-def test_run_goes_on_from_any_step(rate, words, custom):
+def test_run_resumes_from_any_step(rate, words, custom):
     config = config_with(**words)
     whole = Run(config, rate, custom)
     rates = whole.train(5)

@@ -239,7 +239,7 @@ def pieces(batch, count):
 
 
 def learned(batches):
-    """What a step takes off the weights, by path, which is the gradient; and the losses."""
+    """Return what a step subtracts from the weights, by path (the gradient), and the losses."""
     model = given_rois()
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     steps = Steps(model, 0.01, accumulate=len(batches), seed=5)

@@ -113,7 +113,7 @@ class FiveLosses(layers.Layer):
 
 
 def moving_means(two):
-    """What each of two devices has as moving mean after a step, one having seen 1, the other 3."""
+    """Return the moving means of two devices after a step, of which one saw 1, the other 3."""
     with two.scope():
         x = keras.Input((1,), name="x")
         model = keras.Model([x], FiveLosses()(BatchNorm(momentum=0.5, name="bn")(x)))
