@@ -45,7 +45,7 @@ def recipe_module(name: str) -> str | None:
                 return module
         except ModuleNotFoundError as error:
             # Another module than the one asked for is missing: one that a package imports.
-            if not module.startswith(error.name or ""):
+            if not f"{module}.".startswith(f"{error.name}."):
                 raise
     return None
 

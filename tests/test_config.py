@@ -389,6 +389,16 @@ def test_error_inside_a_recipe_is_not_hidden(own_module):
         config.recipe()
 
 
+def test_error_inside_the_package_of_a_recipe_is_not_hidden(tmp_path, monkeypatch):
+    """The missing library is not the package, though its name begins alike."""
+    package = tmp_path / "broken_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("import broken_")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="'broken_'"):
+        own(RECIPE="broken_package.recipe").validate()
+
+
 def test_recipe_in_the_json_file_is_its_name(tmp_path):
     recipe = own(RECIPE="matterport").recipe()
     own(RECIPE=recipe).to_json(tmp_path / "config.json")

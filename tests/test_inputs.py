@@ -4,7 +4,7 @@ from mrcnn.config import Config
 from mrcnn.inputs import model_inputs
 
 
-class Words(Config):
+class OwnConfig(Config):
     NUM_CLASSES = 5
     IMAGE_CHANNEL_COUNT = 4
     RPN_TRAIN_ANCHORS_PER_IMAGE = 64
@@ -14,7 +14,7 @@ class Words(Config):
 
 
 def table(mode, **settings):
-    config = type("Other", (Words,), settings)()
+    config = type("Other", (OwnConfig,), settings)()
     return {row.name: (row.shape, row.dtype) for row in model_inputs(config, mode)}
 
 
