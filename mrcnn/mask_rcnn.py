@@ -361,7 +361,7 @@ class MaskRCNN:
         classes = np.asarray(detections)[:, 4].astype(np.int32)
         masks = np.asarray(mrcnn_mask)[np.arange(len(classes)), :, :, classes]
         shapes, space = (original_image_shape, image_shape), self.config.recipe().SPACE
-        return mold.unmold(detections, masks, *shapes, window, space=space)
+        return mold.unmold(detections, masks, *shapes, window, space)
 
     def get_anchors(self, image_shape):
         """Return the anchors of a molded image shape: `[num_anchors, 4]` float32, normalized."""
