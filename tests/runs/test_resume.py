@@ -261,7 +261,9 @@ def test_early_stopping_that_ended_a_run(make_growing, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("callbacks", "epochs"), [([], [0, 1, 2, 3]), ([early_stopping(2)], [0, 1, 2])], ids=str
+    ("callbacks", "epochs"),
+    [([], [0, 1, 2, 3]), ([early_stopping(2)], [0, 1, 2])],
+    ids=["left out", "more patience"],
 )
 def test_early_stopping_that_would_not_have_ended_it(make_growing, tmp_path, callbacks, epochs):
     train(make_growing(tmp_path), early_stopping(), epochs=9)

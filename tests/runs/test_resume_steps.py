@@ -34,6 +34,7 @@ def dropout_backbone(image, stage5=True, train_bn=None):
     return [*stages, keras.layers.Dropout(0.3, name="res5drop")(last)]
 
 
+@pytest.mark.slow
 def test_adam_averages_and_dropout(tmp_path):
     config = mini_config(
         STEPS_PER_EPOCH=3,
