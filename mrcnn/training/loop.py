@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.config import Config
+from mrcnn.ops.meta import parse_meta
 from mrcnn.runs.run import Run
 from mrcnn.runs.state import Saved, StateWriter
 from mrcnn.training.averages import averaged, finish
@@ -205,13 +206,17 @@ def _check_finite(losses, batches, epoch, step, plan):
 
 
 def _image_ids(strategy, batches):
-    """Of this process's part of a step. The first entry of the meta vector is the id."""
+    """Return the ids of the images of a step that this process has."""
     parts = [
         part
         for batch in batches
         for part in strategy.experimental_local_results(batch["input_image_meta"])
     ]
-    return np.concatenate([np.asarray(part)[:, 0] for part in parts]).astype(int).tolist()
+    return (
+        np.concatenate([parse_meta(np.asarray(part))["image_id"] for part in parts])
+        .astype(int)
+        .tolist()
+    )
 
 
 @contextlib.contextmanager
