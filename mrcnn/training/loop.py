@@ -212,11 +212,8 @@ def _image_ids(strategy, batches):
         for batch in batches
         for part in strategy.experimental_local_results(batch["input_image_meta"])
     ]
-    return (
-        np.concatenate([parse_meta(np.asarray(part))["image_id"] for part in parts])
-        .astype(int)
-        .tolist()
-    )
+    ids = [parse_meta(np.asarray(part))["image_id"] for part in parts]
+    return np.concatenate(ids).astype(int).tolist()
 
 
 @contextlib.contextmanager
