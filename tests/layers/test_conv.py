@@ -125,7 +125,7 @@ def test_sparse_gradient_in_mixed_precision(rng):
 @pytest.mark.parametrize("arguments", [{"padding": "valid"}, {"padding": "same", "strides": 2}])
 def test_sparse_gradient_refuses_what_it_cannot_do(arguments):
     layer = SparseGradConv2D(4, 3, name="rpn", **arguments)
-    with pytest.raises(ValueError, match='"rpn" has .* works with "same" and'):
+    with pytest.raises(ValueError, match='"rpn" has .* accepted are "same" and'):
         layer(np.zeros((1, 8, 8, 3), np.float32))
 
 

@@ -24,10 +24,10 @@ from mrcnn.layers.boxes import NormalizeBoxes
 from mrcnn.layers.detections import DetectionLayer
 from mrcnn.layers.roi_align import PyramidROIAlign
 from mrcnn.layers.targets import DetectionTargetLayer
+from mrcnn.legacy.formulas import non_max_suppression
 from mrcnn.model import MaskRCNN
 from mrcnn.ops.anchors import AnchorGenerator
 from mrcnn.ops.boxes import clip_boxes, compute_overlaps, decode_boxes
-from mrcnn.ops.match import non_max_suppression
 from mrcnn.ops.space import BoxSpace
 from mrcnn.recipes.parts import NetworkParts, Operators
 from mrcnn.training.selection import trainable_layers

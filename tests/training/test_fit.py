@@ -195,7 +195,7 @@ def test_loss_that_is_no_number(model, scripted, value):
     assert str(error.value) == (
         f"mrcnn_bbox_loss became {value} in epoch 2, step 1, with image {first} "
         f"(photo{first}.png), image {second} (photo{second}.png). Training has stopped; the "
-        "checkpoint of the last epoch is whole. Look at the annotations of these images, or lower "
+        "checkpoint of the last epoch is intact. Check the annotations of these images, or lower "
         "LEARNING_RATE."
     )
     assert isinstance(error.value, FloatingPointError)

@@ -175,7 +175,7 @@ class Own(keras.optimizers.SGD):
 
 
 def test_instances_that_cannot_be_used():
-    with pytest.raises(ValueError, match="OPTIMIZER is a Own that cannot be made anew from its"):
+    with pytest.raises(ValueError, match="OPTIMIZER is a Own that cannot be copied from its"):
         make_optimizer(config_with(Own(secret=1)), 0.1, 0.9)
 
 

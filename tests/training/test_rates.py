@@ -269,12 +269,12 @@ ERRORS = [
     (SCHEDULE, {"WARMUP_STEPS": 4}, "WARMUP_STEPS is 4 and learning_rate is a schedule"),
     (SCHEDULE, DECAYS, r"LEARNING_RATE_DECAY_EPOCHS is \(2, 3\) and learning_rate is a schedule"),
     (hyperbola, DECAYS, r"LEARNING_RATE_DECAY_EPOCHS is \(2, 3\) and learning_rate is a function"),
-    (lambda epoch: 0, {}, "a function that gives 0 for epoch 0; it must give a number above 0"),
-    (lambda epoch: -0.5, {}, "gives -0.5 for epoch 0"),
-    (lambda epoch: np.nan, {}, "gives nan for epoch 0"),
-    (lambda epoch: None, {}, "gives None for epoch 0"),
-    (lambda epoch: "0.1", {}, "gives '0.1' for epoch 0"),
-    (lambda epoch: [0.1, 0.2], {}, r"gives \[0.1, 0.2\] for epoch 0"),
+    (lambda epoch: 0, {}, "a function that returns 0 for epoch 0; it must return a number above 0"),
+    (lambda epoch: -0.5, {}, "returns -0.5 for epoch 0"),
+    (lambda epoch: np.nan, {}, "returns nan for epoch 0"),
+    (lambda epoch: None, {}, "returns None for epoch 0"),
+    (lambda epoch: "0.1", {}, "returns '0.1' for epoch 0"),
+    (lambda epoch: [0.1, 0.2], {}, r"returns \[0.1, 0.2\] for epoch 0"),
     ("0.1", {}, "learning_rate is '0.1'; it must be a number, 0 or more, a schedule of keras"),
     (None, {}, "learning_rate is None; it must be a number"),
     ([0.1], {}, r"learning_rate is \[0.1\]; it must be a number"),
@@ -295,5 +295,5 @@ def test_rates_that_cannot_be(rate, words, message):
 
 def test_function_that_fails_later():
     run = Run(config_with(), lambda epoch: 1 - epoch / 2)
-    with pytest.raises(ValueError, match="gives 0.0 for epoch 2; it must give a number above 0"):
+    with pytest.raises(ValueError, match="returns 0.0 for epoch 2; it must return a number"):
         run.train(3)
