@@ -122,7 +122,7 @@ def test_clip_by_hand(xp):
     assert np.asarray(clipped).tolist() == [[0, 2, 4, 20], [10, 12, 10, 20]]
 
 
-def test_clip_takes_one_window_an_image():
+def test_clip_takes_one_window_per_image():
     windows = np.array([[[0, 0, 1, 1]], [[2, 2, 3, 3]]])
     clipped = box_ops.clip_boxes(np.tile([0, 0, 9, 9], (2, 5, 1)), windows)
     assert clipped[0].tolist() == [[0, 0, 1, 1]] * 5
@@ -140,7 +140,7 @@ def square(side):
 
 @pytest.mark.parametrize("xp", [np, ops])
 def test_pyramid_level_by_hand(xp):
-    # An image of 1024 x 1024, boxes with sides of so many pixels. Half an octave (a factor of 1.41)
+    # Boxes of these sides in pixels, in an image of 1024 x 1024. Half an octave (a factor of 1.41)
     # below 224 pixels the original still rounds up to level 4.
     sides = np.array([0, 20, 111, 112, 158, 159, 223, 224, 316, 318, 1024])
     boxes = np.array([square(side / 1024) for side in sides])

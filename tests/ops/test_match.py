@@ -33,7 +33,7 @@ def test_weakly_overlapped_object_still_gets_an_anchor():
     assert gt_index[:2].tolist() == [0, 0]
 
 
-def test_object_out_of_reach_makes_nothing_positive():
+def test_object_without_overlap_makes_no_positive():
     match, _ = match_anchors(np.array([[0.9, 0.0], [0.1, 0.0]]))
     assert match.tolist() == [POSITIVE, NEGATIVE]
 
@@ -85,7 +85,7 @@ def test_subsample_draws_evenly_and_without_repetition(rng):
     assert abs(counts[10:] - 200).max() < 50
 
 
-def test_subsample_leaves_few_alone():
+def test_subsample_keeps_all_of_few():
     indices = np.array([3, 1, 2])
     assert subsample(indices, 3) is indices
     assert len(subsample(indices, -1)) == 0
@@ -96,6 +96,6 @@ def test_balance_by_hand():
     sampled = sample_balanced(match, 12, rng=np.random.default_rng(0))
     assert [np.sum(sampled == code) for code in (POSITIVE, NEGATIVE)] == [6, 6]
     assert ((sampled == match) | (sampled == NEUTRAL)).all()
-    # Negatives take the places that too few positives leave.
+    # Negatives take the places that positives leave.
     sampled = sample_balanced(match[8:], 12, rng=np.random.default_rng(0))
     assert [np.sum(sampled == code) for code in (POSITIVE, NEGATIVE)] == [2, 10]
