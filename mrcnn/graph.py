@@ -110,6 +110,7 @@ class Network:
         rois, target_ids, target_deltas, target_masks = p.targets(
             [proposals, x["input_gt_class_ids"], gt_boxes, x["input_gt_masks"]]
         )
+        # Identity gives the output its historical layer name.
         rois = layers.Identity(dtype="float32", name="output_rois")(rois)
         logits, probs, deltas = heads.box_head(self._features(p.box_align, rois))
         # Only positives have a mask to learn, and they come first. Without the other RoIs the mask

@@ -77,6 +77,7 @@ class MaskHead:
         # training, detections in inference.
         if keep is not None:
             x = self.select(x, keep)
+        # With frozen statistics, normalization happens inside the convolution: see `BatchNorm`.
         for conv, norm, relu in self.convs:
             x = relu(conv_norm(x, conv, norm))
         return self.masks(self.upsample(x), keep if restore else None)

@@ -157,6 +157,7 @@ class PyramidROIAlign(keras.layers.Layer):
         return tf.reshape(pooled, tf.concat([tf.shape(boxes)[:2], tf.shape(pooled)[1:]], axis=0))
 
     def _sample(self, feature, boxes, index, image_size):
+        # Both methods use `crop_and_resize` of this module, for its exact gradient.
         space = BoxSpace(self.box_shift)
         if self.method == "crop":
             boxes = space.convert(boxes, image_size, CELL_CENTERS, xp=keras.ops)

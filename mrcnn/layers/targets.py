@@ -113,6 +113,7 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     def _draw(self, positive, negative):
         """Draw positives, then negatives; return indices of proposals and the number of each."""
+        # Not `keras.random`: replicas and accumulated batches draw what one large batch would draw.
         noise = draw_noise(tf.shape(positive), self.seed_generator)
         slots, count = self.rois_per_image, tf.shape(positive)[1]
         # Candidates have random keys, all others -1, so the highest keys are a random choice.

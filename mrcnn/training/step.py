@@ -91,7 +91,8 @@ class Steps:
             for batch, place in zip(batches, places, strict=True)
         ]
         counts = self._total(counts)
-        # The second pass draws the same random numbers, and moves the statistics only once.
+        # Restored, so that the second pass draws the same random numbers, and each batch moves the
+        # statistics once.
         self._set_state(state)
         parts = [
             self._add_one(batch, seed, place, counts)

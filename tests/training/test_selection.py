@@ -157,8 +157,8 @@ def names_of(layers):
 @pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "resnet152", "small"])
 def test_stages_of_a_resnet_are_those_of_the_historical_expressions(backbone):
     graph = graph_on(backbone)
-    for layers, regex in HISTORICAL.items():
-        set_trainable(graph, layers, verbose=0)
+    for name, regex in HISTORICAL.items():
+        set_trainable(graph, name, verbose=0)
         chosen = {layer.name for layer in trainable_layers(graph) if layer.trainable}
         assert chosen == {n for n in names_of(trainable_layers(graph)) if re.fullmatch(regex, n)}
 
