@@ -1,8 +1,8 @@
-"""Mask R-CNN on one page: how an image becomes detections, and what it learns from.
+"""Mask R-CNN on one page: from an image to detections, and to the losses of training.
 
 B images, A anchors, P proposals, R RoIs, D detections, K classes (0 is the background), S anchors
 and G instances of ground truth per image. Boxes are (y1, x1, y2, x2), float32, normalized, unless a
-name ends in _px. The parts come from a recipe; `mrcnn.recipes.parts` says what each of them does.
+name ends in _px. The parts come from a recipe; `mrcnn.recipes.parts` describes each of them.
 """
 
 import keras

@@ -90,6 +90,9 @@ class MaskHead:
             target_class_ids: `[B, R]`, of all RoIs.
             masks: `[1, N, h, w, K]`, of the selected RoIs alone.
             keep: bool `[B, R]` that selected them.
+
+        Returns:
+            A dict from the name to the loss `[1]`, float32.
         """
         name = "mrcnn_mask_loss"
         layer = LossLayer(f"{name}_graph", self.loss_weights.get(name, 1.0), name=name)

@@ -66,7 +66,16 @@ class RPN:
         return RPNOutputs(levels, *joined)
 
     def losses(self, rpn_match, rpn_bbox, outputs):
-        """Return the losses "rpn_class_loss" and "rpn_bbox_loss", nodes of the graph."""
+        """Return the losses "rpn_class_loss" and "rpn_bbox_loss", nodes of the graph.
+
+        Args:
+            rpn_match: see `rpn_class_loss_graph`.
+            rpn_bbox: `target_bbox` of `rpn_bbox_loss`.
+            outputs: `RPNOutputs`.
+
+        Returns:
+            A dict from names to losses `[1]`, float32.
+        """
         class_loss, bbox_loss = (
             LossLayer(function, self.loss_weights.get(name, 1.0), name=name)
             for name, function in (
@@ -109,7 +118,7 @@ def rpn_level(feature_map, anchors_per_cell, anchor_stride=1, hidden=512, logits
     return [scores, probs, output(4, 0.001, "rpn_bbox_pred", "rpn_bbox_rows")]
 
 
-# What the losses average: replicas and accumulated batches weight their means by these counts.
+# Anchors per loss: replicas and accumulated batches weight their means by these counts.
 def _chosen_anchors(rpn_match, *_):
     return count_true(tf.not_equal(rpn_match, NEUTRAL))
 

@@ -5,13 +5,13 @@ import tensorflow as tf
 
 
 def smooth_l1_loss(y_true, y_pred):
-    """Return the element-wise smooth L1 with its corner at 1 (Fast R-CNN, equation 3)."""
+    """Return the smooth L1 of two tensors, element by element (Fast R-CNN, equation 3)."""
     diff = tf.abs(y_true - y_pred)
     return tf.where(diff < 1.0, 0.5 * tf.square(diff), diff - 0.5)
 
 
 def masked_mean(values, mask):
-    """Return the mean of `values` where `mask` is not 0, and 0 where it is 0 everywhere."""
+    """Return the scalar mean of `values` where `mask`, of the same shape, is not 0; else 0."""
     mask = tf.cast(mask, values.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(values * mask), tf.reduce_sum(mask))
 
@@ -22,7 +22,7 @@ def count_true(mask):
 
 
 def count_positive_rois(targets, target_class_ids, *_):
-    """Return the number of RoIs with a class above 0."""
+    """Return the number of RoIs with a class above 0, given `target_class_ids` `[B, R]`."""
     return count_true(target_class_ids > 0)
 
 

@@ -37,7 +37,7 @@ def restore_rois(values, keep):
     indices = tf.where(_at_least_one(keep))
     shape = tf.concat([tf.shape(keep), tf.shape(values)[2:]], axis=0)
     static_shape = keep.shape.concatenate(values.shape[2:])
-    # The first RoI may stand in for none at all; it becomes zeros, too.
+    # `real` is 0 for the RoI that `_at_least_one` has added.
     real = tf.cast(tf.gather_nd(keep, indices), values.dtype)
     values = values[0] * tf.reshape(real, [-1] + [1] * (len(values.shape) - 2))
     restored = tf.scatter_nd(indices, values, tf.cast(shape, tf.int64))

@@ -2,7 +2,7 @@
 
 Boxes are `[..., (y1, x1, y2, x2)]`, in pixels or normalized, with any leading axes, unless a
 function says otherwise. `xp` is `numpy` or `keras.ops`. With `keras.ops` all functions compute in
-float32, whatever the precision policy: the 8 bits of a bfloat16 cannot place a box in an image of
+float32 under any precision policy: the 8 bits of a bfloat16 cannot place a box in an image of
 1000 pixels.
 """
 

@@ -1,4 +1,4 @@
-"""Images: resizing to what the network takes, and mean colour.
+"""Images: resizing for the network, and mean colour.
 
 Resizing follows scikit-image's `resize(order=1, mode="constant", anti_aliasing=False)`, as in the
 original: linear in y, then in x, between the centres of pixels. Pixels outside the image count as
@@ -158,7 +158,7 @@ def resize_image(
         min_dim: enlarge so that the shorter side has at least this many pixels.
         max_dim: in mode "square", the side of the result; the longer side never exceeds it.
         min_scale: enlarge by at least this factor, as far as `max_dim` allows.
-        mode: "none": leave the image as it is, whatever the other arguments;
+        mode: "none": return the image unchanged; the other arguments have no effect;
             "square": centre it on a black square of `max_dim`;
             "pad64": centre it on black whose sides are multiples of 64;
             "crop": cut out a square of `min_dim` at a place drawn from `rng`.

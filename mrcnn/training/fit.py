@@ -236,7 +236,7 @@ def _callbacks(run, config, rates, val_dataset, make_detector, custom, chief):
 
 
 def _facts_of_call(config, strategy, learning_rate, layers, epochs):
-    """Return what must match for an exact resume, and the total number of epochs."""
+    """Return arguments and settings that must match for an exact resume, and `epochs`."""
     rate = learning_rate
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = json.dumps(rate.get_config(), sort_keys=True, default=str)

@@ -81,7 +81,7 @@ def run_epochs(plan):
     """
     model = plan.keras_model
     callbacks = keras.callbacks.CallbackList(
-        # Progress is the last, to show what the others have added to the logs.
+        # Progress comes last, to show the logs that other callbacks have added.
         [*plan.callbacks, plan.progress],
         add_history=True,
         model=model,
@@ -222,7 +222,7 @@ def _image_ids(strategy, batches):
 
 @contextlib.contextmanager
 def _explained(batches):
-    """Raise OutOfMemoryError, which says what to do, when memory is short."""
+    """Raise OutOfMemoryError, with advice, for TensorFlow's error."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:

@@ -88,7 +88,7 @@ def set_trainable(keras_model, layer_regex, indent=0, verbose=1, taps=None):
         chosen = _matching(layers, layer_regex)
     for layer in keras_model.layers:
         if isinstance(layer, keras.Model):
-            # A frozen container would freeze its layers, whatever their own `trainable` is.
+            # A frozen container would freeze all its layers, even trainable ones.
             layer.trainable = True
     ids = set(map(id, chosen))
     for layer in layers:

@@ -153,7 +153,7 @@ class Agreement:
         return self._strategy.experimental_local_results(total)[0] // replicas
 
     def any(self, flag):
-        """Return whether one of the processes says True."""
+        """Return whether `flag` is True in any process."""
         if self._processes == 1:
             return flag
         return int(self._total(tf.constant(int(flag), tf.int64))) > 0

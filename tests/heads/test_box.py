@@ -119,7 +119,7 @@ def test_outputs_equal_numpy(head, rng):
     ]
     # Some values pass both activations.
     assert (shared > 0).mean() > 0.2
-    # The rule holds in training, too: the statistics are stored ones.
+    # The rule holds in training too, because the statistics are stored ones.
     for a, b in zip(model(x, training=True), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
 

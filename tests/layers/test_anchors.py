@@ -44,7 +44,7 @@ def test_one_function_for_all_image_sizes():
 
     for height, width in ((8, 8), (16, 8), (12, 20)):
         boxes = anchors(np.zeros((1, height, width, 3)), maps(height, width, [4])[0])
-        # The last centre is at the last multiple of 4; half a side of 8 goes on from there.
+        # The last centre is at the last multiple of 4; half a side of 8 is added to it.
         bottom = (height - 4 + 4 - 1) / (height - 1)
         np.testing.assert_allclose(boxes[0, -1, 2], bottom, rtol=1e-6)
         assert len(boxes[0]) == height * width // 16

@@ -41,7 +41,7 @@ def test_overlaps_of_boxes_without_area_are_zero():
 @pytest.mark.parametrize("xp", [np, ops])
 def test_overlaps_of_two_pixels_in_normalized_coordinates(xp):
     # Boxes of two by two of a thousand pixels: 4e-6 of the image. Half of each is common to both,
-    # a third of what they cover together.
+    # a third of their union.
     box, beside = [[0, 0, 0.002, 0.002]], [[0, 0.001, 0.002, 0.003]]
     overlaps = box_ops.compute_overlaps(np.array(box + beside), np.array(box), xp)
     np.testing.assert_allclose(overlaps, [[1], [1 / 3]], rtol=1e-4)

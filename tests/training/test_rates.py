@@ -140,7 +140,7 @@ def test_decay_of_a_later_stage(epoch):
 
 def test_decay_on_a_plateau():
     run = Run(config_with(**DECAYS), 1.0, plateau)
-    # Each of the two, by itself.
+    # Plateau and decay reduce the rate independently.
     assert run.train(4) == approximately(twice([1, 1, 0.1 * 0.1, 0.01 * 0.01]))
 
 
@@ -183,7 +183,7 @@ def test_function_and_scheduler():
     assert run.train(3) == approximately(twice([1 / 2, 1 / 2 / 4, 1 / 3 / 8]))
 
 
-def test_scheduler_that_knows_the_rate():
+def test_scheduler_with_its_own_rates():
     """A scheduler that ignores the current rate decides it."""
 
     def own():

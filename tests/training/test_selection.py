@@ -123,7 +123,7 @@ def test_a_step_changes_chosen_layers_only(model, batch, eagerly, layers, expect
     for weight in model.keras_model.weights:
         *_, layer, kind = weight.path.split("/")
         if layer not in expected:
-            # Frozen batch normalization keeps its statistics, too.
+            # Frozen batch normalization keeps its statistics too.
             np.testing.assert_array_equal(weight.numpy(), before[weight.path])
         elif kind != "bias":
             # Batch normalization with the statistics of the batch takes biases away again.

@@ -123,7 +123,7 @@ def test_several_workers_are_joined(cluster, jobs, capsys):
     made = cluster(jobs)
     assert choose_strategy(1) == "several workers"
     assert made == [{}]
-    # A waiting process says for which others it waits.
+    # A waiting process prints the addresses of the others.
     addresses = ", ".join(address for job in jobs.values() for address in job)
     assert f"Joining the workers {addresses};" in capsys.readouterr().out
 
