@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.graph import build_graph
+from mrcnn.layers.losses import LossLayer
 from mrcnn.training.optimizer import make_optimizer
 from mrcnn.training.step import Steps
 from tests.mini import mini_config
@@ -15,7 +16,8 @@ from tests.training.test_step import BATCH, Linear
 def half_model(slope, kernel, clip_norm=None):
     """Return a model with scaled losses as in float16, by 2^15 at first."""
     x = keras.Input((1,), name="x")
-    model = keras.Model([x], Linear(slope, kernel)(x))
+    loss = LossLayer("toy_loss", name="a_loss")(Linear(slope, kernel)(x))
+    model = keras.Model([x], loss)
     config = mini_config(GRADIENT_CLIP_NORM=clip_norm)
     optimizer = make_optimizer(config, 0.1, 0.0, compute_dtype="float16")
     model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
@@ -77,7 +79,13 @@ def test_float16_step(batch):
         model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
         kernel = model.get_layer("fpn_p3").kernel
         before = kernel.numpy()
-        results.append(Steps(model, weight_decay=0.0001).train(batch))
+        steps = Steps(model, weight_decay=0.0001)
+        losses = steps.train(batch)
+        # Large gradients overflow under the first scales, and such steps are rightly skipped.
+        for _ in range(6):
+            if float(losses["gradient_norm"]) == 0:
+                losses = steps.train(batch)
+        results.append(losses)
         changes.append(kernel.numpy() - before)
     for name, loss in results[1].items():
         assert float(loss) == pytest.approx(float(results[0][name]), rel=0.02), name
