@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # Training steps in each notebook: a few go through everything, the default of the notebooks learns.
 NOTEBOOK_STEPS ?= 4
+# Processes of the tests, with up to 1.5 GB of memory each.
+TEST_PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -29,7 +31,7 @@ demo: $(INSTALLED)
 	$(BIN)/python samples/shapes/shapes.py demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

@@ -46,6 +46,6 @@ setup(
         "and-cuda": ["tensorflow[and-cuda]"],
         "notebooks": ["ipykernel", "jupyter", "nbmake"],
         # Another minor version of ruff may format the same code in another way.
-        "dev": ["ipykernel", "nbmake", "pytest>=8", "ruff~=0.17.5"],
+        "dev": ["ipykernel", "nbmake", "pytest>=8", "pytest-xdist", "ruff~=0.17.5"],
     },
 )

@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, timing, the table, and what it was measured on."""
+"""Shared parts of the benchmarks: arguments, timing, the table, and the machine's description."""
 
 import argparse
 import os

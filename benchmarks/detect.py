@@ -29,7 +29,8 @@ def main():
 
     molded, meta, window = mold_one(image, config)
     detections, masks = detector(molded[None], meta[None])
-    arguments = detections[0], masks[0], image.shape, molded.shape, window
+    shapes = image.shape, molded.shape
+    arguments = detections[0], masks[0], *shapes, window, config.recipe().SPACE
     height, width = image.shape[:2]
     report(
         f"detect, {args.backbone}, {args.precision}, photo of {width}x{height} at "

@@ -1,4 +1,4 @@
-"""What is measured: a model with random weights, and photos with objects that are made up."""
+"""A model with random weights, and made-up photos with objects, for measurements."""
 
 import numpy as np
 

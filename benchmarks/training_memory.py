@@ -59,7 +59,7 @@ def main():
 
 
 def in_own_process(setting, args):
-    """What `measure` returns for a setting."""
+    """Return the result of `measure` for a setting."""
     command = [sys.executable, __file__, f"--size={args.size}", f"--runs={args.runs}"]
     command += [
         f"--{name}" if value is True else f"--{name}={value}" for name, value in setting.items()

@@ -3,11 +3,12 @@
 import importlib
 import json
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from mrcnn.config_check import check
+from mrcnn.config_check import RECIPE_NAMES, check, missing_in_recipe, recipe_module
 from mrcnn.files import replacing
 from mrcnn.ops.meta import meta_size
 
@@ -164,7 +165,8 @@ class Config:
     # Factor of the L2 penalty. It is divided by the number of elements of each weight tensor.
     WEIGHT_DECAY = 0.0001
 
-    # Factors of the losses in the total.
+    # Factors of the losses in the total by name; 1 for a loss that is not named. A recipe that adds
+    # a loss adds its name.
     LOSS_WEIGHTS = {
         "rpn_class_loss": 1.0,
         "rpn_bbox_loss": 1.0,
@@ -186,8 +188,8 @@ class Config:
 
     # Settings that the original does not have.
 
-    # The recipe that turns these settings into the parts of the model: "matterport", the dotted
-    # name of your own module, or an object; see `mrcnn.recipes`.
+    # The recipe that turns these settings into the parts of the model: "matterport", the name of
+    # your own module, or a module or object; see `mrcnn.recipes`.
     RECIPE = "matterport"
 
     # Number type of the network: "float32"; "mixed_bfloat16", which recent CPUs and GPUs compute in
@@ -270,12 +272,21 @@ class Config:
             self.MEAN_PIXEL = np.append(rgb, np.full(channels - len(rgb), Config.MEAN_PIXEL.mean()))
 
     def recipe(self) -> Any:
-        """Return the module or object that `RECIPE` names."""
-        if not isinstance(self.RECIPE, str):
-            return self.RECIPE
-        name = self.RECIPE if "." in self.RECIPE else f"mrcnn.recipes.{self.RECIPE}"
-        # Not at the top: recipes import all parts of the model, which are above Config.
-        return importlib.import_module(name)
+        """Return the module or object that `RECIPE` names.
+
+        Raises:
+            ValueError: if it lacks something that a recipe provides.
+        """
+        recipe = self.RECIPE
+        if isinstance(recipe, str):
+            # Not at the top: recipes import all parts of the model, which are above Config.
+            recipe = importlib.import_module(recipe_module(recipe) or recipe)
+        if missing := missing_in_recipe(recipe):
+            raise ValueError(
+                f"RECIPE is {self.RECIPE!r}, which lacks {', '.join(missing)}; a recipe provides "
+                f"{', '.join(RECIPE_NAMES)}."
+            )
+        return recipe
 
     def to_dict(self) -> dict[str, Any]:
         """Return all settings by name, sorted, with the constants that a subclass adds."""
@@ -338,7 +349,9 @@ class SmallConfig(Config):
 
 
 def _jsonable(value):
-    """Convert a value that JSON cannot hold: arrays to lists, functions to their names."""
+    """Convert a value that JSON cannot hold: arrays to lists, functions and modules to names."""
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, ModuleType):
+        return value.__name__
     return f"{value.__module__}.{value.__qualname__}" if callable(value) else str(value)

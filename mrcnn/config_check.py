@@ -1,7 +1,9 @@
 """The values that a Config accepts: the range of each setting, and settings that must agree."""
 
 import difflib
+import importlib.util
 import numbers
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,7 +15,9 @@ from mrcnn.registry import find_backbone
 RESIZE_MODES = ("none", "square", "pad64", "crop")
 ROI_ALIGN_MODES = ("crop", "align")
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
-RECIPES = ("matterport",)
+
+# The names that a recipe provides; `mrcnn.recipes` says what each of them is.
+RECIPE_NAMES = ("SPACE", "WEIGHT_SETTINGS", "anchors", "rpn_targets", "network_parts", "operators")
 
 # Settings that give the sides of the images, by resize mode.
 SIDES = {
@@ -26,6 +30,29 @@ SIDES = {
 # A name this similar to a setting (difflib ratio) is a typing error. A lower ratio would refuse
 # constants that users add, such as VALIDATION_SPLIT or IMAGE_SIZE.
 TYPO_RATIO = 0.9
+
+
+def recipe_module(name: str) -> str | None:
+    """Return the module of a recipe, `mrcnn.recipes.<name>` or else `<name>`; None for neither.
+
+    The module itself is not imported, but packages that it is in are.
+    """
+    if not all(part.isidentifier() for part in name.split(".")):
+        return None
+    for module in (f"mrcnn.recipes.{name}", name):
+        try:
+            if module in sys.modules or importlib.util.find_spec(module):
+                return module
+        except ModuleNotFoundError as error:
+            # Another module than the one asked for is missing: one that a package imports.
+            if not f"{module}.".startswith(f"{error.name}."):
+                raise
+    return None
+
+
+def missing_in_recipe(recipe: Any) -> list[str]:
+    """Return those of `RECIPE_NAMES` that an object lacks."""
+    return [name for name in RECIPE_NAMES if not hasattr(recipe, name)]
 
 
 class Rule(NamedTuple):
@@ -110,9 +137,9 @@ RULES = {name: rule for rule, names in _SHARED.items() for name in names.split()
     "TRAIN_BN": _one_of(None, False, True),
     "GRADIENT_CLIP_NORM": _or_none(_POSITIVE),
     "RECIPE": Rule(
-        lambda v: v in RECIPES or (isinstance(v, str) and "." in v) or hasattr(v, "operators"),
-        f"{' or '.join(map(repr, RECIPES))}, the dotted name of a module, or an object with the "
-        "functions of a recipe",
+        lambda v: recipe_module(v) if isinstance(v, str) else not missing_in_recipe(v),
+        "'matterport', the name of a module that can be imported, or an object with "
+        f"{', '.join(RECIPE_NAMES)}",
     ),
     "PRECISION": _one_of(None, "float32", "mixed_bfloat16", "mixed_float16"),
     "OPTIMIZER": Rule(
@@ -144,11 +171,7 @@ def check(config, base) -> None:
     _check_image_size(config)
     _check_computed(config, base)
     _check_backbone(config)
-    legal = ", ".join(base.LOSS_WEIGHTS)
     for name, weight in config.LOSS_WEIGHTS.items():
-        _require(
-            name in base.LOSS_WEIGHTS, f"LOSS_WEIGHTS has {name!r}; its keys must be of {legal}."
-        )
         _require(
             _NOT_NEGATIVE.accepts(weight),
             f"LOSS_WEIGHTS[{name!r}] is {weight!r}; it must be {_NOT_NEGATIVE.text}.",
@@ -165,6 +188,22 @@ def check(config, base) -> None:
         f"MASK_SHAPE is {mask}; with MASK_POOL_SIZE {config.MASK_POOL_SIZE} it must be {doubled}, "
         "because the mask head doubles its input.",
     )
+
+
+def check_losses(weights, base, names) -> None:
+    """Raise ValueError if `weights` has a loss that the original lacks, and the model too.
+
+    Args:
+        weights: LOSS_WEIGHTS.
+        base: the Config class itself.
+        names: of the layers of the model.
+    """
+    for name in weights:
+        _require(
+            name in base.LOSS_WEIGHTS or name in names,
+            f"LOSS_WEIGHTS has {name!r}, but the model has no such loss; its losses are "
+            f"{', '.join(n for n in names if n.endswith('_loss'))}.",
+        )
 
 
 def _require(holds, sentence):

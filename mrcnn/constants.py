@@ -2,8 +2,8 @@
 
 Boxes
     Always `(y1, x1, y2, x2)`. In pixels, `y2` and `x2` are exclusive: the box of one pixel at the
-    origin is `(0, 0, 1, 1)`. Normalized boxes are `(box - [0, 0, 1, 1]) / [h-1, w-1, h-1, w-1]`, so
-    that 0 is the centre of the first row or column and 1 the centre of the last one.
+    origin is `(0, 0, 1, 1)`. Normalized boxes are in the `BoxSpace` of a recipe; in that of the
+    original, 0 is the centre of the first row or column and 1 the centre of the last one.
 Deltas
     `(dy, dx, log dh, log dw)`: the shift of the centre in units of the box size, then the logarithm
     of the ratio of the sizes.

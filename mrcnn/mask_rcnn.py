@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 
+from mrcnn.config import Config
+from mrcnn.config_check import check_losses
 from mrcnn.graph import build_network
 from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
@@ -43,8 +45,7 @@ class MaskRCNN:
         keras_model: the functional Keras model; see `mrcnn.graph` for its inputs and outputs.
         network: the `Network` whose graph it is.
         mode, config, model_dir: the arguments.
-        run: the `Run` that training continues.
-        epoch: finished epochs of the run.
+        run, epoch: the `Run` that training continues, and its finished epochs.
         log_dir, checkpoint_path: folder of the run, which is made when training starts, and path
             of its checkpoints with "*epoch*" for the number.
         class_names: list of names, starting with "BG", of the data set it was trained on, or None.
@@ -73,7 +74,10 @@ class MaskRCNN:
     def build(self, mode, config):
         """Return the Keras model, a graph of `network`. Subclasses may override this."""
         self.network = build_network(config)
-        return self.network.graph(mode)
+        model = self.network.graph(mode)
+        if mode == "training":
+            check_losses(config.LOSS_WEIGHTS, Config, [layer.name for layer in model.layers])
+        return model
 
     def _describe(self):
         """Put into the model's weight files what `from_run` needs."""
@@ -113,10 +117,7 @@ class MaskRCNN:
     # Runs and weights
 
     def set_log_dir(self, model_path=None):
-        """Choose the run that training continues: that of a checkpoint, or a new one at epoch 0.
-
-        It sets `log_dir`, `checkpoint_path` and `epoch`.
-        """
+        """Choose the run that training continues: that of a checkpoint, or a new one at epoch 0."""
         name = self.config.NAME
         found = Run.of_checkpoint(model_path, name) if model_path else None
         self.run = found or Run.new(self.model_dir, name)
@@ -304,9 +305,9 @@ class MaskRCNN:
         `image_metas` are `[batch, meta_size]`, both as from `mold_inputs`. The results are in
         pixels of the molded images.
         """
+        detector = self._detector_for("detect_molded")
         if verbose:
             log("molded_images", molded_images)
-        detector = self._detector_for("detect_molded")
         return detection.detect_molded(detector, molded_images, image_metas, self.config)
 
     def inference_model(self, config=None):
@@ -360,11 +361,11 @@ class MaskRCNN:
         classes = np.asarray(detections)[:, 4].astype(np.int32)
         masks = np.asarray(mrcnn_mask)[np.arange(len(classes)), :, :, classes]
         shapes, space = (original_image_shape, image_shape), self.config.recipe().SPACE
-        return mold.unmold(detections, masks, *shapes, window, space=space)
+        return mold.unmold(detections, masks, *shapes, window, space)
 
     def get_anchors(self, image_shape):
         """Return the anchors of a molded image shape: `[num_anchors, 4]` float32, normalized."""
-        shape = tuple(int(side) for side in image_shape[:2])
+        shape = tuple(map(int, image_shape[:2]))
         if shape not in self._anchor_cache:
             self._anchor_cache[shape] = mold.normalized_anchors(self.config, shape)
         self.anchors, normalized = self._anchor_cache[shape]
@@ -385,7 +386,7 @@ class MaskRCNN:
         Args:
             images: list of images as in `detect`, or, with `image_metas`, molded images.
             outputs: list of `(name, tensor)`: outputs of layers, or results of `ancestor`.
-            image_metas: `[batch, meta_size]` of molded images.
+            image_metas: `[batch, meta_size]`.
         """
         if image_metas is None:
             molded, image_metas, _ = self.mold_inputs(images)

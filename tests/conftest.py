@@ -1,5 +1,6 @@
 """Fixtures shared by all tests. Nothing heavy is imported before a test asks for it."""
 
+import gc
 import os
 
 # Before TensorFlow is imported: its notes about the machine are no output of a test.
@@ -34,6 +35,13 @@ class TinyConfig(Config):
     MAX_GT_INSTANCES = 8
     DETECTION_MAX_INSTANCES = 10
     DETECTION_MIN_CONFIDENCE = 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_models_of_other_modules():
+    """Keras models are cycles of objects, which Python frees late and which take much memory."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

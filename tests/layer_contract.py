@@ -1,4 +1,4 @@
-"""What every custom layer has to keep to, with the numbers it has to return."""
+"""The contract of every custom layer, checked with the numbers that it has to return."""
 
 import keras
 import numpy as np

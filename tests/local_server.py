@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Behaviour:
-    """What a server does, which a test may change while it runs.
+    """Behaviour of a server, which a test may change while it runs.
 
     bodies: dict of bytes by the name at the end of the address; others are a 404.
     cuts: list; the first entry is taken away by each answer, which then ends after so many bytes.

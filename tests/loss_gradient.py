@@ -1,4 +1,4 @@
-"""What tests of losses share."""
+"""Helpers of the tests of losses."""
 
 import tensorflow as tf
 

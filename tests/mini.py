@@ -61,9 +61,9 @@ class MiniConfig(Config):
     LOADER_WORKERS = 1
 
 
-def mini_config(**words):
-    """A MiniConfig with other words."""
-    return type("OtherConfig", (MiniConfig,), words)()
+def mini_config(**settings):
+    """A MiniConfig with other settings."""
+    return type("OtherConfig", (MiniConfig,), settings)()
 
 
 class MiniShapes(Dataset):
@@ -105,7 +105,7 @@ class MiniShapes(Dataset):
 
 
 def silent(function, *args, **kwargs):
-    """What the function returns; what it prints is lost. For fixtures, which have no capsys."""
+    """Return the result of the function, without its output. For fixtures, which have no capsys."""
     with contextlib.redirect_stdout(io.StringIO()):
         return function(*args, **kwargs)
 

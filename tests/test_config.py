@@ -1,7 +1,9 @@
-"""Config: the original's defaults, computed words, what validate() lets through and refuses."""
+"""Config: the original's defaults, computed settings, what validate() lets through and refuses."""
 
+import importlib
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -70,9 +72,9 @@ class OwnConfig(Config):
     NUM_CLASSES = 1 + 80
 
 
-def own(**words):
-    """An instance of a new subclass of OwnConfig with `words` as its class attributes."""
-    return type("Own", (OwnConfig,), words)()
+def own(**settings):
+    """An instance of a new subclass of OwnConfig with `settings` as its class attributes."""
+    return type("Own", (OwnConfig,), settings)()
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
@@ -82,7 +84,7 @@ def test_default_is_the_originals(name):
     np.testing.assert_array_equal(value, DEFAULTS[name])
 
 
-def test_computed_words_of_the_default():
+def test_computed_settings_of_the_default():
     config = OwnConfig()
     assert config.BATCH_SIZE == 2
     assert config.IMAGE_SHAPE.tolist() == [1024, 1024, 3]
@@ -94,7 +96,7 @@ def test_crop_mode_makes_images_of_the_min_dim():
     assert own(IMAGE_RESIZE_MODE="crop", IMAGE_MIN_DIM=512).IMAGE_SHAPE.tolist() == [512, 512, 3]
 
 
-def test_computed_words_follow_later_assignments():
+def test_computed_settings_follow_later_assignments():
     config = OwnConfig()
     config.GPU_COUNT, config.IMAGES_PER_GPU = 2, 3
     config.NUM_CLASSES, config.IMAGE_MAX_DIM = 4, 256
@@ -138,7 +140,7 @@ def test_a_mean_pixel_of_ones_own_is_kept():
     assert own(IMAGE_CHANNEL_COUNT=2, MEAN_PIXEL=np.array([1.0, 2.0])).MEAN_PIXEL.tolist() == [1, 2]
 
 
-def test_to_dict_has_every_word_and_own_constants_but_no_methods():
+def test_to_dict_has_every_setting_and_own_constants_but_no_methods():
     def backbone(image):
         return image
 
@@ -150,7 +152,7 @@ def test_to_dict_has_every_word_and_own_constants_but_no_methods():
     assert list(settings) == sorted(settings)
 
 
-def test_display_prints_one_aligned_line_a_word(capsys):
+def test_display_prints_one_aligned_line_per_setting(capsys):
     config = OwnConfig()
     config.display()
     lines = capsys.readouterr().out.strip().splitlines()
@@ -196,7 +198,7 @@ def test_to_json_leaves_the_old_file_when_it_fails(tmp_path):
         ("DETECTION_CONFIDENCE", "DETECTION_MIN_CONFIDENCE"),
     ],
 )
-def test_a_misspelt_word_is_refused_on_class_and_instance(wrong, meant):
+def test_a_misspelt_setting_is_refused_on_class_and_instance(wrong, meant):
     sentence = re.escape(f"`{wrong}` is not a Config attribute; did you mean `{meant}`?")
     with pytest.raises(ValueError, match=sentence):
         own(**{wrong: 1}).validate()
@@ -238,7 +240,7 @@ def test_image_padding_true_warns_and_false_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("settings", "sentence"),
     [
         ({"NAME": None}, "NAME is None; it must be a name, for log folders"),
         ({"NUM_CLASSES": 1}, "NUM_CLASSES is 1; it must be 2 or more, the background"),
@@ -290,19 +292,26 @@ def test_image_padding_true_warns_and_false_is_refused():
             "those of small are [4, 8, 16, 32, 64] or [2, 4, 8, 16, 32].",
         ),
         ({"BACKBONE": print}, "COMPUTE_BACKBONE_SHAPE is None; with a function as BACKBONE"),
-        ({"LOSS_WEIGHTS": {"mask_loss": 1.0}}, "LOSS_WEIGHTS has 'mask_loss'; its keys must be"),
+        (
+            {"RECIPE": "mattreport"},
+            "RECIPE is 'mattreport'; it must be 'matterport', the name of a",
+        ),
+        ({"RECIPE": "numpy.recipe"}, "RECIPE is 'numpy.recipe'; it must be 'matterport', the name"),
+        ({"RECIPE": "my recipe.py"}, "RECIPE is 'my recipe.py'; it must be 'matterport', the name"),
+        ({"RECIPE": np}, "or an object with SPACE, WEIGHT_SETTINGS, anchors, rpn_targets, network"),
+        ({"LOSS_WEIGHTS": {"mask_dice_loss": "1"}}, "LOSS_WEIGHTS['mask_dice_loss'] is '1'; it"),
         ({"LOSS_WEIGHTS": {"rpn_bbox_loss": -1}}, "LOSS_WEIGHTS['rpn_bbox_loss'] is -1; it must"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_a_value_out_of_range_is_refused_in_one_sentence(words, sentence):
+def test_a_value_out_of_range_is_refused_in_one_sentence(settings, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)) as error:
-        own(**words).validate()
+        own(**settings).validate()
     assert str(error.value).endswith(".")
 
 
 @pytest.mark.parametrize(
-    "words",
+    "settings",
     [
         {"IMAGE_RESIZE_MODE": "none", "IMAGE_MIN_DIM": None, "IMAGE_MAX_DIM": 500},
         {"IMAGE_RESIZE_MODE": "crop", "IMAGE_MIN_DIM": 512, "IMAGE_MAX_DIM": 1000},
@@ -315,10 +324,83 @@ def test_a_value_out_of_range_is_refused_in_one_sentence(words, sentence):
         {"MEAN_PIXEL": 0, "RPN_ANCHOR_RATIOS": np.array([1.0])},
         {"MASK_POOL_SIZE": 28, "MASK_SHAPE": (56, 56)},
         {"LOSS_WEIGHTS": {"rpn_bbox_loss": 0}},
+        {"LOSS_WEIGHTS": {**Config.LOSS_WEIGHTS, "mask_dice_loss": 0.5}},
         {"BACKBONE": print, "COMPUTE_BACKBONE_SHAPE": print, "BACKBONE_STRIDES": (2, 4, 8, 16, 32)},
     ],
-    ids=lambda words: "-".join(words),
+    ids=lambda settings: "-".join(settings),
 )
-def test_unusual_but_right_values_pass(words):
-    config = own(**words)
+def test_unusual_but_right_values_pass(settings):
+    config = own(**settings)
     assert config.validate() is None
+
+
+RECIPE = """
+from mrcnn.recipes.matterport import SPACE, WEIGHT_SETTINGS, anchors, operators, rpn_targets
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A function that writes a module of a source and returns its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(name, source):
+        (tmp_path / f"{name}.py").write_text(source)
+        importlib.invalidate_caches()
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return name
+
+    yield write
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def test_recipe_is_a_module_of_any_name(own_module):
+    name = own_module("my_own_recipe", f"{RECIPE}\nnetwork_parts = 5")
+    config = own(RECIPE=name)
+    config.validate()
+    # Its code runs when it is needed, not before.
+    assert name not in sys.modules
+    assert config.recipe() is sys.modules[name]
+    assert config.recipe().network_parts == 5
+    given = own(RECIPE=sys.modules[name])
+    given.validate()
+    assert given.recipe() is sys.modules[name]
+
+
+def test_recipe_of_the_package_comes_first(own_module):
+    own_module("matterport", "raise AssertionError")
+    config = own(RECIPE="matterport")
+    config.validate()
+    assert config.recipe().__name__ == "mrcnn.recipes.matterport"
+
+
+def test_recipe_that_lacks_a_function(own_module):
+    config = own(RECIPE=own_module("half_a_recipe", RECIPE))
+    config.validate()
+    with pytest.raises(ValueError, match="'half_a_recipe', which lacks network_parts; a recipe"):
+        config.recipe()
+
+
+def test_error_inside_a_recipe_is_not_hidden(own_module):
+    config = own(RECIPE=own_module("broken_recipe", "import a_library_that_is_missing"))
+    config.validate()
+    with pytest.raises(ModuleNotFoundError, match="a_library_that_is_missing"):
+        config.recipe()
+
+
+def test_error_inside_the_package_of_a_recipe_is_not_hidden(tmp_path, monkeypatch):
+    """The missing library is not the package, though its name begins alike."""
+    package = tmp_path / "broken_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("import broken_")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="'broken_'"):
+        own(RECIPE="broken_package.recipe").validate()
+
+
+def test_recipe_in_the_json_file_is_its_name(tmp_path):
+    recipe = own(RECIPE="matterport").recipe()
+    own(RECIPE=recipe).to_json(tmp_path / "config.json")
+    settings = json.loads((tmp_path / "config.json").read_text())
+    assert settings["RECIPE"] == "mrcnn.recipes.matterport"

@@ -116,7 +116,7 @@ def case(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def on_golden_rois(case):
-    """What the box head and its RoI features say of the original's proposals."""
+    """Outputs of the box head, and its RoI features, for the original's proposals."""
     graph = case.model.keras_model
     align = graph.get_layer("roi_align_classifier")
     rois, *features = align.input

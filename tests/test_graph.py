@@ -1,4 +1,4 @@
-"""The graph: what is wired to what, what learns, and what its words change."""
+"""The graph: what is wired to what, what learns, and what settings change."""
 
 import keras
 import numpy as np

@@ -12,7 +12,7 @@ HEAVY = ("tensorflow", "keras", "matplotlib", "imgaug", "cv2", "skimage", "IPyth
 
 
 def run(code, folder):
-    """What `code` prints in a new interpreter that runs in `folder`."""
+    """Return what `code` prints in a new interpreter that runs in `folder`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run(
         [sys.executable, "-c", code],

@@ -1,10 +1,10 @@
-"""What goes into the model."""
+"""The inputs of the model."""
 
 from mrcnn.config import Config
 from mrcnn.inputs import model_inputs
 
 
-class Words(Config):
+class OwnConfig(Config):
     NUM_CLASSES = 5
     IMAGE_CHANNEL_COUNT = 4
     RPN_TRAIN_ANCHORS_PER_IMAGE = 64
@@ -13,8 +13,8 @@ class Words(Config):
     POST_NMS_ROIS_TRAINING = 300
 
 
-def table(mode, **words):
-    config = type("Other", (Words,), words)()
+def table(mode, **settings):
+    config = type("Other", (OwnConfig,), settings)()
     return {row.name: (row.shape, row.dtype) for row in model_inputs(config, mode)}
 
 

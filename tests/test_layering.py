@@ -53,7 +53,7 @@ def imports(source):
 
 
 def violations(name, source):
-    """What is wrong with the imports of a module of the group `name`."""
+    """Yield what is wrong with the imports of a module of the group `name`."""
     for other in imports(source):
         parts = other.split(".")
         if parts[0] == "":

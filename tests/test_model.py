@@ -55,6 +55,13 @@ def test_config_is_checked(tmp_path):
         WithoutGraph("inference", mini_config(IMAGE_PER_GPU=2), str(tmp_path))
 
 
+def test_weight_of_a_loss_that_the_model_lacks(tmp_path):
+    config = mini_config(LOSS_WEIGHTS={**dict.fromkeys(LOSS_NAMES, 1.0), "rpn_box_loss": 2.0})
+    sentence = f"LOSS_WEIGHTS has 'rpn_box_loss', but .*; its losses are {', '.join(LOSS_NAMES)}."
+    with pytest.raises(ValueError, match=sentence):
+        modellib.MaskRCNN("training", config, str(tmp_path))
+
+
 def test_modes_refuse_what_the_other_does(model, training_model):
     image = np.zeros((64, 64, 3), np.uint8)
     with pytest.raises(RuntimeError, match=r'detect\(\) .* mode="inference"; .* has "training"'):

@@ -26,7 +26,7 @@ MINI, tiny = mini_config(), functools.cache(tiny_graph.tiny)
 
 
 class Change(NamedTuple):
-    """What is observed before and after a setting has changed.
+    """Observations before and after a setting has changed.
 
     Attributes:
         value: the other value of the setting; None for one that follows those in `also`.
@@ -177,7 +177,7 @@ def length(number, axis):
 
 
 def moving_mean(graph):
-    """Whether training changes the statistics of a batch normalization."""
+    """Return whether training changes the statistics of a batch normalization."""
     layer = graph[1].get_layer("mrcnn_class_bn1")
     before = np.array(layer.moving_mean)
     layer(np.ones([2] * (layer.input_spec.ndim - 1) + [32], np.float32), training=True)
@@ -247,7 +247,7 @@ TRAINING = {
 
 
 class Observed(NamedTuple):
-    """What is observed of a run with the defaults, and of one of `OTHER_RUNS`."""
+    """Observations of a run with the defaults, and of one of `OTHER_RUNS`."""
 
     number: int
     observe: Callable

@@ -83,7 +83,7 @@ def test_batch_slice_by_hand():
 
 
 class Model:
-    """What a Keras model is to `ParallelModel`: something with attributes that can be called."""
+    """A Keras model as `ParallelModel` sees it: something with attributes that can be called."""
 
     def __init__(self):
         self.stop_training = False

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mrcnn.config import Config
 from mrcnn.graph import build_graph
 from mrcnn.layers.losses import LossLayer
 from mrcnn.model import MaskRCNN
@@ -114,7 +115,10 @@ def test_loss(variant, tmp_path):
 
     # Nearly all anchors become proposals, so that some are positive before the RPN has learnt.
     many = {"POST_NMS_ROIS_TRAINING": 1000, "RPN_NMS_THRESHOLD": 0.99, "WEIGHT_DECAY": 0}
-    config = mini_config(RECIPE="variants.loss", STEPS_PER_EPOCH=1, VALIDATION_STEPS=0, **many)
+    weights = {**Config.LOSS_WEIGHTS, "mask_dice_loss": 0.5}
+    config = mini_config(
+        RECIPE="variants.loss", LOSS_WEIGHTS=weights, STEPS_PER_EPOCH=1, VALIDATION_STEPS=0, **many
+    )
     keras.utils.set_random_seed(0)
     model = MaskRCNN("training", config, str(tmp_path / "logs"))
     history = silent(model.train, MiniShapes(4), None, 0.01, 1, "all").history

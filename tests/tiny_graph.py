@@ -149,15 +149,15 @@ class GivenRois(TinyGraphConfig):
 SMALL = ("rpn_class_raw", "rpn_bbox_pred", "mrcnn_class_logits", "mrcnn_bbox_fc")
 
 
-def tiny(mode, config_class=TinyGraphConfig, **words):
+def tiny(mode, config_class=TinyGraphConfig, **settings):
     """A Config and a tiny graph with seeded weights, none of which is trivial."""
-    config, network = tiny_network(mode, config_class, **words)
+    config, network = tiny_network(mode, config_class, **settings)
     return config, network.graph(mode)
 
 
-def tiny_network(mode, config_class=TinyGraphConfig, **words):
+def tiny_network(mode, config_class=TinyGraphConfig, **settings):
     """As `tiny`, with the network instead of one of its graphs."""
-    config = type("Other", (config_class,), words)()
+    config = type("Other", (config_class,), settings)()
     keras.utils.set_random_seed(1)
     network = build_network(config)
     model = network.graph(mode)

@@ -1,8 +1,8 @@
 """Random changes to training images: imgaug augmenters and Keras preprocessing layers.
 
 Augmenters that move pixels move masks with them; those that change colours leave masks unchanged.
-Both kinds are told apart by the augmenter: imgaug's segmentation maps, and Keras' method
-`transform_segmentation_masks`.
+The augmenters themselves make this difference: by imgaug's segmentation maps, and by Keras's
+method `transform_segmentation_masks`.
 
 Shorthand: H, W height and width, N instances, K = ceil(N / 8) bytes per pixel.
 """

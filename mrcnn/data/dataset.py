@@ -197,6 +197,6 @@ class Dataset:
 
 
 def _by_source(infos, ids):
-    """Our ids by `"source.id"`."""
+    """Return our ids by `"source.id"`."""
     names = (f"{info['source']}.{info['id']}" for info in infos)
     return dict(zip(names, ids, strict=True))

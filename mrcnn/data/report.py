@@ -19,6 +19,7 @@ from mrcnn.data.checks import (
     shorten,
 )
 from mrcnn.ops.masks import extract_bboxes
+from mrcnn.ops.pixels import to_uint8
 
 _SHOWN = 5
 _PERCENTILES = (0, 5, 50, 95, 100)
@@ -42,6 +43,8 @@ class DatasetReport:
         empty: names of instances without a pixel.
         duplicates: names of instances with the same mask as an earlier one of their image.
         same_box: names of instances with the same box, but another mask.
+        rescaled: names of RGB images whose values `MaskRCNN.detect` scales to 0..255, such as
+            floats from 0 to 1. Training takes them as `load_image` returns them.
         unreadable: messages of images that cannot be loaded, or whose masks do not fit.
         notes: list of `Note`, the problems that the ready datasets found in their files.
     """
@@ -59,6 +62,7 @@ class DatasetReport:
     empty: list = field(default_factory=list)
     duplicates: list = field(default_factory=list)
     same_box: list = field(default_factory=list)
+    rescaled: list = field(default_factory=list)
     unreadable: list = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
@@ -105,6 +109,7 @@ class DatasetReport:
             ("instances without a pixel", self.empty),
             ("instances with the mask of another", self.duplicates),
             ("instances with the box of another", self.same_box),
+            ("images on another scale in training than in detection", self.rescaled),
             ("images that cannot be used", self.unreadable),
         ]
         groups = {}
@@ -154,13 +159,23 @@ def inspect(
         try:
             image = load_image(dataset, image_id)
             masks, class_ids = load_instances(dataset, image_id, image.shape)
+            rescaled = _is_rescaled(image, name)
         # Users' loading code may raise anything; the report lists it and continues.
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
             report.unreadable.append(message if name in message else f"{name}: {message}")
         else:
             report.add(name, image, masks, class_ids)
+            if rescaled:
+                report.rescaled.append(name)
     report.notes = list(getattr(dataset, "notes", []))
     if verbose:
         print(report)
     return report
+
+
+def _is_rescaled(image, name):
+    """Return whether detection changes the values of an RGB image, by more than rounding."""
+    if image.dtype == np.uint8 or image.shape[2] != 3:
+        return False
+    return np.abs(to_uint8(image, name) - image.astype(np.float64)).max() > 0.5

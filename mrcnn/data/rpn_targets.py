@@ -1,6 +1,6 @@
 """Targets of the region proposal network: classes of the anchors, and deltas to their objects.
 
-Shorthand: A anchors, G ground-truth boxes, T anchors that train.
+Shorthand: A anchors, G ground-truth boxes, T anchors in the sample.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class RPNTargets(NamedTuple):
 
     Args:
         anchors: `AnchorGenerator`.
-        count: T, anchors per image that train.
+        count: T, anchors per image in the sample.
         std_dev: four numbers by which the deltas are divided.
         negative_below, positive_from: IoU, see `match_anchors`.
         positive_fraction: largest share of positive anchors in the sample.

@@ -92,7 +92,7 @@ def grid_canvas(count, columns, cell, *, save_to=None, show=False):
     """Open axes in a grid, row by row; otherwise as `canvas`.
 
     Args:
-        count: number of axes; what is left over of the last row stays blank.
+        count: number of axes; the rest of the last row stays blank.
         columns: axes per row.
         cell: (width, height) in inches of each.
         save_to, show: see `canvas`.

@@ -102,7 +102,7 @@ def detect_molded(detector, molded_images, metas, config):
     for start in range(0, len(molded_images), config.BATCH_SIZE):
         batch = slice(start, start + config.BATCH_SIZE)
         for found in zip(*detector(molded_images[batch], metas[batch]), strict=True):
-            results.append(_as_result(*unmold(*found, shape, shape, window, space=space)))
+            results.append(_as_result(*unmold(*found, shape, shape, window, space)))
     return results
 
 

@@ -6,7 +6,6 @@ from mrcnn.ops.images import resize_image, subtract_mean
 from mrcnn.ops.masks import paste_masks
 from mrcnn.ops.meta import compose_image_meta
 from mrcnn.ops.pixels import as_image, check_sides
-from mrcnn.ops.space import CELL_CENTERS
 
 
 def as_images(images, channels):
@@ -78,9 +77,7 @@ def normalized_anchors(config, image_shape):
     return anchors, recipe.SPACE.normalize(anchors, image_shape)
 
 
-def unmold(
-    detections, masks, original_shape, molded_shape, window, paste=paste_masks, space=CELL_CENTERS
-):
+def unmold(detections, masks, original_shape, molded_shape, window, space, paste=paste_masks):
     """Convert detections of a molded image to boxes and masks of the original one.
 
     Args:
@@ -88,8 +85,8 @@ def unmold(
         masks: `[n, h, w]` float, 0 to 1, of the predicted classes.
         original_shape, molded_shape: `(height, width, channels)` in pixels.
         window: `(y1, x1, y2, x2)` of the original within the molded image, in its pixels.
-        paste: `paste_masks`, or `mrcnn.ops.rle.paste_rles`.
         space: `BoxSpace` of the detections.
+        paste: `paste_masks`, or `mrcnn.ops.rle.paste_rles`.
 
     Returns:
         boxes int32 `[k, (y1, x1, y2, x2)]` in pixels of the original, class ids int32 `[k]`, scores

@@ -104,16 +104,19 @@ class SparseGradConv2D(Conv2D):
 @tf.custom_gradient
 def _sparse_grad_conv(x, kernel):
     def grad(dy):
-        # Each row of `active` is (image, row, column): a third of its size is their number.
         active = tf.where(tf.reduce_any(tf.not_equal(dy, 0), axis=-1))
-        few = tf.size(active) // 3 * 8 <= tf.reduce_prod(tf.shape(dy)[:-1])
         return tf.cond(
-            few,
+            _are_few(active, dy),
             lambda: _sparse_gradients(x, kernel, dy, active),
             lambda: _dense_gradients(x, kernel, dy),
         )
 
     return tf.nn.conv2d(x, kernel, 1, "SAME"), grad
+
+
+def _are_few(active, dy):
+    """Return whether `active` `[n, (image, row, column)]` has at most one position in eight."""
+    return tf.shape(active)[0] * 8 <= tf.reduce_prod(tf.shape(dy)[:-1])
 
 
 def _dense_gradients(x, kernel, dy):

@@ -24,6 +24,7 @@ def crop_and_resize(features, boxes, box_indices, crop_size):
         `[n, *crop_size, channels]` float32, one bilinear sample per bin; 0 outside the image.
     """
     crop_size = [int(side) for side in crop_size]
+    box_indices = tf.convert_to_tensor(box_indices, tf.int32)
     crops = _crop(features, tf.stop_gradient(boxes), box_indices, tf.constant(crop_size))
     crops.set_shape([None, *crop_size, features.shape[-1]])
     return crops

@@ -16,7 +16,7 @@ apply_box_deltas = decode_boxes
 
 
 def box_refinement(box, gt_box, xp=np):
-    """Return `encode_boxes`, see there."""
+    """Return the deltas from `box` to `gt_box`, see `encode_boxes`."""
     return encode_boxes(box, gt_box, xp)
 
 
@@ -133,7 +133,7 @@ def unmold_image(normalized_images, config):
 
 
 def mold_mask(mask, config):
-    """Do nothing: the original exports the name, and never filled it."""
+    """Do nothing, as in the original, which has the name without an implementation."""
 
 
 def parse_image_meta(meta):

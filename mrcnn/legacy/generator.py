@@ -71,7 +71,7 @@ def data_generator(
             bboxes and masks of `build_detection_targets`.
 
     Raises:
-        ValueError, TypeError: at the call, see `SampleLoader`. `next()` raises as its `load`.
+        ValueError, TypeError: as `SampleLoader`, before the first batch; `next()` as its `load`.
     """
     if augment:
         warnings.warn("augment is deprecated; use augmentation.", FutureWarning, stacklevel=2)

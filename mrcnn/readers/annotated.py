@@ -44,7 +44,7 @@ class AnnotatedDataset(Dataset):
     to read or no image is readable. Broken annotations and images are left out, with a warning.
 
     Attributes:
-        notes: list of `Note`, in the order of finding. `load_mask` adds to it, too.
+        notes: list of `Note`, in the order in which they were found. `load_mask` may add some.
     """
 
     def __init__(self, class_map=None):

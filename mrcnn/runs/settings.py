@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from types import ModuleType
 
 import keras
 import numpy as np
@@ -112,7 +113,10 @@ def _encode(value):
         return {"array": value.tolist(), "dtype": str(value.dtype)}
     if isinstance(value, keras.optimizers.Optimizer):
         return {"optimizer": keras.optimizers.serialize(value)}
-    if callable(value):
+    if isinstance(value, ModuleType):
+        # A recipe, which `Config.recipe` finds by this name.
+        return value.__name__
+    if callable(value) or hasattr(value, "network_parts"):
         owner = value if hasattr(value, "__qualname__") else type(value)
         return {"function": f"{owner.__module__}.{owner.__qualname__}"}
     return str(value)

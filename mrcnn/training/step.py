@@ -48,7 +48,8 @@ class Steps:
             layer.name: layer for layer in keras_model.layers if isinstance(layer, LossLayer)
         }
         self._wanted = {
-            name: (layer.output, layer.input) for name, layer in self._loss_layers.items()
+            name: (layer.output, tf.nest.flatten(layer.input))
+            for name, layer in self._loss_layers.items()
         }
         self._forward = Forward(keras_model, tf.nest.flatten(self._wanted), checkpointing)
         self._optimizer = getattr(keras_model, "optimizer", None)

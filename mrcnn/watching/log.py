@@ -104,8 +104,8 @@ def _set_aside(path, error):
     other = next(name for name in names if not name.exists())
     path.rename(other)
     warnings.warn(
-        f"{path} is damaged or not of this program ({error}); it was renamed to {other.name}, and "
-        "a new one was started.",
+        f"{path} is damaged, or another program wrote it ({error}); it was renamed to "
+        f"{other.name}, and a new one was started.",
         stacklevel=2,
     )
 

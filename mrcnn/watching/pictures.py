@@ -55,7 +55,7 @@ class DetectionPictures(keras.callbacks.Callback):
             self._failed = True
             message = str(error).partition("\n")[0]
             warnings.warn(
-                f"There are no more pictures of detections in TensorBoard: {type(error).__name__} "
+                f"TensorBoard gets no more pictures of detections: {type(error).__name__} "
                 f"in epoch {epoch + 1} ({message}). "
                 "TENSORBOARD_IMAGES = 0 turns them off.",
                 stacklevel=2,

@@ -180,7 +180,9 @@ def test_types_of_images_are_kept(rng):
 
 
 @pytest.mark.parametrize(
-    "augmentation", [lambda image: image, "Fliplr", [1], np.fliplr, iaa.Fliplr], ids=str
+    "augmentation",
+    [lambda image: image, "Fliplr", [1], np.fliplr, iaa.Fliplr],
+    ids=["own function", "text", "list", "function of NumPy", "class"],
 )
 def test_anything_else_is_refused(augmentation):
     with pytest.raises(TypeError, match=r"^augmentation is a .*; accepted are an imgaug augm"):

@@ -48,6 +48,19 @@ def test_names(troubled):
     ]
 
 
+def test_values_that_detection_scales(array_dataset, rectangles):
+    """Floats up to 1 and 16 bits count, floats and integers from 0 to 255 do not."""
+    image, *rest = rectangles([(0, 0, 20, 20)], [1])
+    image[0, 0] = 200
+    images = [image, image / 255, image / 1.0, image + 0.25, image.astype(np.int64)]
+    images += [image.astype(np.uint16), image - 300.0, np.repeat(image / 255, 2, axis=2)]
+    found = array_dataset([(each, *rest) for each in images]).validate(verbose=0)
+    assert found.rescaled == ["image 1 (1.png)", "image 5 (5.png)"]
+    assert len(found.unreadable) == 1
+    assert "image 6 (6.png) is float64 with values from -300 to -100;" in found.unreadable[0]
+    assert "on another scale in training than in detection: 2" in str(found)
+
+
 def test_tiny_is_an_argument(troubled):
     assert len(troubled.validate([0], tiny=12, verbose=0).tiny) == 0
     assert len(troubled.validate([0], tiny=13, verbose=0).tiny) == 1

@@ -5,6 +5,7 @@ import pytest
 
 from mrcnn.inference import molding as mold
 from mrcnn.legacy.formulas import generate_pyramid_anchors
+from mrcnn.ops.space import CELL_CENTERS
 from tests.mini import MiniConfig, mini_config
 
 PIXELS = np.array([[[0, 10, 255], [1, 2, 3]], [[100, 200, 50], [255, 255, 255]]], np.uint8)
@@ -168,7 +169,7 @@ def found():
 def test_unmold_against_numpy(found):
     shapes = (160, 320, 3), (64, 64, 3), (16, 0, 48, 64)
     masks = np.ones((7, 14, 14), np.float32)
-    boxes, class_ids, scores, full = mold.unmold(found, masks, *shapes)
+    boxes, class_ids, scores, full = mold.unmold(found, masks, *shapes, CELL_CENTERS)
     expected = unmold_by_numpy(found, *shapes)
     np.testing.assert_array_equal(boxes, expected[0])
     np.testing.assert_array_equal(class_ids, expected[1])
@@ -187,7 +188,7 @@ def test_boxes_without_area_are_left_out(found):
     found[2, [1, 3]] = 40 / 63, 39 / 63
     masks = np.ones((7, 14, 14), np.float32)
     shapes = (160, 320, 3), (64, 64, 3), (16, 0, 48, 64)
-    boxes, class_ids, scores, full = mold.unmold(found, masks, *shapes)
+    boxes, class_ids, scores, full = mold.unmold(found, masks, *shapes, CELL_CENTERS)
     assert class_ids.tolist() == [1, 2, 2]
     np.testing.assert_allclose(scores, [0.9, 0.8, 0.6])
     assert full.shape == (160, 320, 3)
@@ -198,7 +199,8 @@ def test_masks_go_to_their_places(found):
     """The first is object in its upper half, the second in its left."""
     masks = np.zeros((7, 14, 14), np.float32)
     masks[0, :7] = masks[1, :, :7] = 1
-    boxes, *_, full = mold.unmold(found, masks, (160, 320, 3), (64, 64, 3), (16, 0, 48, 64))
+    shapes = (160, 320, 3), (64, 64, 3), (16, 0, 48, 64)
+    boxes, *_, full = mold.unmold(found, masks, *shapes, CELL_CENTERS)
     # Corners are rounded by half a cell, of 12 x 23 pixels, for beyond the borders all is 0.
     assert full[6:74, 12:-12, 0].all() and not full[82:, :, 0].any()
     y1, x1, y2, x2 = boxes[1]
@@ -210,9 +212,8 @@ def test_masks_go_to_their_places(found):
 
 def test_nothing_found():
     shapes = (30, 50, 3), (64, 64, 3), (16, 0, 48, 64)
-    boxes, class_ids, scores, masks = mold.unmold(
-        np.zeros((10, 6), np.float32), np.zeros((10, 14, 14), np.float32), *shapes
-    )
+    found, masks = np.zeros((10, 6), np.float32), np.zeros((10, 14, 14), np.float32)
+    boxes, class_ids, scores, masks = mold.unmold(found, masks, *shapes, CELL_CENTERS)
     assert (boxes.shape, class_ids.shape, scores.shape) == ((0, 4), (0,), (0,))
     assert masks.shape == (30, 50, 0)
     types = [array.dtype for array in (boxes, class_ids, scores, masks)]

@@ -77,22 +77,11 @@ def test_sparse_gradient_equals_the_dense_one(rng, active, kernel):
         assert not any(np.any(gradient) for gradient in ours)
 
 
-@pytest.mark.parametrize(("active", "way"), [(22, "sparse"), (23, "dense")])
-def test_sparse_or_dense_kernels(rng, monkeypatch, active, way):
-    # Both give the same numbers, and only their speed differs. Here they give 0 and 1 instead.
-    for number, name in enumerate(("sparse", "dense")):
-        monkeypatch.setattr(
-            conv,
-            f"_{name}_gradients",
-            lambda x, kernel, *_, n=number: (tf.fill(tf.shape(x), 1.0 * n), 0 * kernel),
-        )
-    # The function of the module has been traced with the real ones.
-    untraced = tf.function(conv._sparse_grad_conv.python_function, autograph=False)
-    monkeypatch.setattr(conv, "_sparse_grad_conv", untraced)
-    layer = with_weights(SparseGradConv2D(4, 3, padding="same"), (None, None, None, 3), rng)
-    x = rng.normal(size=(2, 9, 10, 3)).astype(np.float32)
-    of_input, *_ = gradients(layer, x, sparse_dy(rng, active))
-    assert set(of_input.numpy().flat) == {("sparse", "dense").index(way)}
+def test_which_way_the_gradient_takes(rng):
+    """Both give the same numbers. An eighth of the 2 x 9 x 10 positions is 22.5."""
+    for active, few in ((22, True), (23, False)):
+        dy = sparse_dy(rng, active)
+        assert bool(conv._are_few(np.argwhere(dy.any(axis=-1)), dy)) == few
 
 
 def test_sparse_gradient_at_corners_and_with_neighbours(rng):

@@ -79,7 +79,7 @@ def random_boxes(rng, *shape, low=-0.1, high=1.1):
 
 def test_crop_equals_numpy(rng):
     features = rng.normal(size=(2, 9, 13, 3)).astype(np.float32)
-    boxes, images = random_boxes(rng, 30), rng.integers(0, 2, 30, np.int32)
+    boxes, images = random_boxes(rng, 30), rng.integers(0, 2, 30)
     crops = crop_and_resize(features, boxes, images, (5, 4)).numpy()
     for crop, box, image in zip(crops, boxes, images, strict=True):
         np.testing.assert_allclose(crop, numpy_crop(features[image], box, (5, 4)), atol=1e-5)
@@ -89,7 +89,7 @@ def test_align_equals_numpy(rng):
     features = rng.normal(size=(2, 9, 13, 3)).astype(np.float32)
     # Some reach beyond the border by more than a cell.
     boxes = random_boxes(rng, 30, low=-0.3, high=1.3) * [9, 13, 9, 13]
-    boxes, images = boxes.astype(np.float32), rng.integers(0, 2, 30, np.int32)
+    boxes, images = boxes.astype(np.float32), rng.integers(0, 2, 30)
     crops = roi_align(features, boxes, images, (5, 4)).numpy()
     for crop, box, image in zip(crops, boxes, images, strict=True):
         np.testing.assert_allclose(crop, numpy_align(features[image], box, (5, 4)), atol=1e-5)

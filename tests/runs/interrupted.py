@@ -119,7 +119,7 @@ def playing(monkeypatch, model, config):
 
 
 def train(model, *callbacks, epochs=EPOCHS, rate=0.1, layers="all", resume=True, **words):
-    """Train on seven images, of which one is skipped; words as in `MaskRCNN.train`."""
+    """Train on seven images, of which one is skipped; arguments as in `MaskRCNN.train`."""
     data = MiniShapes(7, empty=[2]), MiniShapes(2, seed=5)
     callbacks = list(callbacks)
     return model.train(
@@ -157,5 +157,5 @@ def leftovers(folder):
 
 
 def equal(found, expected):
-    """Whether arrays are the same, bit for bit."""
+    """Return whether arrays are the same, bit for bit."""
     return all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))

@@ -2,7 +2,7 @@
 
     python resumed.py MODEL_DIR OUT [KILLED_AT]
 
-It begins or goes on, and at its end writes the weights to OUT. KILLED_AT is the name of a moment
+It begins or resumes, and at its end writes the weights to OUT. KILLED_AT is the name of a moment
 and how often it has to come before the process kills itself there: "step:3", "validation:1",
 "state:2" and "weights:1", which are in the middle of writing such a file.
 """

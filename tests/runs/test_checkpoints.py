@@ -311,5 +311,5 @@ def test_checkpoints_of_a_run(train, model, scripted):
     assert sorted(found) == [f"mask_rcnn_mini_{name}.h5" for name in ("0003", "0004", "best")]
     model.keras_model.load_weights(os.path.join(model.log_dir, "mask_rcnn_mini_best.h5"))
     assert set(bias.numpy()) == {1.0}
-    # The best is no checkpoint that a run goes on from.
+    # The best weights are not a checkpoint to resume from.
     assert model.find_last().endswith("_0004.h5")

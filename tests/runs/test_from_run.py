@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from mrcnn.model import MaskRCNN
+from mrcnn.recipes import matterport
 from mrcnn.training import fit
-from tests.mini import MiniShapes, mini_backbone, mini_backbone_shapes, silent
+from tests.mini import MiniShapes, mini_backbone, mini_backbone_shapes, mini_config, silent
 from tests.runs.interrupted import Interrupt, interrupt, train
 
 FUNCTIONS = {"BACKBONE": mini_backbone, "COMPUTE_BACKBONE_SHAPE": mini_backbone_shapes}
@@ -63,6 +64,19 @@ def test_settings_may_be_changed(trained):
     kept = np.concatenate([result["scores"] for result in found.detect(images)])
     assert 0 < len(kept) < len(scores)
     assert kept.min() >= least
+
+
+def test_recipe_of_ones_own(trained, tmp_path):
+    """Given as a module, it is found again by its name."""
+    _, images, expected, lone = trained
+    config = mini_config(RECIPE=matterport)
+    model = silent(MaskRCNN, "inference", config, str(tmp_path))
+    model.load_weights(lone)
+    model.keras_model.save_weights(tmp_path / "own.h5")
+    found = MaskRCNN.from_run(tmp_path / "own.h5", **FUNCTIONS)
+    assert found.config.RECIPE == matterport.__name__
+    for ours, theirs in zip(found.detect(images), expected, strict=True):
+        np.testing.assert_array_equal(ours["rois"], theirs["rois"])
 
 
 def test_training_continues(trained, capsys):

@@ -171,7 +171,7 @@ def test_finished_run(make_model, tmp_path, capsys):
     assert train(model, plateau(), epochs=2).history == {}
     assert "Nothing to train: 2 epochs are finished and 2 is the total." in capsys.readouterr().out
     assert equal(model.keras_model.get_weights(), expected)
-    # With a greater total it goes on as one that was begun with that.
+    # With a greater total it continues like a run that was begun with it.
     model = make_model(tmp_path / "logs")
     found = train(model, plateau(), epochs=3)
     weights = model.keras_model.get_weights()
@@ -261,7 +261,9 @@ def test_early_stopping_that_ended_a_run(make_growing, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("callbacks", "epochs"), [([], [0, 1, 2, 3]), ([early_stopping(2)], [0, 1, 2])], ids=str
+    ("callbacks", "epochs"),
+    [([], [0, 1, 2, 3]), ([early_stopping(2)], [0, 1, 2])],
+    ids=["left out", "more patience"],
 )
 def test_early_stopping_that_would_not_have_ended_it(make_growing, tmp_path, callbacks, epochs):
     train(make_growing(tmp_path), early_stopping(), epochs=9)
@@ -269,7 +271,7 @@ def test_early_stopping_that_would_not_have_ended_it(make_growing, tmp_path, cal
 
 
 def test_early_stopping_remembers(make_growing, tmp_path):
-    """How long there was no progress, and the best weights."""
+    """The steps without progress and the best weights are kept."""
     first = make_growing(tmp_path / "whole")
     assert train(first, early_stopping(2)).epoch == [0, 1, 2]
     again = make_growing(tmp_path / "logs")

@@ -34,6 +34,7 @@ def dropout_backbone(image, stage5=True, train_bn=None):
     return [*stages, keras.layers.Dropout(0.3, name="res5drop")(last)]
 
 
+@pytest.mark.slow
 def test_adam_averages_and_dropout(tmp_path):
     config = mini_config(
         STEPS_PER_EPOCH=3,
@@ -110,7 +111,7 @@ def kills():
     chosen += ["validation:1", *(f"step:{n}" for n in (1, 2))]
     chosen += [rng.uniform(0, 8) for _ in range(10)]
     rng.shuffle(chosen)
-    # First of all a state to go on from: what is left in the folder of a run without any stays.
+    # First of all a state to resume from: what is left in the folder of a run without any stays.
     return ["step:3", *chosen]
 
 

@@ -1,6 +1,7 @@
 """Settings as JSON in a run and in weight files, and Configs made from them."""
 
 import json
+from types import SimpleNamespace
 
 import h5py
 import keras
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 
 from mrcnn.config import Config
+from mrcnn.recipes import matterport
 from mrcnn.runs.run import Run
 from mrcnn.runs.settings import as_metadata, describe, make_config, read_facts
 from mrcnn.weights.keras_model import CheckpointModel
 from tests.mini import mini_backbone, mini_backbone_shapes, mini_config
+
+SMALL = {"BACKBONE": "small", "COMPUTE_BACKBONE_SHAPE": None}
 
 
 class OwnConfig(Config):
@@ -119,3 +123,17 @@ def test_file_without_settings(tmp_path):
     CheckpointModel([x], keras.layers.Dense(1)(x)).save_weights(tmp_path / "w.h5")
     with pytest.raises(ValueError, match="does not say with which settings it was trained"):
         read_facts(str(tmp_path / "w.h5"))
+
+
+def test_recipe_is_kept_by_name(tmp_path):
+    settings = stored(mini_config(RECIPE=matterport, **SMALL), tmp_path)["config"]
+    assert settings["RECIPE"] == "mrcnn.recipes.matterport"
+    found = make_config(settings)
+    found.validate()
+    assert found.recipe() is matterport
+    # An object has no name by which it could be found.
+    own = SimpleNamespace(**vars(matterport))
+    settings = stored(mini_config(RECIPE=own, **SMALL), tmp_path)["config"]
+    with pytest.raises(ValueError, match="made with types.SimpleNamespace; pass RECIPE="):
+        make_config(settings)
+    assert make_config(settings, RECIPE=own).recipe() is own

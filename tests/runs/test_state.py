@@ -194,7 +194,7 @@ def test_what_a_state_cannot_hold_stays_as_it_is(tmp_path, value):
 
 
 def test_arguments_may_be_changed(tmp_path):
-    """What the callback did not change during training is what the new one was made with."""
+    """Attributes that the callback did not change in training are those of the new one."""
     found = resumed(
         tmp_path,
         {"patience": 3, "wait": 0, "best": []},
@@ -205,7 +205,7 @@ def test_arguments_may_be_changed(tmp_path):
 
 
 def test_a_list_is_no_part_of_the_state(tmp_path):
-    """What a resumed callback appends to must not change what is read from the file."""
+    """A resumed callback that appends to a list must not change what is read from the file."""
     first, second = Own(seen=[]), Own(seen=[])
     writer = StateWriter(tmp_path, make_model(), [first], {"epochs": 9})
     first.seen.append(1)

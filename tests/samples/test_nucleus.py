@@ -155,6 +155,7 @@ def test_detect(root, capsys, tmp_path):
 # Command line
 
 
+@pytest.mark.slow
 def test_train_evaluate(tmp_path, capsys, monkeypatch):
     """From the command line, with a network that is too small to learn anything."""
     load_sample("draw_cells").write_cells(tmp_path / "stage1_train", 4)

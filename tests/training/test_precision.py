@@ -6,18 +6,15 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.graph import build_graph
-from mrcnn.layers.losses import LossLayer
 from mrcnn.training.optimizer import make_optimizer
 from mrcnn.training.step import Steps
 from tests.mini import mini_config
-from tests.training.test_step import BATCH, Linear
+from tests.training.test_step import BATCH, toy_network
 
 
 def half_model(slope, kernel, clip_norm=None):
     """Return a model with scaled losses as in float16, by 2^15 at first."""
-    x = keras.Input((1,), name="x")
-    loss = LossLayer("toy_loss", name="a_loss")(Linear(slope, kernel)(x))
-    model = keras.Model([x], loss)
+    model = toy_network(slope, kernel)
     config = mini_config(GRADIENT_CLIP_NORM=clip_norm)
     optimizer = make_optimizer(config, 0.1, 0.0, compute_dtype="float16")
     model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
@@ -77,15 +74,13 @@ def test_float16_step(batch):
         model.set_weights(weights)
         optimizer = make_optimizer(config, 0.1, 0.9, compute_dtype=dtype)
         model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
+        if dtype == "float16":
+            # The usual scale of 2^15 is too large for the gradients of these random weights.
+            model.optimizer.build(model.trainable_variables)
+            model.optimizer.dynamic_scale.assign(2.0**8)
         kernel = model.get_layer("fpn_p3").kernel
         before = kernel.numpy()
-        steps = Steps(model, weight_decay=0.0001)
-        losses = steps.train(batch)
-        # Large gradients overflow under the first scales, and such steps are rightly skipped.
-        for _ in range(6):
-            if float(losses["gradient_norm"]) == 0:
-                losses = steps.train(batch)
-        results.append(losses)
+        results.append(Steps(model, weight_decay=0.0001).train(batch))
         changes.append(kernel.numpy() - before)
     for name, loss in results[1].items():
         assert float(loss) == pytest.approx(float(results[0][name]), rel=0.02), name

@@ -55,12 +55,17 @@ def compile_model(model, config, learning_rate, momentum):
     model.compile(optimizer=optimizer, jit_compile=False)
 
 
-def toy_model(slope, kernel, clip_norm, momentum=0.0, rate=0.1):
+def toy_network(slope, kernel):
+    """A model whose two losses, of weights that sum to 1, are both the value of `Linear`."""
     x = keras.Input((1,), name="x")
     value = Linear(slope, kernel)(x)
     weights = {"a_loss": 0.25, "b_loss": 0.75}
     losses = [LossLayer("toy_loss", weight, name=name)(value) for name, weight in weights.items()]
-    model = keras.Model([x], losses)
+    return keras.Model([x], losses)
+
+
+def toy_model(slope, kernel, clip_norm, momentum=0.0, rate=0.1):
+    model = toy_network(slope, kernel)
     compile_model(model, mini_config(GRADIENT_CLIP_NORM=clip_norm), rate, momentum)
     return model
 
