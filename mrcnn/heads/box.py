@@ -67,16 +67,13 @@ class BoxHead:
         return logits, self.probs(logits), self.deltas(self.flat_deltas(x))
 
     def losses(self, target_class_ids, target_deltas, active_class_ids, logits, deltas):
-        """Return the losses "mrcnn_class_loss" and "mrcnn_bbox_loss", nodes of the graph.
+        """Return the dict of "mrcnn_class_loss" and "mrcnn_bbox_loss", nodes of the graph, `[1]`.
 
         Args:
             target_class_ids: int `[B, R]`, zero padded.
             target_deltas: `[B, R, 4]`, zero padded.
             active_class_ids: `[B, K]`, 1 for the classes of the image's data set.
             logits, deltas: outputs of the head.
-
-        Returns:
-            A dict from names to losses `[1]`, float32.
         """
         class_loss, bbox_loss = (
             LossLayer(f"{name}_graph", self.loss_weights.get(name, 1.0), name=name)

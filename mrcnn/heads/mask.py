@@ -83,16 +83,13 @@ class MaskHead:
         return self.masks(self.upsample(x), keep if restore else None)
 
     def losses(self, target_masks, target_class_ids, masks, keep):
-        """Return the loss "mrcnn_mask_loss", a node of the graph.
+        """Return the dict of "mrcnn_mask_loss", a node of the graph, `[1]`.
 
         Args:
             target_masks: `[B, R, h, w]`, of all RoIs.
             target_class_ids: `[B, R]`, of all RoIs.
             masks: `[1, N, h, w, K]`, of the selected RoIs alone.
             keep: bool `[B, R]` that selected them.
-
-        Returns:
-            A dict from the name to the loss `[1]`, float32.
         """
         name = "mrcnn_mask_loss"
         layer = LossLayer(f"{name}_graph", self.loss_weights.get(name, 1.0), name=name)

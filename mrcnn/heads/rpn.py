@@ -66,15 +66,12 @@ class RPN:
         return RPNOutputs(levels, *joined)
 
     def losses(self, rpn_match, rpn_bbox, outputs):
-        """Return the losses "rpn_class_loss" and "rpn_bbox_loss", nodes of the graph.
+        """Return the dict of "rpn_class_loss" and "rpn_bbox_loss", nodes of the graph, `[1]` each.
 
         Args:
             rpn_match: see `rpn_class_loss_graph`.
             rpn_bbox: `target_bbox` of `rpn_bbox_loss`.
             outputs: `RPNOutputs`.
-
-        Returns:
-            A dict from names to losses `[1]`, float32.
         """
         class_loss, bbox_loss = (
             LossLayer(function, self.loss_weights.get(name, 1.0), name=name)

@@ -131,14 +131,7 @@ def _dense_gradients(x, kernel, dy):
 
 
 def _sparse_gradients(x, kernel, dy, active):
-    """Return the gradients of input and kernel, given the output positions that have one.
-
-    Args:
-        x: `[batch, h, w, channels]`.
-        kernel: `[kh, kw, channels, filters]`.
-        dy: `[batch, h, w, filters]`.
-        active: int64 `[n, (image, row, column)]`, where `dy` is not zero.
-    """
+    """Return the gradients from the output positions `active` `[n, (image, row, column)]` alone."""
     kh, kw, channels, filters = tf.unstack(tf.shape(kernel))
     shape = tf.shape(x)
     batch, height, width = shape[0], shape[1] + kh - 1, shape[2] + kw - 1

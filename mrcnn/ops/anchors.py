@@ -68,12 +68,7 @@ class AnchorGenerator(NamedTuple):
         return xp.reshape(xp.concatenate([centers - halves, centers + halves], axis=-1), (-1, 4))
 
     def pyramid(self, shapes: Sequence[Sequence[Any]], xp: ModuleType = np) -> Any:
-        """Return the anchors of all levels as one `[anchors, 4]`, see `level`.
-
-        Args:
-            shapes: `(rows, columns)` of each level.
-            xp: `numpy`, or `keras.ops` inside a graph.
-        """
+        """Return the anchors of all levels, `[anchors, 4]`; `shapes` are their (rows, columns)."""
         levels = [self.level(index, shape, xp) for index, shape in enumerate(shapes)]
         return xp.concatenate(levels, axis=0)
 
