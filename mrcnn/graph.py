@@ -1,8 +1,8 @@
-"""Mask R-CNN on one page: how an image becomes detections, and what it learns from.
+"""Mask R-CNN on one page: from an image to detections, and to the losses of training.
 
 B images, A anchors, P proposals, R RoIs, D detections, K classes (0 is the background), S anchors
 and G instances of ground truth per image. Boxes are (y1, x1, y2, x2), float32, normalized, unless a
-name ends in _px. The parts come from a recipe; `mrcnn.recipes.parts` says what each of them does.
+name ends in _px. The parts come from a recipe; `mrcnn.recipes.parts` describes each of them.
 """
 
 import keras
@@ -75,7 +75,7 @@ class Network:
         return model
 
     def given_boxes(self):
-        """Return a model of boxes that the caller has: class, box and mask of each.
+        """Return a model for boxes that the caller gives: class, deltas and mask of each.
 
         Inputs are input_image [B, h, w, channels] and input_boxes [B, R, 4]; outputs mrcnn_class
         [B, R, K], mrcnn_bbox [B, R, K, 4] and mrcnn_mask [B, R, 28, 28, K].
@@ -87,7 +87,8 @@ class Network:
         return CheckpointModel([image, boxes], [probs, deltas, masks], name="mask_rcnn_given_boxes")
 
     def _inference(self, x, p):
-        # Boxes first, then masks of the boxes that are left.
+        # The mask head sees final detections instead of proposals: they are fewer, and their boxes
+        # are better (Mask R-CNN, section 3.1).
         proposals = p.propose["inference"](self.rpn, x["input_anchors"])
         _, probs, deltas = self.parts.box_head(self._features(p.box_align, proposals))
         window_px = parse_meta(x["input_image_meta"])["window"]
@@ -109,9 +110,11 @@ class Network:
         rois, target_ids, target_deltas, target_masks = p.targets(
             [proposals, x["input_gt_class_ids"], gt_boxes, x["input_gt_masks"]]
         )
+        # Identity gives the output its historical layer name.
         rois = layers.Identity(dtype="float32", name="output_rois")(rois)
         logits, probs, deltas = heads.box_head(self._features(p.box_align, rois))
-        # Positives come first, and only they have a mask.
+        # Only positives have a mask to learn, and they come first. Without the other RoIs the mask
+        # head, the most expensive one, has a third of the work.
         most = p.targets.max_positives
         target_masks, mask_ids = target_masks[:, :most], target_ids[:, :most]
         positive = mask_ids > 0

@@ -10,13 +10,15 @@ from mrcnn.evaluation.dataset_metrics import compute_coco_metrics
 from mrcnn.legacy.formulas import (
     apply_box_deltas,
     box_refinement,
+    compute_iou,
     denorm_boxes,
     generate_anchors,
     generate_pyramid_anchors,
     mold_mask,
+    non_max_suppression,
     norm_boxes,
 )
-from mrcnn.ops.boxes import compute_iou, compute_overlaps, trim_zeros
+from mrcnn.ops.boxes import compute_overlaps, trim_zeros
 from mrcnn.ops.images import resize, resize_image
 from mrcnn.ops.masks import (
     compute_overlaps_masks,
@@ -26,7 +28,6 @@ from mrcnn.ops.masks import (
     resize_mask,
     unmold_mask,
 )
-from mrcnn.ops.match import non_max_suppression
 from mrcnn.weights.download import COCO_MODEL_URL, download_trained_weights
 
 # These are imported when they are asked for.

@@ -19,6 +19,7 @@ def _bottleneck(x, kernel_size, filters, stage, block, strides, project, use_bia
         options = {"kernel_size": 1, "use_bias": use_bias, **options}
         conv = Conv2D(filters, name=f"res{name}_branch{branch}", **options)
         bn_name = f"bn{name}_branch{branch}"
+        # With stored statistics this costs one convolution: see `BatchNorm`.
         return conv_norm(x, conv, BatchNorm(train_bn, gamma_initializer=gamma, name=bn_name))
 
     def relu(y, branch):

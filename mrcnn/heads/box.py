@@ -1,4 +1,4 @@
-"""The box head: class and box of a RoI, and their two losses.
+"""Box head: class and box of a RoI, and their two losses.
 
 B images, R RoIs per image, K classes with the background.
 """
@@ -29,12 +29,13 @@ class BoxHead:
         num_classes: K.
         pool_size: side of the RoI features, in cells.
         fc_size: units of the fully connected layers.
-        norm: function from a layer name to a normalization layer; None for none.
+        norm: function from the keyword `name` to a normalization layer; None for none.
         loss_weights: factors of the losses in the total by name; 1 by default.
     """
 
     def __init__(self, num_classes, pool_size, fc_size=1024, norm=None, loss_weights=None):
-        # The first fully connected layer is a convolution as large as the crop, as in checkpoints.
+        # The first fully connected layer is a convolution as large as the crop, because the
+        # original's checkpoints have its weights in this shape.
         self.fully_connected = [
             (
                 RoIConv2D(fc_size, kernel_size, name=f"mrcnn_class_conv{number}"),
@@ -45,7 +46,8 @@ class BoxHead:
         ]
         self.squeeze = layers.Reshape((-1, fc_size), name="pool_squeeze")
 
-        # Small first outputs, as Detectron's: every class is as likely, every box stays in place.
+        # Small random weights, as in Detectron: at first all classes are equally likely, and every
+        # box stays in place.
         def output(units, stddev, name):
             init = keras.initializers.RandomNormal(stddev=stddev)
             return layers.Dense(units, kernel_initializer=init, name=name, dtype="float32")
@@ -57,6 +59,7 @@ class BoxHead:
         self.loss_weights = loss_weights or {}
 
     def __call__(self, x):
+        # With frozen statistics, normalization happens inside the convolution: see `BatchNorm`.
         for conv, norm, relu in self.fully_connected:
             x = relu(conv_norm(x, conv, norm))
         x = self.squeeze(x)
@@ -64,7 +67,14 @@ class BoxHead:
         return logits, self.probs(logits), self.deltas(self.flat_deltas(x))
 
     def losses(self, target_class_ids, target_deltas, active_class_ids, logits, deltas):
-        """Return the losses "mrcnn_class_loss" and "mrcnn_bbox_loss", nodes of the graph."""
+        """Return the dict of "mrcnn_class_loss" and "mrcnn_bbox_loss", nodes of the graph, `[1]`.
+
+        Args:
+            target_class_ids: int `[B, R]`, zero padded.
+            target_deltas: `[B, R, 4]`, zero padded.
+            active_class_ids: `[B, K]`, 1 for the classes of the image's data set.
+            logits, deltas: outputs of the head.
+        """
         class_loss, bbox_loss = (
             LossLayer(f"{name}_graph", self.loss_weights.get(name, 1.0), name=name)
             for name in ("mrcnn_class_loss", "mrcnn_bbox_loss")
@@ -76,7 +86,7 @@ class BoxHead:
 
 
 def _are_active(logits, active_class_ids):
-    """Return `[B, R]`, 1 for RoIs whose predicted class exists in the data set of their image."""
+    """Return `[B, R]`: 1 for RoIs whose predicted class exists in the data set of the image."""
     predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
     return tf.gather(active_class_ids, predicted, batch_dims=1)
 
@@ -87,10 +97,10 @@ def _active_rois(target_class_ids, logits, active_class_ids):
 
 @LossLayer.register(_active_rois)
 def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids):
-    """Return the cross-entropy of the class of each RoI.
+    """Return the mean cross-entropy of the RoIs' classes.
 
-    RoIs whose predicted class does not exist in the data set that the image comes from do not
-    count. (The original looks at the classes of the first image's data set for the whole batch.)
+    RoIs count only if their predicted class exists in the data set of their image. (The original
+    uses the classes of the first image's data set for the whole batch.)
 
     Args:
         target_class_ids: int `[B, R]`, zero padded; padding counts as background.
@@ -98,7 +108,7 @@ def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids
         active_class_ids: `[B, K]`, 1 for the classes of the image's data set.
 
     Returns:
-        The mean as a scalar, 0 where no RoI counts.
+        A scalar, 0 if no RoI counts.
     """
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
         tf.cast(target_class_ids, tf.int32), pred_class_logits
@@ -108,7 +118,7 @@ def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids
 
 @LossLayer.register(count_positive_rois)
 def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):
-    """Return the smooth L1 of the positive RoIs, on the deltas of their true class.
+    """Return the mean smooth L1 of the positive RoIs, on the deltas of their true class.
 
     Args:
         target_bbox: `[B, R, (dy, dx, log dh, log dw)]`.
@@ -116,7 +126,7 @@ def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):
         pred_bbox: `[B, R, K, 4]`.
 
     Returns:
-        The mean over RoIs and coordinates as a scalar, 0 without a positive RoI.
+        A scalar, the mean over RoIs and coordinates; 0 without a positive RoI.
     """
     class_ids = tf.cast(target_class_ids, tf.int32)
     predicted = tf.gather(pred_bbox, tf.maximum(class_ids, 0), batch_dims=2)

@@ -1,4 +1,4 @@
-"""The mask head and its loss.
+"""Mask head and its loss.
 
 B images, R RoIs per image, N RoIs of the batch that have a mask, K classes with the background.
 """
@@ -19,8 +19,8 @@ class MaskOutput(RoIConv2D):
 
     Inputs:
         features: `[1, N, h, w, channels]` of the selected RoIs, or `[B, R, h, w, channels]`.
-        keep: bool `[B, R]` that selected them; the result has all RoIs then, and unselected ones
-            get an all-zero mask.
+        keep: bool `[B, R]` that selected them. The result then has all RoIs, and unselected ones
+            have an all-zero mask.
 
     Returns:
         `[B, R, h, w, K]` with `keep`, else with the leading axes of `features`; float32, 0 to 1.
@@ -46,13 +46,13 @@ class MaskHead:
 
     * `[B, R, 2 * pool, 2 * pool, K]`;
     * with `keep`, bool `[B, R]`, the same, with an all-zero mask for unselected RoIs;
-    * with `keep` and `restore=False`, those of the selected RoIs alone,
+    * with `keep` and `restore=False`, the masks of the selected RoIs alone,
       `[1, N, 2 * pool, 2 * pool, K]`.
 
     Args:
         num_classes: K.
         channels: of the convolutions.
-        norm: function from a layer name to a normalization layer; None for none.
+        norm: function from the keyword `name` to a normalization layer; None for none.
         loss_weights: factors of the losses in the total by name; 1 by default.
     """
 
@@ -73,17 +73,23 @@ class MaskHead:
         self.loss_weights = loss_weights or {}
 
     def __call__(self, x, keep=None, restore=True):
+        # This is the most expensive head, so it runs on the RoIs that have a mask: positives in
+        # training, detections in inference.
         if keep is not None:
             x = self.select(x, keep)
+        # With frozen statistics, normalization happens inside the convolution: see `BatchNorm`.
         for conv, norm, relu in self.convs:
             x = relu(conv_norm(x, conv, norm))
         return self.masks(self.upsample(x), keep if restore else None)
 
     def losses(self, target_masks, target_class_ids, masks, keep):
-        """Return the loss "mrcnn_mask_loss", a node of the graph.
+        """Return the dict of "mrcnn_mask_loss", a node of the graph, `[1]`.
 
-        `target_masks` `[B, R, h, w]` and `target_class_ids` `[B, R]` are those of all RoIs, `masks`
-        those of the selected RoIs alone.
+        Args:
+            target_masks: `[B, R, h, w]`, of all RoIs.
+            target_class_ids: `[B, R]`, of all RoIs.
+            masks: `[1, N, h, w, K]`, of the selected RoIs alone.
+            keep: bool `[B, R]` that selected them.
         """
         name = "mrcnn_mask_loss"
         layer = LossLayer(f"{name}_graph", self.loss_weights.get(name, 1.0), name=name)
@@ -94,9 +100,9 @@ class MaskHead:
 
 @LossLayer.register(count_positive_rois)
 def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks):
-    """Return the binary cross-entropy of the positive RoIs, on the mask of their true class.
+    """Return the mean binary cross-entropy of the positive RoIs, on the mask of their true class.
 
-    (Mask R-CNN, section 3: the masks of the other classes do not compete.)
+    (Mask R-CNN, section 3: masks of different classes do not compete.)
 
     Args:
         target_masks: `[B, R, h, w]`, 0 or 1.
@@ -104,11 +110,11 @@ def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks):
         pred_masks: `[B, R, h, w, K]`, 0 to 1.
 
     Returns:
-        The mean over RoIs and pixels as a scalar, 0 without a positive RoI.
+        A scalar, the mean over RoIs and pixels; 0 without a positive RoI.
     """
     class_ids = tf.cast(target_class_ids, tf.int32)
-    # The channel of the true class at each pixel, by its place in memory: a gather along the last
-    # axis would transpose all masks first.
+    # Gather the channel of the true class at each pixel by its place in memory. `tf.gather` along
+    # the last axis would transpose all masks first.
     pixels = tf.reshape(tf.range(tf.size(target_masks)), tf.shape(target_masks))
     channels = tf.maximum(class_ids, 0)[..., None, None]
     predicted = tf.gather(tf.reshape(pred_masks, [-1]), pixels * pred_masks.shape[-1] + channels)
@@ -117,6 +123,6 @@ def mrcnn_mask_loss_graph(target_masks, target_class_ids, pred_masks):
 
 
 def _cross_entropy(targets, probs):
-    # The limits keep the logarithm finite; they are those of Keras.
+    # Limits, those of Keras, keep the logarithm finite.
     probs = tf.clip_by_value(probs, 1e-7, 1.0 - 1e-7)
     return -(targets * tf.math.log(probs) + (1.0 - targets) * tf.math.log(1.0 - probs))

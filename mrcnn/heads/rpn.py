@@ -1,4 +1,4 @@
-"""The region proposal network and its two losses.
+"""Region proposal network and its two losses.
 
 B images, A anchors, S anchors per image that train the network.
 """
@@ -15,7 +15,7 @@ from mrcnn.layers.losses import LossLayer, count_true, masked_mean, smooth_l1_lo
 
 
 class RPNOutputs(NamedTuple):
-    """Outputs of the RPN, float32, anchors in row order.
+    """Outputs of the RPN, float32, in the order of the anchors.
 
     Attributes:
         levels: `{"P2": (logits, probs, deltas), ...}`, finest level first.
@@ -37,7 +37,7 @@ class RPN:
     levels share the weights of one nested model, "rpn_model".
 
     Args:
-        anchors_per_cell: shapes of anchors at each position.
+        anchors_per_cell: number of anchors at each position.
         channels: of the pyramid.
         hidden: channels of the shared convolution: 512 as the original, 256 as the paper's code.
         logits: 2 for a softmax of background and foreground, 1 for a sigmoid of the foreground.
@@ -48,7 +48,7 @@ class RPN:
     def __init__(
         self, anchors_per_cell, channels, hidden=512, logits=2, anchor_stride=1, loss_weights=None
     ):
-        # A nested model casts its input to the type of its Input: there is nothing to cast then.
+        # A nested model casts its inputs to the type of its Input; here it has nothing to cast.
         dtype = keras.config.dtype_policy().compute_dtype
         feature_map = keras.Input((None, None, channels), dtype=dtype, name="input_rpn_feature_map")
         outputs = rpn_level(feature_map, anchors_per_cell, anchor_stride, hidden, logits)
@@ -66,7 +66,13 @@ class RPN:
         return RPNOutputs(levels, *joined)
 
     def losses(self, rpn_match, rpn_bbox, outputs):
-        """Return the losses "rpn_class_loss" and "rpn_bbox_loss", nodes of the graph."""
+        """Return the dict of "rpn_class_loss" and "rpn_bbox_loss", nodes of the graph, `[1]` each.
+
+        Args:
+            rpn_match: see `rpn_class_loss_graph`.
+            rpn_bbox: `target_bbox` of `rpn_bbox_loss`.
+            outputs: `RPNOutputs`.
+        """
         class_loss, bbox_loss = (
             LossLayer(function, self.loss_weights.get(name, 1.0), name=name)
             for name, function in (
@@ -88,19 +94,19 @@ def rpn_level(feature_map, anchors_per_cell, anchor_stride=1, hidden=512, logits
     Returns:
         `[logits, probabilities, deltas]` of the level, as in `RPNOutputs`.
     """
-    # The losses look at 256 anchors, so few positions have a gradient. With a stride the
-    # convolution skips cells; that is for small anchors of own models.
+    # The losses use 256 anchors per image, so nearly every position has a zero gradient, which
+    # SparseGradConv2D skips. It works with stride 1 only.
     conv = SparseGradConv2D if anchor_stride == 1 else Conv2D
     shared = conv(
         hidden, 3, padding="same", activation="relu", strides=anchor_stride, name="rpn_conv_shared"
     )(feature_map)
 
-    # Small first outputs (as Detectron's): anchors begin as proposals, and without weights to start
-    # from the losses are not swamped by random boxes.
+    # Small random weights, as in Detectron: at first proposals are the anchors, and random boxes do
+    # not dominate the losses of a model that trains from scratch.
     def output(values, stddev, name, rows_name):
         init = keras.initializers.RandomNormal(stddev=stddev)
         x = Conv2D(values * anchors_per_cell, 1, kernel_initializer=init, name=name)(shared)
-        # Scores order the anchors and deltas place boxes, so both leave in float32.
+        # Float32 in mixed precision too: scores rank the anchors, and deltas place boxes.
         return layers.Reshape((-1, values), dtype="float32", name=rows_name)(x)
 
     scores = output(logits, 0.01, "rpn_class_raw", "rpn_class_rows")
@@ -109,6 +115,7 @@ def rpn_level(feature_map, anchors_per_cell, anchor_stride=1, hidden=512, logits
     return [scores, probs, output(4, 0.001, "rpn_bbox_pred", "rpn_bbox_rows")]
 
 
+# Anchors per loss: replicas and accumulated batches weight their means by these counts.
 def _chosen_anchors(rpn_match, *_):
     return count_true(tf.not_equal(rpn_match, NEUTRAL))
 
@@ -119,14 +126,14 @@ def _positive_anchors(target_bbox, rpn_match, *_):
 
 @LossLayer.register(_chosen_anchors)
 def rpn_class_loss_graph(rpn_match, rpn_class_logits):
-    """Return the cross-entropy over the anchors that are positive or negative.
+    """Return the mean cross-entropy of the positive and negative anchors.
 
     Args:
         rpn_match: int `[B, A, 1]`, POSITIVE, NEGATIVE or NEUTRAL.
         rpn_class_logits: `[B, A, (background, foreground)]`, or `[B, A, 1]` of the foreground.
 
     Returns:
-        The mean as a scalar, 0 where all anchors are neutral.
+        A scalar, 0 if all anchors are neutral.
     """
     match = tf.squeeze(tf.cast(rpn_match, tf.int32), axis=-1)
     foreground = tf.cast(tf.equal(match, POSITIVE), tf.int32)
@@ -141,16 +148,16 @@ def rpn_class_loss_graph(rpn_match, rpn_class_logits):
 
 @LossLayer.register(_positive_anchors)
 def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
-    """Return the smooth L1 over the positive anchors.
+    """Return the mean smooth L1 of the positive anchors.
 
     Args:
-        target_bbox: `[B, S, (dy, dx, log dh, log dw)]`: the targets of an image's positive anchors,
-            in the order of the anchors, zero padded.
+        target_bbox: `[B, S, (dy, dx, log dh, log dw)]`, of the positive anchors of each image in
+            the order of the anchors, zero padded.
         rpn_match: int `[B, A, 1]`.
         rpn_bbox: `[B, A, 4]`.
 
     Returns:
-        The mean over anchors and coordinates as a scalar, 0 without a positive anchor.
+        A scalar, the mean over anchors and coordinates; 0 without a positive anchor.
     """
     positive = tf.equal(tf.squeeze(tf.cast(rpn_match, tf.int32), axis=-1), POSITIVE)
     counts = tf.reduce_sum(tf.cast(positive, tf.int32), axis=1)

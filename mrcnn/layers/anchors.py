@@ -1,4 +1,4 @@
-"""Anchors as part of the training graph."""
+"""Anchors as a part of the training graph."""
 
 import keras
 import tensorflow as tf
@@ -11,7 +11,7 @@ from mrcnn.ops.space import BoxSpace
 class AnchorLayer(keras.layers.Layer):
     """Make the anchors of a batch of images, for any image shape.
 
-    They are never a weight: checkpoints do not depend on the image size.
+    Anchors are computed, not stored as a weight, so checkpoints do not depend on the image size.
 
     Args:
         sizes, ratios, strides, spacing, offset: see `AnchorGenerator`.

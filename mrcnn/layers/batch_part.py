@@ -1,4 +1,4 @@
-"""Random numbers of a batch that is processed in parts, on several devices or in turn."""
+"""Random numbers of a batch that is processed in parts, on several devices or one by one."""
 
 import contextlib
 import threading
@@ -6,20 +6,20 @@ import threading
 import keras
 import tensorflow as tf
 
-# Of the thread: tf.distribute runs each replica in one of its own.
+# Thread-local, because tf.distribute runs each replica in a thread of its own.
 _current = threading.local()
 
 
 @contextlib.contextmanager
 def batch_part(seed, index, count):
-    """Make layers take their tensors for part `index` of a batch in `count` parts.
+    """Make `draw_noise` draw the numbers of one part of a batch within this context.
 
-    `draw_noise` then gives the same numbers whether a batch is processed in one part or in many.
+    A batch gets the same numbers whether it is processed in one part or in many.
 
     Args:
-        seed: int `[2]`, for the whole batch.
-        index: whole number or scalar tensor.
-        count: whole number.
+        seed: int `[2]`, the seed of the training and the number of the step.
+        index: whole number or scalar tensor, the place of the part in the batch.
+        count: whole number, of the parts.
     """
     before = getattr(_current, "part", None)
     _current.part = seed, index, count
@@ -30,13 +30,15 @@ def batch_part(seed, index, count):
 
 
 def draw_noise(shape, seed_generator):
-    """Draw numbers from 0 to 1 of `shape` `[images, ...]`, float32.
+    """Draw uniform random numbers from 0 to 1, float32, of `shape`, which is `[images, ...]`.
 
-    From the seed of the `batch_part`; outside of any, from Keras's `seed_generator`.
+    Within a `batch_part` its seed decides them; outside, Keras's `seed_generator` does.
     """
     part = getattr(_current, "part", None)
     if part is None:
         return keras.random.uniform(shape, seed=seed_generator)
+    # Draw for the whole batch and take the rows of this part: a stateless generator gives every
+    # device and both passes of an accumulated step the same numbers.
     seed, index, count = part
     rows = shape[0]
     whole = tf.concat([[rows * count], shape[1:]], axis=0)

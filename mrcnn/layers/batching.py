@@ -7,9 +7,12 @@ def map_images(fn, tensors, signature):
     """Apply `fn` to each image of a batch of any size.
 
     Args:
-        fn: gets one tensor without its batch axis for each of `tensors`.
+        fn: function of one tensor per entry of `tensors`, without the batch axis.
         tensors: a list of tensors `[batch, ...]`.
-        signature: `tf.TensorSpec` of what `fn` returns.
+        signature: `tf.TensorSpec` of the result of `fn`.
+
+    Returns:
+        The results of `fn`, stacked: `[batch, ...]`.
     """
     return tf.map_fn(lambda args: fn(*args), tensors, fn_output_signature=signature)
 

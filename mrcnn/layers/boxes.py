@@ -1,4 +1,4 @@
-"""The door through which boxes in pixels enter the graph."""
+"""Normalization of boxes that enter the graph in pixels."""
 
 import keras
 import tensorflow as tf

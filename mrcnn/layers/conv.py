@@ -19,9 +19,9 @@ def _unflat(y, like):
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class Conv2D(keras.layers.Conv2D):
-    """Keras's convolution with its weights in float32 under a mixed precision policy.
+    """Keras's convolution, with weights that stay float32 under a mixed precision policy.
 
-    `BatchNorm` scales them before they are rounded, see there.
+    A folded `BatchNorm` scales them in float32, before they are rounded; see there.
     """
 
     def add_weight(self, *args, **kwargs):
@@ -33,14 +33,14 @@ class Conv2D(keras.layers.Conv2D):
     def call(self, inputs):
         outputs = self.convolution_op(inputs, self.kernel)
         if self.use_bias:
-            # TensorFlow joins this form of the sum with the convolution.
+            # TensorFlow fuses this form of the sum with the convolution.
             outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype))
         return self.activation(outputs)
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class RoIConv2D(Conv2D):
-    """A convolution of each RoI by itself.
+    """A convolution applied to each RoI.
 
     Shapes: `[batch, num_rois, h, w, channels]` -> `[batch, num_rois, h', w', filters]`. Weights are
     those of a plain `Conv2D`, as in the original, which wrapped one in `TimeDistributed`.
@@ -49,7 +49,7 @@ class RoIConv2D(Conv2D):
     def convolution_op(self, inputs, kernel):
         x, kernel = _flat(inputs), tf.cast(kernel, inputs.dtype)
         if self.padding == "valid" and tuple(self.kernel_size) == tuple(x.shape[1:3]):
-            # A kernel as large as the crop is a fully connected layer.
+            # A kernel as large as the crop is a fully connected layer, that is, a matrix product.
             x = tf.reshape(x, [-1, kernel.shape[0] * kernel.shape[1] * kernel.shape[2]])
             y = tf.matmul(x, tf.reshape(kernel, [-1, self.filters]))[:, None, None]
         else:
@@ -63,7 +63,7 @@ class RoIConv2D(Conv2D):
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class RoIConv2DTranspose(keras.layers.Conv2DTranspose):
-    """A transposed convolution of each RoI by itself, shapes as in `RoIConv2D`."""
+    """A transposed convolution applied to each RoI, with the shapes of `RoIConv2D`."""
 
     def call(self, inputs):
         return _unflat(super().call(_flat(inputs)), inputs)
@@ -75,28 +75,31 @@ class RoIConv2DTranspose(keras.layers.Conv2DTranspose):
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class SparseGradConv2D(Conv2D):
-    """A stride-1 "same" convolution whose gradient skips positions where it is zero.
+    """A stride-1 "same" convolution whose backward pass skips positions without a gradient.
 
-    The losses of the RPN look at 256 anchors per image and ignore the other hundreds of thousands,
-    so the gradient of its convolution is zero at nearly every position. Dense kernels would
-    multiply those zeros and take twice as long as the forward pass. Here only the positions with a
-    gradient take part; the sums are the same. A gradient with more than one non-zero position in
-    eight takes the dense kernels.
+    The losses of the RPN use 256 anchors per image out of hundreds of thousands, so the gradient of
+    its convolution is zero at nearly every position. TensorFlow's dense kernels would multiply
+    those zeros, and take twice as long as the forward pass. Here only the other positions take
+    part; the sums are the same. If more than one position in eight has a gradient, the dense
+    kernels do the work.
+
+    Raises:
+        ValueError: when applied, for other paddings and strides.
     """
 
     def convolution_op(self, inputs, kernel):
         if self.padding != "same" or tuple(self.strides) != (1, 1):
             raise ValueError(
                 f'SparseGradConv2D "{self.name}" has padding "{self.padding}" and strides '
-                f'{tuple(self.strides)}; it works with "same" and (1, 1) only.'
+                f'{tuple(self.strides)}; accepted are "same" and (1, 1) only.'
             )
         outputs = _sparse_grad_conv(inputs, tf.cast(kernel, inputs.dtype))
         outputs.set_shape([*inputs.shape[:3], self.filters])
         return outputs
 
 
-# A function of its own, traced once: TensorFlow keeps each graph that has a custom gradient until
-# the process ends, and a training program would be kept with everything in it.
+# A tf.function of the module, traced once: TensorFlow keeps every graph with a custom gradient
+# until the process ends. Without this function it would keep each compiled training step.
 @tf.function(autograph=False, reduce_retracing=True)
 @tf.custom_gradient
 def _sparse_grad_conv(x, kernel):

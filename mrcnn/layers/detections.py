@@ -1,4 +1,4 @@
-"""From classified proposals to detections."""
+"""The step from classified proposals to detections."""
 
 import math
 from functools import partial
@@ -16,14 +16,14 @@ from mrcnn.ops.space import BoxSpace
 class DetectionLayer(keras.layers.Layer):
     """Give each RoI its best class and that class's box; drop low-scoring and duplicate detections.
 
-    Boxes are clipped to the window of the image without its padding. Non-maximum suppression works
-    class by class (Faster R-CNN; the original takes the one best class of a RoI, Detectron all
-    classes above a score).
+    Boxes are clipped to the window, which is the image without its padding. Non-maximum suppression
+    works per class (Faster R-CNN). As in the original a RoI has its best class only; in Detectron
+    it has all classes above a score.
 
     Args:
         max_instances: detections per image.
         min_confidence: least score.
-        nms_threshold: IoU above which the lower-scored of two boxes of one class is dropped.
+        nms_threshold: IoU above which two boxes of one class are duplicates; the lower score goes.
         bbox_std_dev: four factors of the deltas.
         box_shift: see `BoxSpace`.
 
@@ -90,18 +90,20 @@ class DetectionLayer(keras.layers.Layer):
         }
 
     def _suppress(self, boxes, class_ids, scores, side):
-        # Boxes of different classes must not suppress each other. Each class gets a place of its
-        # own on a grid, 2 apart, where its boxes cannot meet those of others: an NMS that knows
-        # classes has no counterpart in ONNX and LiteRT. A grid, not a row, because large
-        # coordinates would cost float32 the last digits of the overlaps.
+        # Boxes of different classes must not suppress each other, and ONNX and LiteRT have no NMS
+        # per class. So every class is moved to a cell of its own on a grid, 2 apart, where its
+        # boxes overlap no others. A square grid keeps coordinates small: in float32 large ones
+        # would cost the last digits of the IoU.
         place = tf.cast(tf.stack([class_ids // side, class_ids % side], axis=-1), tf.float32)
         keep = tf.image.non_max_suppression(
             boxes + 2.0 * tf.tile(place, [1, 2]),
             scores,
             self.max_instances,
             self.nms_threshold,
+            # Candidates have scores from 0 on, all others -1.
             score_threshold=-0.5,
         )
+        # Adding 1 and subtracting it again turns padding zeros into -1.
         return pad_rows(keep + 1, self.max_instances) - 1
 
     def call(self, inputs):

@@ -5,13 +5,13 @@ import tensorflow as tf
 
 
 def smooth_l1_loss(y_true, y_pred):
-    """Return the element-wise smooth L1 with its corner at 1 (Fast R-CNN, equation 3)."""
+    """Return the smooth L1 of two tensors, element by element (Fast R-CNN, equation 3)."""
     diff = tf.abs(y_true - y_pred)
     return tf.where(diff < 1.0, 0.5 * tf.square(diff), diff - 0.5)
 
 
 def masked_mean(values, mask):
-    """Return the mean of `values` where `mask` is not 0, and 0 where it is 0 everywhere."""
+    """Return the scalar mean of `values` where `mask`, of the same shape, is not 0; else 0."""
     mask = tf.cast(mask, values.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(values * mask), tf.reduce_sum(mask))
 
@@ -22,7 +22,7 @@ def count_true(mask):
 
 
 def count_positive_rois(targets, target_class_ids, *_):
-    """Return the number of RoIs with a class above 0."""
+    """Return the number of RoIs with a class above 0, given `target_class_ids` `[B, R]`."""
     return count_true(target_class_ids > 0)
 
 
@@ -30,12 +30,12 @@ def count_positive_rois(targets, target_class_ids, *_):
 class LossLayer(keras.layers.Layer):
     """A loss as a named node of the graph.
 
-    Returns the loss as `[1]` float32, without its weight, and adds it with its weight to the losses
-    of the model, so that `compile()` and `fit()` work without a loss function.
+    It returns the loss as `[1]` float32, without its weight. The loss times its weight is added to
+    the losses of the model, so that `compile()` and `fit()` need no loss function.
 
     Args:
-        loss: name of a function in `LOSSES`.
-        weight: its factor in the total (`LOSS_WEIGHTS`).
+        loss: name of a registered function, see `register`.
+        weight: factor of the loss in the total (`LOSS_WEIGHTS`).
     """
 
     LOSSES, COUNTS = {}, {}
@@ -46,10 +46,10 @@ class LossLayer(keras.layers.Layer):
 
     @classmethod
     def register(cls, count):
-        """Decorate a loss function to be known by its name, so that saved models find it.
+        """Register a decorated loss function by its name, by which saved models find it.
 
         Args:
-            count: function of the same tensors: the number of things that the loss averages.
+            count: function of the same tensors; returns how many anchors or RoIs the loss averages.
         """
 
         def decorate(function):
@@ -59,9 +59,10 @@ class LossLayer(keras.layers.Layer):
         return decorate
 
     def count(self, *tensors):
-        """Return the number of things that the loss is the mean of, a scalar float32.
+        """Return how many anchors or RoIs the loss averages, a scalar float32.
 
-        Means over parts of a batch, weighted by it, are the mean over the batch.
+        Each replica, and each accumulated batch, computes a mean over its own anchors or RoIs.
+        Weighted by these counts, the means combine to the mean over the whole step.
         """
         return self.COUNTS[self.loss](*tensors)
 

@@ -10,26 +10,27 @@ import tensorflow as tf
 class BatchNorm(keras.layers.BatchNormalization):
     """Batch normalization that can be frozen.
 
-    `train_bn` (constructor, or `training=` when the layer is applied to a symbolic tensor, as old
-    backbone functions do):
-        False: the stored statistics are used, in training too. Gamma and beta stay trainable.
-            Batches of one or two images have statistics too noisy to normalize with.
-        None: batch statistics in training, stored ones in inference, as Keras does.
-        True: always batch statistics, but for layers that are frozen (`trainable = False`).
-
-    A frozen layer is affine, so it can be computed inside the convolution before it:
-    `fold_into(conv)`, a `layers.conv.Conv2D`, and its input as `conv_input` let the layer scale
-    the kernel, which has thousands of numbers, instead of the activations, which have millions.
-    Results differ by rounding only, and so do gradients.
+    With stored statistics the layer is affine, so the convolution before it can do its work:
+    given `fold_into(conv)` and the input of `conv` as `conv_input`, the layer scales the kernel,
+    which has thousands of numbers, instead of the activations, which have millions. Results and
+    gradients differ by rounding only.
 
     Shapes: `[..., channels]` -> the same.
+
+    Args:
+        train_bn: the statistics to normalize with. Old backbone functions give it as `training=`
+            when they apply the layer to a symbolic tensor.
+            False: the stored ones, in training too, because those of one or two images are too
+                noisy. Gamma and beta stay trainable.
+            None: those of the batch in training, the stored ones in inference, as in Keras.
+            True: always those of the batch, except if the layer is frozen (`trainable = False`).
     """
 
     def __init__(self, train_bn=None, **kwargs):
-        # Keras's 0.99 needs hundreds of steps to forget the statistics of random weights.
+        # Keras's 0.99 takes hundreds of steps to forget the statistics of random weights.
         super().__init__(**{"momentum": 0.9, **kwargs})
         self.train_bn = train_bn
-        # A weak reference, because Keras would count the weights of a tracked layer twice.
+        # A weak reference, because Keras would track the layer and count its weights twice.
         self._conv = None
 
     def fold_into(self, conv):
@@ -38,8 +39,8 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def __call__(self, inputs, training=None, conv_input=None):
         if training is not None and isinstance(inputs, keras.KerasTensor):
-            # Keras passes its own `training` to every layer when a functional model runs, so what
-            # was said when the graph was built has to be kept here.
+            # When a functional model runs, Keras passes its own `training` to every layer. The
+            # value from building the graph has to be kept here.
             self.train_bn = training
         return super().__call__(inputs, training=training, conv_input=conv_input)
 
@@ -57,7 +58,7 @@ class BatchNorm(keras.layers.BatchNormalization):
             return inputs * tf.cast(scale, inputs.dtype) + tf.cast(shift, inputs.dtype)
         if conv.use_bias:
             shift = shift + conv.bias * scale
-        # Scaled in float32 and rounded after that: rounded scales would move every output.
+        # Scale in float32, then round: rounded scales would shift every output of a channel.
         kernel = tf.cast(tf.convert_to_tensor(conv.kernel) * scale, conv_input.dtype)
         outputs = conv.convolution_op(conv_input, kernel)
         return tf.nn.bias_add(outputs, tf.cast(shift, outputs.dtype))
@@ -73,7 +74,13 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 
 def conv_norm(x, conv, norm=None):
-    """Return `norm(conv(x))`, computed as one convolution where `norm` is a frozen BatchNorm."""
+    """Return `norm(conv(x))`; with stored statistics it costs one convolution, see `BatchNorm`.
+
+    Args:
+        x: input of the convolution, `[..., channels]`.
+        conv: `layers.conv.Conv2D` or a subclass.
+        norm: any normalization layer, or None for none. Only a `BatchNorm` is folded.
+    """
     if norm is None:
         return conv(x)
     if not isinstance(norm, BatchNorm):

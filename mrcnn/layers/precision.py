@@ -1,4 +1,4 @@
-"""The number type that layers compute with."""
+"""Precision: the number type that layers compute with."""
 
 import contextlib
 
@@ -7,10 +7,7 @@ import keras
 
 @contextlib.contextmanager
 def precision(policy):
-    """Make layers in a Keras dtype policy within this context; None keeps the global one.
-
-    Layers take the policy that is set when they are made.
-    """
+    """Set the Keras dtype policy for layers made within this context; None keeps the global one."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy or before)
     try:

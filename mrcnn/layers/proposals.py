@@ -1,4 +1,4 @@
-"""From scored anchors to proposals."""
+"""The step from scored anchors to proposals."""
 
 import keras
 import tensorflow as tf
@@ -9,7 +9,7 @@ from mrcnn.ops import boxes as box_ops
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class ProposalLayer(keras.layers.Layer):
-    """Refine the best anchors with the RPN's deltas and thin them out.
+    """Refine the best anchors with the RPN's deltas, and drop duplicates.
 
     The best `pre_nms_limit` anchors of all levels together are moved by their deltas, clipped to
     the image, and go through one non-maximum suppression (Faster R-CNN, section 3.3; the original
@@ -17,7 +17,7 @@ class ProposalLayer(keras.layers.Layer):
 
     Args:
         proposal_count: proposals per image.
-        nms_threshold: IoU above which the lower-scored of two boxes is dropped.
+        nms_threshold: IoU above which two boxes are duplicates; the one with the lower score goes.
         pre_nms_limit: anchors per image that take part in the suppression.
         bbox_std_dev: four factors of the deltas.
 
@@ -72,7 +72,7 @@ class ProposalLayer(keras.layers.Layer):
 
     def _suppress(self, boxes, scores):
         keep = tf.image.non_max_suppression(boxes, scores, self.proposal_count, self.nms_threshold)
-        # One is added and taken away again, so that padding rows become -1.
+        # Adding 1 and subtracting it again turns padding zeros into -1.
         return pad_rows(keep + 1, self.proposal_count) - 1
 
     def call(self, inputs):

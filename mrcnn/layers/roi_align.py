@@ -10,9 +10,9 @@ from mrcnn.ops.space import CELL_CENTERS, BoxSpace
 def crop_and_resize(features, boxes, box_indices, crop_size):
     """Run `tf.image.crop_and_resize`, with an exact and repeatable gradient.
 
-    TensorFlow's own gradient on CPUs adds to one cell from several threads without a lock, so some
-    of the sums get lost, other ones at every run. Here each cell is summed by one thread, in a
-    fixed order. GPUs add atomically and keep TensorFlow's kernel.
+    On CPUs TensorFlow's own gradient adds to one cell from several threads without a lock, so some
+    terms get lost, different ones in every run. Here one thread sums each cell, in a fixed order.
+    GPUs add atomically and keep TensorFlow's kernel.
 
     Args:
         features: `[batch, h, w, channels]` float32.
@@ -30,7 +30,8 @@ def crop_and_resize(features, boxes, box_indices, crop_size):
     return crops
 
 
-# A function of its own, for the reason given in `layers/conv.py`.
+# A tf.function of the module, so that the custom gradient keeps no training step in memory: see
+# `layers/conv.py`.
 @tf.function(autograph=False, reduce_retracing=True)
 @tf.custom_gradient
 def _crop(features, boxes, box_indices, crop_size):
@@ -48,10 +49,10 @@ def _crop(features, boxes, box_indices, crop_size):
 
 
 def _gradient_in_order(dy, boxes, box_indices, shape):
-    """Return the gradient of features of a shape, given that of the bilinear samples of them.
+    """Return the gradient of features `[batch, h, w, channels]`, given `dy`, that of the crops.
 
-    Every sample mixes four cells, so the crops are a sparse matrix times the cells, and the
-    gradient is its transpose times `dy`.
+    Every sample mixes four cells. So the crops are a sparse matrix times the cells, and the
+    gradient is the transpose of this matrix times `dy`.
     """
     height, width, channels = shape[1], shape[2], shape[3]
     rows, row_weights = _taps(boxes[:, 0], boxes[:, 2], tf.shape(dy)[1], height)
@@ -74,11 +75,10 @@ def _gradient_in_order(dy, boxes, box_indices, shape):
 
 
 def _taps(start, end, num_samples, size):
-    """Return the two cells along an axis that each sample mixes, and their weights.
+    """Return the two cells along an axis that each sample mixes, and their two weights.
 
-    Each is `[n, samples]`.
-
-    Samples lie at `start + i * (end - start) / (samples - 1)`, in the middle where there is one.
+    All four are `[n, samples]`; weights are 0 outside the image. Samples lie at
+    `start + i * (end - start) / (samples - 1)`, a single one in the middle.
     """
     last = tf.cast(size - 1, tf.float32)
     steps = tf.cast(tf.maximum(num_samples - 1, 1), tf.float32)
@@ -95,14 +95,14 @@ def _taps(start, end, num_samples, size):
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class PyramidROIAlign(keras.layers.Layer):
-    """Crop RoIs of any size out of the feature pyramid and bring them to one size.
+    """Crop RoIs of any size from the feature pyramid, and resize them to one size.
 
     Args:
         pool_shape: `[height, width]` of the crops, in bins.
-        method: how a bin is sampled.
-            "crop": one bilinear sample, the outermost ones on the edges of the box, as the
-                original. Its weights expect this.
-            "align": the mean of 2x2 samples inside the bin, as the paper (Mask R-CNN, section 3,
+        method: samples per bin.
+            "crop": one bilinear sample, the outermost ones on the edges of the box, as in the
+                original, whose weights expect this.
+            "align": the mean of 2x2 samples inside the bin, as in the paper (Mask R-CNN, section 3,
                 RoIAlign), with cells centred at half-integer positions.
         level_rounding: see `pyramid_level`.
         box_shift: see `BoxSpace`.
@@ -113,8 +113,11 @@ class PyramidROIAlign(keras.layers.Layer):
         features: any number of `[batch, h, w, channels]`, levels 2, 3, ... of the pyramid.
 
     Returns:
-        `[batch, num_rois, *pool_shape, channels]` float32. Zero boxes sample the first cell. No
-        gradient flows to the boxes.
+        `[batch, num_rois, *pool_shape, channels]` float32. Padding boxes, all zeros, sample the
+        first cell. No gradient flows to the boxes.
+
+    Raises:
+        ValueError: if `method` is neither.
     """
 
     METHODS = ("crop", "align")
@@ -146,8 +149,8 @@ class PyramidROIAlign(keras.layers.Layer):
             index = tf.cast(chosen[:, 0], tf.int32)
             crops.append(self._sample(feature, tf.gather_nd(boxes, chosen), index, image_size))
             order.append(index * tf.shape(boxes)[1] + tf.cast(chosen[:, 1], tf.int32))
-        # The crops come level by level; their places bring them back into the order of the boxes.
-        # (LiteRT has no tf.math.invert_permutation.)
+        # Crops are sorted by level; gathering by `places` restores the order of the boxes. The
+        # scatter inverts the permutation, as LiteRT has no tf.math.invert_permutation.
         order = tf.concat(order, axis=0)
         count = tf.size(order)
         places = tf.scatter_nd(order[:, None], tf.range(count), [count])
@@ -155,6 +158,7 @@ class PyramidROIAlign(keras.layers.Layer):
         return tf.reshape(pooled, tf.concat([tf.shape(boxes)[:2], tf.shape(pooled)[1:]], axis=0))
 
     def _sample(self, feature, boxes, index, image_size):
+        # Both methods use `crop_and_resize` of this module, for its exact gradient.
         space = BoxSpace(self.box_shift)
         if self.method == "crop":
             boxes = space.convert(boxes, image_size, CELL_CENTERS, xp=keras.ops)
@@ -185,7 +189,7 @@ def roi_align(features, boxes, box_indices, crop_size):
         `[n, *crop_size, channels]` float32. The outermost cells are repeated once beyond the
         border; samples farther out are 0.
     """
-    # With one more cell all around, samples up to half a cell outside find the border's value.
+    # One more cell on every side gives samples up to half a cell outside the value of the border.
     padded = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
     samples = tf.constant([2 * side for side in crop_size], tf.float32)
     sizes = (boxes[:, 2:] - boxes[:, :2]) / samples

@@ -5,24 +5,24 @@ import tensorflow as tf
 
 
 def _at_least_one(keep):
-    """`keep`, or the very first RoI where it is False everywhere: kernels fail on empty batches."""
+    """Return `keep`; if it is all False, the first RoI is True: kernels fail on empty batches."""
     first = tf.reshape(tf.equal(tf.range(tf.size(keep)), 0), tf.shape(keep))
     return keep | (first & ~tf.reduce_any(keep))
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class SelectRoIs(keras.layers.Layer):
-    """Keep some of the RoIs.
+    """Move the RoIs to keep into one row for the whole batch.
 
-    The mask head is the most expensive part of the heads, and padded or background RoIs have no
-    mask: those that stay are moved into one row of RoIs of the whole batch.
+    Background and padding have no mask, and the mask head is the most expensive head: it runs on
+    this row alone.
 
     Inputs:
         values: `[batch, num_rois, ...]`.
         keep: bool `[batch, num_rois]`.
 
     Returns:
-        `[1, num_kept, ...]`, image by image. If none is to be kept, the first RoI of all.
+        `[1, num_kept, ...]`, image by image. If `keep` is all False, the first RoI of the batch.
     """
 
     def call(self, values, keep):
@@ -33,10 +33,11 @@ class SelectRoIs(keras.layers.Layer):
 
 
 def restore_rois(values, keep):
-    """The inverse of `SelectRoIs`: `[1, num_kept, ...]` -> `[batch, num_rois, ...]`, else zeros."""
+    """Undo `SelectRoIs`: `[1, num_kept, ...]` -> `[batch, num_rois, ...]`, zeros for other RoIs."""
     indices = tf.where(_at_least_one(keep))
     shape = tf.concat([tf.shape(keep), tf.shape(values)[2:]], axis=0)
     static_shape = keep.shape.concatenate(values.shape[2:])
+    # `real` is 0 for the RoI that `_at_least_one` has added.
     real = tf.cast(tf.gather_nd(keep, indices), values.dtype)
     values = values[0] * tf.reshape(real, [-1] + [1] * (len(values.shape) - 2))
     restored = tf.scatter_nd(indices, values, tf.cast(shape, tf.int64))

@@ -1,4 +1,4 @@
-"""From proposals and ground truth to what the heads learn."""
+"""Targets of the heads, from proposals and ground truth."""
 
 import keras
 import tensorflow as tf
@@ -14,19 +14,22 @@ from mrcnn.ops.space import CELL_CENTERS, BoxSpace
 class DetectionTargetLayer(keras.layers.Layer):
     """Choose RoIs among the proposals and give each its class, deltas and mask.
 
-    A proposal is positive where its IoU with an instance is 0.5 or more, else negative, unless it
-    touches a crowd. At most `positive_ratio` of the RoIs are positive, and there are as many
-    negatives as keep that ratio; both are drawn at random (Mask R-CNN, section 3.1; the original
-    keeps the ratio even where positives are few, so such images train on few RoIs). Targets are
-    constants: no gradient flows to the proposals.
+    A proposal is positive if its IoU with an instance is at least `positive_iou`. Otherwise it is
+    negative, unless it overlaps a crowd. Positives are drawn at random, at most `positive_ratio` of
+    the RoIs, then as many negatives as keep that ratio (Mask R-CNN, section 3.1). As in the
+    original, an image with few positives trains on few RoIs. Targets are constants: no gradient
+    flows to the proposals.
 
     Args:
-        rois_per_image, positive_ratio, mask_shape, bbox_std_dev: scalars.
-        mini_masks: whether masks cover the box of their instance or the whole image.
-        positive_iou: least IoU of a positive.
-        crowd_iou: a proposal that shares this IoU with a crowd is no negative.
+        rois_per_image: places for positives and negatives.
+        positive_ratio: fraction of positives, 0 to 1.
+        mask_shape: `(height, width)` of the target masks.
+        mini_masks: whether masks cover the box of their instance, else the whole image.
+        bbox_std_dev: four numbers that divide the deltas.
+        positive_iou: lowest IoU of a positive.
+        crowd_iou: a proposal with at least this IoU with a crowd is not negative.
         box_shift: see `BoxSpace`.
-        seed: of the random choice.
+        seed: of the random choice outside a `batch_part`.
 
     Inputs: a list of
         proposals: `[batch, num_proposals, (y1, x1, y2, x2)]`, normalized, zero padded.
@@ -109,10 +112,11 @@ class DetectionTargetLayer(keras.layers.Layer):
         }
 
     def _draw(self, positive, negative):
-        """Draw positives, then negatives: indices of proposals, and the number of each."""
+        """Draw positives, then negatives; return indices of proposals and the number of each."""
+        # Not `keras.random`: replicas and accumulated batches draw what one large batch would draw.
         noise = draw_noise(tf.shape(positive), self.seed_generator)
         slots, count = self.rois_per_image, tf.shape(positive)[1]
-        # Candidates get random keys above all others', so the best keys are a random choice.
+        # Candidates have random keys, all others -1, so the highest keys are a random choice.
         positives = tf.math.top_k(
             tf.where(positive, noise, -1.0), tf.minimum(self.max_positives, count)
         ).indices
@@ -134,11 +138,12 @@ class DetectionTargetLayer(keras.layers.Layer):
         return chosen, num_positive, num_negative
 
     def _masks(self, rois, boxes, matches, is_positive, gt_masks):
-        """Return masks of the positives, cut out by their RoI and resized; zeros for the rest."""
+        """Return the masks of positives, cropped to their RoI and resized; zeros for the rest."""
+        # Positives come first, so only these rows can have a mask.
         count = self.max_positives
         rois, boxes, matches = rois[:, :count], boxes[:, :count], matches[:, :count]
         if self.mini_masks:
-            # A mini-mask covers its instance's box: express the RoI in units of that box.
+            # A mini-mask covers the box of its instance: express the RoI in units of that box.
             corner, size = boxes[..., :2], boxes[..., 2:] - boxes[..., :2]
             rois = tf.math.divide_no_nan(
                 rois - tf.tile(corner, [1, 1, 2]), tf.tile(size, [1, 1, 2])

@@ -6,7 +6,8 @@ Those that take `xp` work on NumPy arrays, or with `keras.ops` on tensors.
 import numpy as np
 
 from mrcnn.ops.anchors import AnchorGenerator
-from mrcnn.ops.boxes import decode_boxes, encode_boxes
+from mrcnn.ops.boxes import box_area as area_of
+from mrcnn.ops.boxes import decode_boxes, encode_boxes, iou
 from mrcnn.ops.images import add_mean, subtract_mean
 from mrcnn.ops.meta import parse_meta
 from mrcnn.ops.space import CELL_CENTERS
@@ -17,6 +18,38 @@ apply_box_deltas = decode_boxes
 def box_refinement(box, gt_box, xp=np):
     """Return the deltas from `box` to `gt_box`, see `encode_boxes`."""
     return encode_boxes(box, gt_box, xp)
+
+
+def compute_iou(box, boxes, box_area, boxes_area):
+    """Return the IoU `[n]` of one box `[(y1, x1, y2, x2)]` with boxes `[n, 4]`, given all areas."""
+    return iou(np.asarray(box), np.asarray(boxes), box_area, boxes_area, np)
+
+
+def non_max_suppression(boxes, scores, threshold):
+    """Run greedy non-maximum suppression.
+
+    Args:
+        boxes: `[n, (y1, x1, y2, x2)]`, at least one.
+        scores: `[n]`.
+        threshold: IoU with a kept box of higher score above which a box is dropped.
+
+    Returns:
+        `[k]` int32, the kept indices by falling score.
+
+    Raises:
+        AssertionError: if there are no boxes.
+    """
+    boxes = np.asarray(boxes)
+    assert len(boxes) > 0, "non_max_suppression needs at least one box; given were none."
+    if boxes.dtype.kind != "f":
+        boxes = boxes.astype(np.float32)
+    areas, order, kept = area_of(boxes), np.argsort(scores)[::-1], []
+    while len(order):
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        overlaps = compute_iou(boxes[best], boxes[rest], areas[best], areas[rest])
+        order = rest[overlaps <= threshold]
+    return np.array(kept, np.int32)
 
 
 def norm_boxes(boxes, shape, xp=np):

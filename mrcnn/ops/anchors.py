@@ -1,4 +1,4 @@
-"""Anchors: the boxes that the region proposal network scores and refines."""
+"""Anchors: boxes that the region proposal network scores and refines."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 
 class AnchorGenerator(NamedTuple):
-    """Anchors of any image, by pyramid level, finest level first.
+    """A rule for the anchors of any image, per pyramid level, finest level first.
 
-    Within a level their order is that of the network's outputs: row, column, then shape, where the
-    ratios vary slower than the sizes. Anchors are not clipped to the image.
+    Within a level they are in the order of the network's outputs: by row, column, ratio, size.
+    Anchors are not clipped to the image.
 
     Args:
-        sizes: for each level a tuple of sides in pixels of the square with the anchor's area.
+        sizes: for each level a tuple of sizes in pixels: the side of a square of the anchor's area.
         ratios: for each level a tuple of width / height.
         strides: pixels between neighbouring cells of each level.
         spacing: cells between neighbouring anchors; 1 puts anchors on every cell.
-        offset: distance of the first centre from the image border in strides: 0 as the original,
+        offset: distance in strides of the first centre from the image border: 0 as the original,
             0.5 as the paper's code.
         level_shapes: function from an image shape to `[(rows, columns), ...]` of the levels; by
             default the sides divided by the strides, rounded up.
@@ -68,18 +68,19 @@ class AnchorGenerator(NamedTuple):
         return xp.reshape(xp.concatenate([centers - halves, centers + halves], axis=-1), (-1, 4))
 
     def pyramid(self, shapes: Sequence[Sequence[Any]], xp: ModuleType = np) -> Any:
-        """Return the anchors of all levels, of which `shapes` has one entry per level."""
+        """Return the anchors of all levels, `[anchors, 4]`; `shapes` are their (rows, columns)."""
         levels = [self.level(index, shape, xp) for index, shape in enumerate(shapes)]
         return xp.concatenate(levels, axis=0)
 
     def of_image(self, image_shape: Sequence[int]) -> np.ndarray:
-        """Return the anchors of an image, computed once for each shape.
+        """Return the anchors of an image, computed once per image shape.
 
         Args:
             image_shape: `(height, width, ...)` of the network's input in pixels.
 
         Returns:
-            `[anchors, (y1, x1, y2, x2)]` float64 in pixels, read-only, its columns contiguous.
+            `[anchors, (y1, x1, y2, x2)]` float64 in pixels. The array is read-only, and its columns
+            are contiguous, as `compute_overlaps` wants them.
         """
         return _of_image(self, tuple(int(side) for side in image_shape[:2]))
 

@@ -1,9 +1,9 @@
 """Boxes: areas, overlaps, deltas, clipping, pyramid levels.
 
-Boxes are `[..., (y1, x1, y2, x2)]`. Unless a function says otherwise it takes any unit (pixels or
-normalized) and any leading axes. `xp` is `numpy` or `keras.ops`. With `keras.ops` everything is
-computed in float32, whatever the precision policy: 8 bits of mantissa cannot place a box in an
-image of 1000 pixels.
+Boxes are `[..., (y1, x1, y2, x2)]`, in pixels or normalized, with any leading axes, unless a
+function says otherwise. `xp` is `numpy` or `keras.ops`. With `keras.ops` all functions compute in
+float32 under any precision policy: the 8 bits of a bfloat16 cannot place a box in an image of
+1000 pixels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 # A NumPy array when `xp` is NumPy, a tensor or a KerasTensor when it is `keras.ops`.
 Array = Any
 
-# Smaller sizes and areas than these cannot come from a real box. They keep the padding rows of a
-# batch (all zeros) finite, so that a masked loss over them has no NaN in its gradient.
+# Sizes and areas below these cannot belong to a real box. The limits keep results for padding rows
+# finite, so that a masked loss has no NaN in its gradient.
 _MIN_SIZE = 1e-7
 _MIN_AREA = 1e-12
 
@@ -42,29 +42,12 @@ def box_area(boxes: Array, xp: ModuleType = np) -> Array:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def _iou(a: Array, b: Array, area_a: Array, area_b: Array, xp: ModuleType) -> Array:
-    """Return the IoU of boxes whose leading axes broadcast; 0 where both are empty."""
+def iou(a: Array, b: Array, area_a: Array, area_b: Array, xp: ModuleType) -> Array:
+    """Return the IoU of boxes, given their areas; 0 where both are empty. All axes broadcast."""
     heights = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
     widths = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])
     intersections = xp.maximum(heights, 0) * xp.maximum(widths, 0)
     return intersections / xp.maximum(area_a + area_b - intersections, _MIN_AREA)
-
-
-def compute_iou(
-    box: np.ndarray, boxes: np.ndarray, box_area: float, boxes_area: np.ndarray
-) -> np.ndarray:
-    """Return the IoU of one box with many.
-
-    Args:
-        box: `[(y1, x1, y2, x2)]`.
-        boxes: `[n, (y1, x1, y2, x2)]`.
-        box_area: area of `box`. The areas are arguments so that loops compute them once.
-        boxes_area: `[n]`, areas of `boxes`.
-
-    Returns:
-        `[n]` floats; 0 where both boxes have no area.
-    """
-    return _iou(np.asarray(box), np.asarray(boxes), box_area, boxes_area, np)
 
 
 def compute_overlaps(boxes1: Array, boxes2: Array, xp: ModuleType = np) -> Array:
@@ -75,22 +58,22 @@ def compute_overlaps(boxes1: Array, boxes2: Array, xp: ModuleType = np) -> Array
         boxes2: `[..., n2, (y1, x1, y2, x2)]`.
 
     Returns:
-        `[..., n1, n2]`, float64 from NumPy, float32 from `keras.ops`. A pair of boxes without area
-        gives 0. Put the longer set first: NumPy is then fastest.
+        `[..., n1, n2]`, float64 from NumPy, float32 from `keras.ops`; 0 for two boxes without
+        area. NumPy is fastest if the longer set comes first.
     """
     boxes1, boxes2 = (_float(boxes, xp, np.float64) for boxes in (boxes1, boxes2))
     if xp is not np:
         a, b = xp.expand_dims(boxes1, -2), xp.expand_dims(boxes2, -3)
-        return _iou(a, b, box_area(a, xp), box_area(b, xp), xp)
+        return iou(a, b, box_area(a, xp), box_area(b, xp), xp)
     overlaps = np.empty((len(boxes2), len(boxes1)))
-    # One row of `boxes2` against a block of `boxes1`, both contiguous: several times faster than
-    # one broadcast over everything, whose temporaries have the size of the result.
+    # One row of `boxes2` against a block of `boxes1`, both contiguous. A broadcast over everything
+    # needs temporary arrays of the size of the result, and is several times slower.
     columns = np.ascontiguousarray(boxes1.T)
     areas1, areas2 = box_area(boxes1), box_area(boxes2)
     for start in range(0, len(boxes1), _BLOCK):
         block = slice(start, start + _BLOCK)
         for row, box, area in zip(overlaps, boxes2, areas2, strict=True):
-            row[block] = _iou(columns[:, block].T, box, areas1[block], area, np)
+            row[block] = iou(columns[:, block].T, box, areas1[block], area, np)
     return overlaps.T
 
 
@@ -102,8 +85,8 @@ def encode_boxes(boxes: Array, gt_boxes: Array, xp: ModuleType = np) -> Array:
         gt_boxes: `[..., (y1, x1, y2, x2)]` in the same unit.
 
     Returns:
-        `[..., (dy, dx, log dh, log dw)]` float32, finite for boxes without area too. Not divided by
-        the standard deviations of the configuration. (R-CNN, appendix C.)
+        `[..., (dy, dx, log dh, log dw)]` float32 (R-CNN, appendix C), not divided by standard
+        deviations. They are finite for boxes without area too.
     """
     centers, sizes = _centers_and_sizes(_float(boxes, xp))
     gt_centers, gt_sizes = _centers_and_sizes(_float(gt_boxes, xp))
@@ -120,8 +103,8 @@ def decode_boxes(
     Args:
         boxes: `[..., (y1, x1, y2, x2)]`.
         deltas: `[..., (dy, dx, log dh, log dw)]`, already multiplied by the standard deviations.
-        max_log_size: larger `log dh` and `log dw` count as this. The default only keeps `exp`
-            finite, as the original has no limit; Detectron takes `log(1000 / 16)`.
+        max_log_size: upper limit of `log dh` and `log dw`. The original has none, and the default
+            only keeps `exp` finite; Detectron uses `log(1000 / 16)`.
 
     Returns:
         `[..., (y1, x1, y2, x2)]` float32, not clipped to the image.
@@ -143,7 +126,7 @@ def clip_boxes(boxes: Array, window: Array, xp: ModuleType = np) -> Array:
             broadcasts against `boxes`: `[batch, 1, 4]` for boxes `[batch, n, 4]`.
 
     Returns:
-        `[..., 4]` float32. A box outside the window keeps no area.
+        `[..., 4]` float32. A box outside the window has no area left.
     """
     boxes, window = _float(boxes, xp), _float(window, xp)
     low = xp.concatenate([window[..., :2]] * 2, axis=-1)
@@ -183,14 +166,14 @@ def pyramid_level(
         `[...]` int32, between `min_level` and `max_level`.
 
     Raises:
-        ValueError: if `rounding` is another word.
+        ValueError: for another `rounding`.
     """
     if rounding not in ("round", "floor"):
         raise ValueError(f'rounding is "{rounding}"; accepted are "round" and "floor".')
     _, sizes = _centers_and_sizes(_float(boxes, xp))
     side = xp.sqrt(xp.maximum(sizes[..., 0] * sizes[..., 1], _MIN_AREA))
     level = xp.log2(side / (canonical_size / xp.sqrt(_float(image_area, xp)))) + canonical_level
-    # The floor of a box of exactly 224 pixels must not depend on the last bit of a logarithm.
+    # The level of a box of exactly 224 pixels must not depend on the last bit of a logarithm.
     level = xp.round(level) if rounding == "round" else xp.floor(level + 1e-6)
     level = xp.clip(level, min_level, max_level)
     return level.astype(np.int32) if xp is np else xp.cast(level, "int32")

@@ -1,8 +1,8 @@
-"""Images: resizing to what the network takes, and mean colour.
+"""Images: resizing for the network, and mean colour.
 
 Resizing follows scikit-image's `resize(order=1, mode="constant", anti_aliasing=False)`, as in the
-original: linear in y, then in x, between the centres of pixels; what lies outside the image counts
-as 0, and no result is darker than the darkest input value.
+original: linear in y, then in x, between the centres of pixels. Pixels outside the image count as
+0, and no result is darker than the darkest input value.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-# What `resize_image` returns beside the image.
+# Results of `resize_image`.
 Window = tuple[int, int, int, int]
 Padding = list[tuple[int, int]]
 
 _MODES = ("none", "square", "pad64", "crop")
 
-# Below this many channels OpenCV takes an image as it is.
+# OpenCV resizes images with up to this many channels.
 _CV_CHANNELS = 64
 
 
@@ -45,7 +45,7 @@ def resize(
 
     image = np.asarray(image)
     if image.dtype.kind in "bf":
-        # scikit-image does not interpolate between bools, and keeps float32.
+        # scikit-image would not interpolate between bools, and would return float32 for float32.
         image = image.astype(np.float64)
     return transform.resize(
         image,
@@ -63,13 +63,13 @@ def resize(
 def linear_taps(
     size_in: int, size_out: int, start: int = 0, stop: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two input samples, with weights, of each output sample of a linear resize.
+    """Return the two input samples, with weights, that a linear resize mixes per output sample.
 
     Args:
         size_in: samples of the input.
         size_out: samples of the output.
-        start: first output sample asked for.
-        stop: end of the output samples asked for, `size_out` by default.
+        start: first output sample to return.
+        stop: end of the output samples to return, `size_out` by default.
 
     Returns:
         index: `[2, stop - start]` int64, within the input.
@@ -87,8 +87,8 @@ def linear_taps(
 def _resize_pixels(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return `resize(image, shape, preserve_range=True)` by OpenCV, over 50 times faster.
 
-    The result is float32 for uint8 images, else float64. Without OpenCV, or with more channels than
-    it takes, scikit-image does the work.
+    The result is float32 for uint8 images, else float64. Without OpenCV, or with too many channels
+    for it, scikit-image does the work.
     """
     try:
         import cv2
@@ -99,8 +99,8 @@ def _resize_pixels(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     pixels = image.astype(np.float32 if image.dtype == np.uint8 else np.float64, order="C")
     pixels = cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_LINEAR)
     pixels = pixels.reshape(shape + image.shape[2:])
-    # OpenCV repeats the border where zeros should be mixed in, as happens when it enlarges: there
-    # the weight of the one sample that exists is less than 1.
+    # An enlarged image mixes zeros into its border, where OpenCV repeats the outermost pixels: so
+    # multiply them by the weight of the one sample that exists.
     low, high = image.min(), image.max()
     for lines, size_in in ((pixels, image.shape[0]), (pixels.swapaxes(0, 1), image.shape[1])):
         inside = linear_taps(size_in, len(lines))[1].sum(axis=0)
@@ -117,7 +117,7 @@ def _resize_scale(
     min_scale: float | None,
     mode: str,
 ) -> float:
-    """Return the factor that `resize_image` resizes by; the integer 1 for no resampling."""
+    """Return the scale factor of `resize_image`; the integer 1 means no resampling."""
     scale = max(1, min_dim / min(height, width)) if min_dim else 1
     if min_scale:
         scale = max(scale, min_scale)
@@ -127,7 +127,7 @@ def _resize_scale(
 
 
 def _check_resize(image: np.ndarray, min_dim: int | None, max_dim: int | None, mode: str) -> None:
-    """Raise ValueError for a call of `resize_image` that cannot work."""
+    """Raise ValueError for arguments that `resize_image` does not accept."""
     if mode not in _MODES:
         raise ValueError(f'Image resize mode is "{mode}"; accepted are {", ".join(_MODES)}.')
     if image.ndim not in (2, 3) or image.size == 0:
@@ -151,17 +151,17 @@ def resize_image(
     *,
     rng: Any = random,
 ) -> tuple[np.ndarray, Window, float, Padding, tuple[int, int, int, int] | None]:
-    """Bring an image to a size that the network takes, keeping its aspect ratio.
+    """Resize an image to a size that the network accepts, and keep its aspect ratio.
 
     Args:
         image: `[height, width, channels]` of any number type, or `[height, width]`.
         min_dim: enlarge so that the shorter side has at least this many pixels.
         max_dim: in mode "square", the side of the result; the longer side never exceeds it.
         min_scale: enlarge by at least this factor, as far as `max_dim` allows.
-        mode: "none": leave the image as it is, whatever the other arguments;
+        mode: "none": return the image unchanged; the other arguments have no effect;
             "square": centre it on a black square of `max_dim`;
             "pad64": centre it on black whose sides are multiples of 64;
-            "crop": cut a square of `min_dim` at a place drawn from `rng`.
+            "crop": cut out a square of `min_dim` at a place drawn from `rng`.
         rng: Python's `random`, or a `random.Random`.
 
     Returns:
@@ -173,7 +173,7 @@ def resize_image(
         crop: None, or `(y, x, height, width)` in pixels of the resized image.
 
     Raises:
-        ValueError: for another mode, a missing or unfit dimension, or something that is no image.
+        ValueError: for another mode, a missing or wrong dimension, or another shape of image.
     """
     _check_resize(image, min_dim, max_dim, mode)
     height, width = image.shape[:2]
@@ -200,7 +200,7 @@ def resize_image(
 
 
 def subtract_mean(images: Any, mean_pixel: Any, xp: ModuleType = np) -> Any:
-    """Subtract the mean colour, which the network expects of its input.
+    """Subtract the mean colour, as the network expects.
 
     Args:
         images: `[..., height, width, channels]` of any number type, RGB.

@@ -11,16 +11,16 @@ import numpy as np
 
 from mrcnn.ops.images import Padding, linear_taps
 
-# More than a half, whatever the rounding errors: interpolation between bools gives exact halves
-# often, and `np.around`, which the original used, takes them to 0.
+# A little more than a half: interpolation between bools often gives exact halves, which `np.around`
+# in the original rounds to 0.
 _OVER_HALF = 0.5 + 1e-9
 
 
 def _any_along_columns(masks: np.ndarray) -> np.ndarray:
     """Return `masks.any(axis=1)` of `[height, width, instances]` bool.
 
-    Folding one half onto the other works on long runs of memory; `any` would reduce a few
-    instances at a time. The overlap of halves of an odd width does no harm.
+    Folding one half onto the other works on long runs of memory, where `any` would reduce a few
+    instances at a time. Halves of an odd width overlap, which does no harm.
     """
     while masks.shape[1] > 1:
         half = (masks.shape[1] + 1) // 2
@@ -32,7 +32,7 @@ def extract_bboxes(mask: np.ndarray) -> np.ndarray:
     """Return the smallest boxes around masks.
 
     Args:
-        mask: `[height, width, instances]`, where other than zero means object.
+        mask: `[height, width, instances]`; values other than zero are object.
 
     Returns:
         `[instances, (y1, x1, y2, x2)]` int32 in pixels, y2 and x2 exclusive; zeros for an empty
@@ -74,15 +74,15 @@ def compute_overlaps_masks(masks1: np.ndarray, masks2: np.ndarray) -> np.ndarray
     )
     intersections = flat1.T @ flat2
     unions = flat1.sum(axis=0)[:, np.newaxis] + flat2.sum(axis=0) - intersections
-    # A union that is not empty counts at least one pixel.
+    # The limit avoids 0 / 0; any other union has at least one pixel.
     return intersections / np.maximum(unions, 1)
 
 
 def _nearest(size: int, scale: float) -> np.ndarray:
     """Return the input index of each output sample of `scipy.ndimage.zoom(order=0)`, -1 for none.
 
-    SciPy itself resizes the numbers 1, 2, ...: its rule has corners (rounding of halves, a last
-    sample that may fall outside) that a formula would have to repeat.
+    SciPy itself resizes the numbers 1, 2, ... here, because its rule has corner cases: halves are
+    rounded, and the last sample may fall outside.
     """
     from scipy import ndimage
 
@@ -97,7 +97,7 @@ def resize_mask(
     padding: Padding,
     crop: tuple[int, int, int, int] | None = None,
 ) -> np.ndarray:
-    """Give masks the size that `resize_image` gave their image.
+    """Resize masks as `resize_image` has resized their image.
 
     Args:
         mask: `[height, width, instances]` of any type.
@@ -111,7 +111,7 @@ def resize_mask(
     """
     if scale != 1:
         rows, columns = (_nearest(size, scale) for size in mask.shape[:2])
-        # `take` copies whole runs; indexing with arrays goes pixel by pixel, 5 times slower.
+        # `take` copies whole runs, 5 times faster than indexing with arrays, pixel by pixel.
         mask = mask.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")
         mask[rows < 0] = 0
         mask[:, columns < 0] = 0
@@ -131,7 +131,7 @@ def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int])
 
     Args:
         bbox: `[instances, (y1, x1, y2, x2)]` integers in pixels.
-        mask: `[height, width, instances]`, where other than zero means object.
+        mask: `[height, width, instances]`; values other than zero are object.
         mini_shape: `(height, width)` of the result.
 
     Returns:
@@ -154,7 +154,7 @@ def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int])
 
 
 def _shrink(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Return `np.around(resize(mask, shape)).astype(bool)`, touching needed pixels only."""
+    """Return `np.around(resize(mask, shape)).astype(bool)`, from the needed pixels alone."""
     (rows, row_weights), (columns, column_weights) = map(linear_taps, mask.shape, shape)
     lines = sum(mask[taps] * w[:, np.newaxis] for taps, w in zip(rows, row_weights, strict=True))
     taps = zip(columns, column_weights, strict=True)
@@ -186,7 +186,7 @@ def _linear_matrix(size_in: int, size_out: int, start: int, stop: int) -> np.nda
     matrix = np.zeros((stop - start, size_in))
     outputs = np.arange(stop - start)
     for index, weight in zip(indices, weights, strict=True):
-        # At a border both taps have one index, and one of them the weight 0.
+        # At a border both taps have the same index, and one has the weight 0.
         matrix[outputs, index] += weight
     return matrix
 
@@ -198,13 +198,13 @@ def paste_masks(
 
     Args:
         masks: `[instances, h, w]` floats, 0 to 1.
-        boxes: `[instances, (y1, x1, y2, x2)]` integers in pixels. What lies outside the image is
-            cut; a box without area gives an empty mask.
+        boxes: `[instances, (y1, x1, y2, x2)]` integers in pixels. Parts outside the image are cut;
+            a box without area gives an empty mask.
         image_shape: `(height, width)` of the result; more entries are ignored.
-        threshold: the lowest value that is object.
+        threshold: lowest value of object.
 
     Returns:
-        `[height, width, instances]` bool, a view of instances that are contiguous each.
+        `[height, width, instances]` bool, a view in which each instance is contiguous.
 
     Raises:
         ValueError: if there is not one box per mask.
@@ -218,7 +218,7 @@ def paste_masks(
         if top >= bottom or left >= right:
             continue
         canvas = canvas[top:bottom, left:right]
-        # The border is interpolated with zeros, but never falls below the lowest mask value.
+        # Zeros are mixed into the border, but no value falls below the lowest one of the mask.
         if mask.min() >= threshold:
             canvas[:] = True
             continue

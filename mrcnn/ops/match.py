@@ -1,4 +1,4 @@
-"""Matches of boxes and ground truth, samples for training, non-maximum suppression.
+"""Matches of anchors and ground truth, and samples of them for training.
 
 Shorthand: A anchors, G ground-truth boxes. All functions work on NumPy arrays, on the CPU side of
 the input pipeline.
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from mrcnn.constants import NEGATIVE, NEUTRAL, POSITIVE
-from mrcnn.ops.boxes import box_area, compute_iou
 
 
 def match_anchors(
@@ -20,25 +19,24 @@ def match_anchors(
     negative_below: float = 0.3,
     positive_from: float = 0.7,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the role of every anchor in RPN training.
+    """Return the role of every anchor in RPN training (Faster R-CNN, section 3.1.2).
 
-    An anchor is negative where its best IoU is below `negative_below`; positive where it is at
-    least `positive_from`, or where no anchor overlaps one of the ground-truth boxes more (all
-    anchors of a tie count, so that every object is learned from); else neutral. (Faster R-CNN,
-    section 3.1.2.)
+    An anchor is positive if its best IoU is at least `positive_from`, or if it has the highest IoU
+    of all anchors with one of the ground-truth boxes; ties count, so every object has a positive.
+    Else it is negative if its best IoU is below `negative_below`. All others are neutral.
 
     Args:
         overlaps: `[A, G]` IoU of anchors and ground-truth boxes without crowds.
-        crowd_mask: `[A]` bool, True for the anchors that touch a crowd: they are never negative.
-        negative_below: IoU.
-        positive_from: IoU.
+        crowd_mask: `[A]` bool, True for anchors that overlap a crowd: they are never negative.
+        negative_below: upper limit of the IoU of negatives.
+        positive_from: lowest IoU of positives.
 
     Returns:
         match: `[A]` int32, POSITIVE, NEGATIVE or NEUTRAL.
-        gt_index: `[A]` int64, the ground-truth box of the best IoU (the first one of a tie); it
-            means something where `match` is positive only.
+        gt_index: `[A]` int64, the ground-truth box of the best IoU, the first one of a tie; valid
+            for positives only.
     """
-    # `compute_overlaps` returns the transpose of a [G, A] array: its rows are contiguous.
+    # `compute_overlaps` returns the transpose of a [G, A] array, so these rows are contiguous.
     by_gt = np.asarray(overlaps).T
     best = np.zeros(by_gt.shape[1], by_gt.dtype)
     gt_index = np.zeros(by_gt.shape[1], np.int64)
@@ -48,7 +46,7 @@ def match_anchors(
         best[better] = ious[better]
         gt_index[better] = index
         highest = ious.max(initial=0)
-        # A box that no anchor touches has its "best" IoU, 0, nearly everywhere.
+        # A box that no anchor overlaps has its "best" IoU, 0, with nearly every anchor.
         if highest > 0:
             forced |= ious == highest
     match = np.full(len(best), NEUTRAL, np.int32)
@@ -70,11 +68,11 @@ def subsample(indices: np.ndarray, count: int, rng: Any = np.random) -> np.ndarr
     Args:
         indices: `[n]`.
         count: how many to keep; fewer than 0 counts as 0.
-        rng: `np.random`, a `RandomState` or a `Generator`. `np.random` under a seed keeps what the
-            original kept under that seed, which drew those to drop with `np.random.choice`.
+        rng: `np.random`, a `RandomState` or a `Generator`. With `np.random` and a seed the result
+            is that of the original, which drew the indices to drop with `np.random.choice`.
 
     Returns:
-        `[min(n, count)]` in random order; `indices` as they are where there are not too many.
+        `[min(n, count)]` in random order; `indices` unchanged if they are not too many.
     """
     extra = len(indices) - max(count, 0)
     if extra <= 0:
@@ -87,7 +85,7 @@ def subsample(indices: np.ndarray, count: int, rng: Any = np.random) -> np.ndarr
 def sample_balanced(
     match: np.ndarray, count: int, positive_fraction: float = 0.5, rng: Any = np.random
 ) -> np.ndarray:
-    """Return matches of which at most `count` are not neutral.
+    """Draw at most `count` positives and negatives; all others become neutral.
 
     Positives take at most `positive_limit(count, positive_fraction)` places, negatives the rest.
 
@@ -98,7 +96,7 @@ def sample_balanced(
         rng: see `subsample`.
 
     Returns:
-        A copy of `match` in which those that found no place are NEUTRAL.
+        A copy of `match`, NEUTRAL for anchors that were not drawn.
     """
     positives, negatives = (np.flatnonzero(match == code) for code in (POSITIVE, NEGATIVE))
     positives = subsample(positives, positive_limit(count, positive_fraction), rng)
@@ -107,32 +105,3 @@ def sample_balanced(
     sampled[positives] = POSITIVE
     sampled[negatives] = NEGATIVE
     return sampled
-
-
-def non_max_suppression(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Run greedy non-maximum suppression.
-
-    Args:
-        boxes: `[n, (y1, x1, y2, x2)]`, at least one.
-        scores: `[n]`.
-        threshold: a box goes where its IoU with a kept box of higher score is above this.
-
-    Returns:
-        `[k]` int32, the kept indices by falling score.
-
-    Raises:
-        AssertionError: if there are no boxes.
-    """
-    boxes = np.asarray(boxes)
-    assert len(boxes) > 0, "non_max_suppression needs at least one box; given were none."
-    if boxes.dtype.kind != "f":
-        boxes = boxes.astype(np.float32)
-    areas = box_area(boxes)
-    order = np.argsort(scores)[::-1]
-    kept = []
-    while len(order):
-        best, rest = order[0], order[1:]
-        kept.append(best)
-        ious = compute_iou(boxes[best], boxes[rest], areas[best], areas[rest])
-        order = rest[ious <= threshold]
-    return np.array(kept, np.int32)

@@ -1,4 +1,4 @@
-"""The vector that describes an image to the network, and the names of its columns."""
+"""Meta vector, which describes an image to the network, and the names of its columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-# Name of an entry -> its columns; the class flags are the rest.
+# Columns of the entries by name; the class flags take the rest.
 _COLUMNS = {
     "image_id": 0,
     "original_image_shape": slice(1, 4),
@@ -19,7 +19,7 @@ _COLUMNS = {
 
 
 def meta_size(num_classes: int) -> int:
-    """Return the length of the vector for a number of classes, the background included."""
+    """Return the length of a meta vector for `num_classes` classes, background included."""
     return _COLUMNS["active_class_ids"].start + num_classes
 
 
@@ -31,7 +31,7 @@ def compose_image_meta(
     scale: float,
     active_class_ids: Sequence[int],
 ) -> np.ndarray:
-    """Pack the facts about an image into one vector, an input of the network.
+    """Return the meta vector of an image, an input of the network.
 
     Args:
         image_id: a number.
@@ -39,7 +39,7 @@ def compose_image_meta(
         image_shape: `(height, width, channels)` after it.
         window: `(y1, x1, y2, x2)` in pixels, see `resize_image`.
         scale: see `resize_image`.
-        active_class_ids: `[NUM_CLASSES]` flags: 1 for the classes that the image's dataset has.
+        active_class_ids: `[NUM_CLASSES]`, 1 for the classes of the image's data set, else 0.
 
     Returns:
         `[12 + NUM_CLASSES]` float64.

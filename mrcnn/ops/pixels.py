@@ -1,4 +1,4 @@
-"""The layout, values and sides of images that files, detection and pictures may have."""
+"""Accepted images: their layout, values and sides."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ def as_image(image: Any, name: str, channels: int | None = 3) -> np.ndarray:
 
     Args:
         image: `[height, width]` or `[height, width, channels]`, an array or nested lists.
-        name: how a message calls the image, such as "Image 3" or its path.
-        channels: what the model takes. A model with other than three takes arrays with exactly
-            its channels and leaves their values alone. None converts to RGB too, but keeps more
-            than four channels.
+        name: name of the image in messages, such as "Image 3" or its path.
+        channels: of the model's input. With other than three, an image must have exactly these, and
+            its values are not converted. None converts to RGB, but keeps more than four channels.
 
     Returns:
         uint8; for a model with other than three channels the type of `image`.
@@ -52,12 +51,12 @@ def to_uint8(pixels: np.ndarray, name: str) -> np.ndarray:
     """Return pixel values of any type on the scale from 0 to 255, rounded.
 
     Booleans become 0 and 255. Floats of at most 1 are multiplied by 255. 16-bit values are divided
-    by 257, which keeps the full range the full range; integers of another type count as 16-bit
-    where one of them is above 255, because some decoders return 16-bit files as int32.
+    by 257, which maps 65535 to 255; integers of another type count as 16-bit if one of them is
+    above 255, because some decoders return 16-bit files as int32.
 
     Args:
         pixels: any shape and number type.
-        name: how a message calls the image.
+        name: name of the image in messages.
 
     Raises:
         ValueError: for values below 0, floats above 255, integers above 65535, NaN and infinity.
@@ -88,15 +87,15 @@ def check_sides(shape: Sequence[int], strides: Sequence[int], name: str) -> None
     Args:
         shape: `(height, width, ...)` of the input in pixels.
         strides: BACKBONE_STRIDES; both sides must be multiples of the largest.
-        name: how a message calls the input.
+        name: name of the input in messages.
 
     Raises:
-        ValueError: names the input and says which settings give such sides.
+        ValueError: if they are not; the message names the input and the settings to change.
     """
     height, width, multiple = *shape[:2], int(max(strides))
     if height % multiple or width % multiple:
         raise ValueError(
             f"{name} has {height}x{width} pixels at the input of the network; both sides must be "
-            f"multiples of {multiple}, the largest of BACKBONE_STRIDES. Choose IMAGE_MIN_DIM and "
-            "IMAGE_MAX_DIM so, or use IMAGE_RESIZE_MODE 'square' or 'pad64'."
+            f"multiples of {multiple}, the largest of BACKBONE_STRIDES. Set IMAGE_MIN_DIM and "
+            "IMAGE_MAX_DIM to multiples, or use IMAGE_RESIZE_MODE 'square' or 'pad64'."
         )

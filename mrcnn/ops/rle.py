@@ -1,4 +1,4 @@
-"""Masks as COCO's run lengths, which take little memory however large the image is."""
+"""Masks as COCO run lengths (RLE), which take little memory even for large images."""
 
 from __future__ import annotations
 

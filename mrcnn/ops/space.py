@@ -1,4 +1,4 @@
-"""The one way between boxes in pixels and boxes in the graph's normalized coordinates."""
+"""Conversion between boxes in pixels and boxes in normalized coordinates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BoxSpace(NamedTuple):
     shift: float = 1.0
 
     def _terms(self, size: Array, xp: ModuleType) -> tuple[Array, Array]:
-        """Scale `[4]` and offset `[4]` between pixels and normalized coordinates."""
+        """Return scale `[4]` and offset `[4]` between pixels and normalized coordinates."""
         height, width = (_float(size[axis], xp) for axis in (0, 1))
         scale = xp.stack([height, width, height, width], axis=-1) - self.shift
         return scale, _float([0, 0, self.shift, self.shift], xp)
@@ -50,7 +50,7 @@ class BoxSpace(NamedTuple):
         return pixels.astype(np.int32) if xp is np else xp.cast(pixels, "int32")
 
     def convert(self, boxes: Array, size: Array, other: BoxSpace, xp: ModuleType = np) -> Array:
-        """Return boxes of this space in the coordinates of another one."""
+        """Return normalized boxes `[..., 4]` of this space in the coordinates of another space."""
         if other == self:
             return boxes
         return other.normalize(self.denormalize(boxes, size, xp), size, xp)

@@ -1,4 +1,4 @@
-"""Recipes: pages that turn the settings of a Config into the parts of the model.
+"""Recipes: modules that turn the settings of a Config into the parts of the model.
 
 `Config.RECIPE` names one: "matterport" is `mrcnn.recipes.matterport`, any other name a module of
 your own. A recipe is a module, or any object, with these six names (`c` is a Config):

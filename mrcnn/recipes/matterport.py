@@ -1,7 +1,7 @@
-"""Matterport's Mask R-CNN: every choice that its original makes, on one page.
+"""Recipe of Matterport's Mask R-CNN: every choice of the original on one page.
 
-The settings are those of `Config`; what is a plain number here the original has in its code.
-`docs/differences.md` compares it with the paper.
+Values that users can choose come from the `Config`; plain numbers here are fixed in the original.
+`docs/differences.md` compares them with the paper.
 """
 
 from functools import partial
@@ -54,8 +54,8 @@ def rpn_targets(c):
     )
 
 
-# The settings that decide on names and shapes of weights. Operators of another Config fit a network
-# when these agree.
+# Settings that decide names and shapes of weights. Operators of another Config work with a network
+# if these settings agree.
 WEIGHT_SETTINGS = (
     "BACKBONE",
     "BACKBONE_STRIDES",
@@ -110,7 +110,7 @@ def operators(c):
         return lambda rpn, anchors: layer([rpn.probs, rpn.deltas, anchors])
 
     def align(pool_size, name):
-        # The level is rounded: 4 for a box of 224 pixels, 5 from 224 * sqrt(2) on.
+        # Rounded, not floored: level 4 for a box of 224 pixels, 5 from 224 * sqrt(2) on.
         return PyramidROIAlign(
             [pool_size] * 2, c.ROI_ALIGN, level_rounding="round", box_shift=shift, name=name
         )

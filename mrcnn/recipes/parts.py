@@ -1,4 +1,4 @@
-"""The slots that a recipe fills, and what the graph expects of each part.
+"""Parts that a recipe provides, and the calls that the graph makes to each of them.
 
 B images, A anchors, P proposals, R RoIs, K classes with the background. Boxes are
 (y1, x1, y2, x2), float32, normalized in the recipe's `BoxSpace`.
@@ -13,7 +13,7 @@ from mrcnn.inputs import Input
 
 @dataclass(frozen=True)
 class NetworkParts:
-    """The parts with weights, each made once and shared by all graphs of a network.
+    """Parts with weights, each made once and shared by all graphs of a network.
 
     Attributes:
         backbone: function from an image `[B, h, w, channels]` to `{"C2": ..., "C5": ...}`.
@@ -37,7 +37,7 @@ class NetworkParts:
 
 @dataclass(frozen=True)
 class Operators:
-    """The parts without weights, which a graph puts between the others.
+    """Parts without weights, which a graph puts between the others.
 
     Attributes:
         inputs: function from "training" or "inference" to a list of `mrcnn.inputs.Input`.

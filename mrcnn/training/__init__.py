@@ -1,1 +1,1 @@
-"""Training: which layers learn, one step, the loop around it, and what is kept of a run."""
+"""Training: selection of layers, one step, the loop, optimizers and learning rates."""

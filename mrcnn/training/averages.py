@@ -1,4 +1,4 @@
-"""The running means of the weights that the optimizer keeps."""
+"""Running means of the weights (EMA), which the optimizer keeps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ import keras
 
 @contextmanager
 def averaged(keras_model: keras.Model) -> Iterator[None]:
-    """Within this context the trainable weights are their running means.
+    """Make the trainable weights their running means within this context.
 
-    Afterwards they are what they were, to the last bit. Nothing changes where the optimizer keeps
+    Afterwards they have exactly the values from before. Nothing changes where the optimizer keeps
     no means, or has made no step yet.
     """
     if not _has_means(keras_model):
         yield
         return
-    # Not keras.callbacks.SwapEMAWeights: it swaps by adding and subtracting, which rounds, so that
-    # validation would change the training.
+    # keras.callbacks.SwapEMAWeights swaps by adding and subtracting. That rounds, so validation
+    # would change the training.
     weights = keras_model.trainable_variables
     raw = [keras.ops.convert_to_numpy(weight) for weight in weights]
     try:
@@ -29,7 +29,7 @@ def averaged(keras_model: keras.Model) -> Iterator[None]:
 
 
 def finish(keras_model: keras.Model) -> None:
-    """Make the running means, if there are any, the weights."""
+    """Replace the trainable weights by their running means, if the optimizer keeps any."""
     if _has_means(keras_model):
         keras_model.optimizer.finalize_variable_values(keras_model.trainable_variables)
 
@@ -38,7 +38,7 @@ def _has_means(keras_model):
     optimizer = getattr(keras_model, "optimizer", None)
     if optimizer is None:
         return False
-    # One that scales losses leaves the means to the one within.
+    # An optimizer that scales losses leaves the means to the one inside it.
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     # Before the first step the means are zeros.
     return bool(inner.use_ema and keras.ops.convert_to_numpy(optimizer.iterations))

@@ -1,6 +1,7 @@
 """One call of `train`: data, optimizer, callbacks and the loop, in the folder of a run."""
 
 import json
+from functools import partial
 
 import keras
 
@@ -28,7 +29,7 @@ from mrcnn.watching.log import RunLog
 from mrcnn.watching.pictures import DetectionPictures
 from mrcnn.watching.progress import Progress
 
-# Callbacks that write files, which one process of several does for all.
+# Callbacks that write files: only the chief of several processes runs them.
 _WRITERS = (
     keras.callbacks.BackupAndRestore,
     keras.callbacks.CSVLogger,
@@ -39,14 +40,14 @@ _WRITERS = (
 
 
 def compile_model(keras_model, config, strategy, learning_rate, momentum, epoch):
-    """Give a training model its optimizer, by `OPTIMIZER`, at the rate of an epoch."""
+    """Compile a training model with the optimizer of `OPTIMIZER`, at the rate of an epoch."""
     rate = first_rate(learning_rate, config, epoch)
     is_half = any(layer.compute_dtype == "float16" for layer in keras_model.layers)
     with strategy.scope():
         optimizer = make_optimizer(config, rate, momentum, "float16" if is_half else "float32")
         if strategy.num_replicas_in_sync > 1:
             share_clips(optimizer, strategy.num_replicas_in_sync)
-        # Else Keras would wrap an optimizer for float16 once more.
+        # This optimizer scales float16 losses already; Keras would wrap it a second time.
         keras_model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
 
 
@@ -65,72 +66,61 @@ def train(
     no_augmentation_sources=None,
     make_detector=None,
 ):
-    """Train a model in a run; see `MaskRCNN.train` for the other arguments, and for errors.
+    """Train a model in a run; see `MaskRCNN.train` for the other arguments and the errors.
 
     Args:
-        keras_model: of `build_graph(config, "training")`.
-        config: `Config`.
-        run: `Run`. It is resumed from the state in its `saved`, which training sets to None.
-        strategy: `tf.distribute.Strategy` that the model was made with.
-        callbacks: those of the user.
-        make_detector: function that returns a detector with the weights in training, for pictures.
+        keras_model: of `build_graph(config, "training")`, made in the scope of `strategy`.
+        run: `Run`. Training resumes from the state in its `saved`, and sets that to None.
+        make_detector: function that returns a detector with the current weights, for pictures.
 
     Returns:
         A `keras.callbacks.History`.
     """
     chief, agreement = is_chief(strategy), Agreement(strategy)
-    rates, saved = rate_callbacks(config, learning_rate, run.epoch), run.saved
-    if saved:
-        saved.restore_random()
+    rates = rate_callbacks(config, learning_rate, run.epoch)
+    call = _facts_of_call(config, strategy, learning_rate, layers, epochs)
     if chief:
         remove_leftovers(run.folder)
-    _require_one_position(agreement, run.epoch, saved)
-    call = _facts_of_call(config, strategy, learning_rate, layers, epochs)
-    if run.epoch < epochs and not is_same_call(saved, call):
-        saved = None
+    saved = _state_to_resume(run, call, agreement)
     reason = _why_nothing_to_train(run.epoch, epochs, saved, callbacks)
     if reason:
         print(f"Nothing to train: {reason}")
         return keras.callbacks.History()
+    # A resumed run keeps its seed, and all processes share one.
     call["seed"] = saved.facts["call"]["seed"] if saved else agreement.of_chief(draw_seed())
-    place = {"seed": call["seed"], "start": saved.facts["place"] if saved else 0}
     changes = {"augmentation": augmentation, "no_augmentation_sources": no_augmentation_sources}
-    train_batches = _batches(config, strategy, train_dataset, **place, **changes)
-    val_batches = None
-    if val_dataset is not None and config.VALIDATION_STEPS:
-        # The same images every epoch, so that the validation losses can be compared.
-        val_batches = _batches(config, strategy, val_dataset, shuffle=False, seed=0)
-    set_trainable(keras_model, SELECTIONS.get(layers, layers), verbose=0)
-    momentum = config.LEARNING_MOMENTUM
-    compile_model(keras_model, config, strategy, learning_rate, momentum, run.epoch)
-    facts = describe(config, train_dataset.class_names)
-    keras_model.metadata = as_metadata(facts)
-    _enter(run, facts, agreement, chief)
-    progress = Progress(call["images of a step"], verbose=int(chief))
-    listed = _callbacks(run, config, rates, val_dataset, make_detector, callbacks, chief)
+    train_batches, val_batches = _make_batches(
+        config, strategy, train_dataset, val_dataset, call["seed"], saved, **changes
+    )
+    steps = _make_steps(keras_model, config, strategy, learning_rate, layers, run, call["seed"])
+    _enter(run, keras_model, describe(config, train_dataset.class_names), agreement, chief)
     plan = Plan(
         keras_model,
         config,
         run,
         epochs,
-        _steps(keras_model, config, strategy, call["seed"]),
+        steps,
         train_batches,
         val_batches,
-        # Progress is the last, to show what the others have added.
-        callbacks=[*listed, progress],
-        progress=progress,
-        agreement=agreement,
-        image_name=lambda image_id: describe_image(train_dataset, image_id),
+        _callbacks(run, config, rates, val_dataset, make_detector, callbacks, chief),
+        Progress(call["images of a step"], verbose=int(chief)),
+        agreement,
+        image_name=partial(describe_image, train_dataset),
         call=call if chief else None,
         saved=saved,
     )
+    return _run(plan, strategy, first_rate(learning_rate, config, run.epoch))
+
+
+def _run(plan, strategy, rate):
+    """Run the loop; the chief prints where it starts, and which images it skipped."""
+    run, chief = plan.run, is_chief(strategy)
     run.saved = None
     if chief:
-        rate = first_rate(learning_rate, config, run.epoch)
         print(f"\nStarting at epoch {run.epoch}. LR={rate}\n\nCheckpoints: {run.checkpoint_path}")
     with telling_of_lost_workers(strategy):
         history = run_epochs(plan)
-    skipped = train_batches.data.skipped
+    skipped = plan.train_batches.data.skipped
     if skipped and chief:
         print(
             f"{len(skipped)} images without instances were skipped; "
@@ -139,18 +129,29 @@ def train(
     return history
 
 
-def _enter(run, facts, agreement, chief):
-    """Have the chief make the folder of a run and write its settings; the others take its name."""
-    if chief:
-        run.claim()
-        run.write_config(facts)
-    place = [agreement.of_chief(number) for number in run.place]
-    if not chief:
-        run.follow(*place)
+def _state_to_resume(run, call, agreement):
+    """Return the state of an exact resume, or None; the state's random numbers are restored.
+
+    Raises:
+        RuntimeError: if the processes of the training would start at different steps.
+    """
+    saved = run.saved
+    if saved:
+        saved.restore_random()
+    step = saved.facts["step"] if saved else 0
+    differs = [agreement.of_chief(number) != number for number in (run.epoch, step)]
+    if agreement.any(any(differs)):
+        raise RuntimeError(
+            f"This worker would start after epoch {run.epoch}, step {step}, and another "
+            "worker elsewhere; model_dir must be a folder that all workers share."
+        )
+    if run.epoch < call["epochs"] and not is_same_call(saved, call):
+        return None
+    return saved
 
 
 def _why_nothing_to_train(epoch, epochs, saved, callbacks):
-    """A sentence, or None if there is something to train."""
+    """Return a sentence, or None if there is something to train."""
     if epoch >= epochs:
         return f"{epoch} epochs are finished and {epochs} is the total. Ask for more to continue."
     if saved and is_stopped(saved, callbacks):
@@ -161,17 +162,29 @@ def _why_nothing_to_train(epoch, epochs, saved, callbacks):
     return None
 
 
-def _batches(config, strategy, dataset, **options):
-    """The `Batches` of a data set; options as of `make_dataset`."""
+def _make_batches(config, strategy, train_dataset, val_dataset, seed, saved, **changes):
+    """Return the `Batches` of training and of validation, or None where there is no validation."""
     per_replica = _images_per_replica(config)
 
-    def make(shard):
-        return make_dataset(dataset, config, batch_size=per_replica, shard=shard, **options)
+    def batches(dataset, **options):
+        def make(shard):
+            return make_dataset(dataset, config, batch_size=per_replica, shard=shard, **options)
 
-    return Batches(strategy, make, per_replica)
+        return Batches(strategy, make, per_replica)
+
+    start = saved.facts["place"] if saved else 0
+    train_batches = batches(train_dataset, seed=seed, start=start, **changes)
+    if val_dataset is None or not config.VALIDATION_STEPS:
+        return train_batches, None
+    # The same images every epoch, so that the validation losses can be compared.
+    return train_batches, batches(val_dataset, shuffle=False, seed=0)
 
 
-def _steps(keras_model, config, strategy, seed):
+def _make_steps(keras_model, config, strategy, learning_rate, layers, run, seed):
+    """Freeze layers, compile the model, and return its `Steps`."""
+    set_trainable(keras_model, SELECTIONS.get(layers, layers), verbose=0)
+    momentum = config.LEARNING_MOMENTUM
+    compile_model(keras_model, config, strategy, learning_rate, momentum, run.epoch)
     return Steps(
         keras_model,
         l2_penalty(config),
@@ -182,18 +195,29 @@ def _steps(keras_model, config, strategy, seed):
     )
 
 
+def _enter(run, keras_model, facts, agreement, chief):
+    """Make the folder of the run and write its settings; other processes follow the chief."""
+    keras_model.metadata = as_metadata(facts)
+    if chief:
+        run.claim()
+        run.write_config(facts)
+    place = [agreement.of_chief(number) for number in run.place]
+    if not chief:
+        run.follow(*place)
+
+
 def _images_per_replica(config):
     return config.BATCH_SIZE // config.GPU_COUNT
 
 
 def _callbacks(run, config, rates, val_dataset, make_detector, custom, chief):
-    """The callbacks of a run in their order."""
+    """Return the callbacks of a run in their order."""
     metrics = [callback for callback in custom if isinstance(callback, CocoMetrics)]
     others = [callback for callback in custom if callback not in metrics]
-    # The loop itself has the means of the weights where they are wanted.
+    # The loop itself swaps in the running means of the weights (`training/averages.py`).
     others = [cb for cb in others if not isinstance(cb, keras.callbacks.SwapEMAWeights)]
-    # Before what takes long, so that an interrupted evaluation costs no epoch. Metrics come before
-    # all that watch or log values, wherever they are listed.
+    # Checkpoints come first: an interrupted evaluation then costs no epoch. Metrics come before the
+    # callbacks that watch or log values, wherever the user lists them.
     callbacks = [Checkpoint(run, config.KEEP_CHECKPOINTS, is_writer=chief), *metrics]
     if not chief:
         others = [callback for callback in others if not isinstance(callback, _WRITERS)]
@@ -201,9 +225,9 @@ def _callbacks(run, config, rates, val_dataset, make_detector, custom, chief):
     if config.BEST_METRIC:
         best = run.checkpoint_path.replace("*epoch*", "best")
         callbacks.append(BestCheckpoint(best, config.BEST_METRIC))
-    # Before those of users and those that look at the rate, which see the whole one of an epoch.
+    # Before the callbacks that read or change the rate, so that they see the epoch's full rate.
     callbacks += rates
-    # Images of the graph would be large, and histograms slow.
+    # The graph would make large files, and histograms are slow.
     callbacks.append(keras.callbacks.TensorBoard(run.folder, write_graph=False))
     if val_dataset is not None and config.TENSORBOARD_IMAGES:
         count = config.TENSORBOARD_IMAGES
@@ -212,7 +236,7 @@ def _callbacks(run, config, rates, val_dataset, make_detector, custom, chief):
 
 
 def _facts_of_call(config, strategy, learning_rate, layers, epochs):
-    """Arguments and settings that must match for an exact resume, and the total of epochs."""
+    """Return arguments and settings that must match for an exact resume, and `epochs`."""
     rate = learning_rate
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = json.dumps(rate.get_config(), sort_keys=True, default=str)
@@ -231,13 +255,3 @@ def _facts_of_call(config, strategy, learning_rate, layers, epochs):
         * int(config.ACCUMULATE_BATCHES),
         "processes": process_count(strategy),
     }
-
-
-def _require_one_position(agreement, epoch, saved):
-    step = saved.facts["step"] if saved else 0
-    differs = [agreement.of_chief(number) != number for number in (epoch, step)]
-    if agreement.any(any(differs)):
-        raise RuntimeError(
-            f"This worker would start after epoch {epoch}, step {step}, and others elsewhere; "
-            "model_dir must be a folder that all workers see."
-        )

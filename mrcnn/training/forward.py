@@ -1,11 +1,11 @@
-"""The forward pass of a training step, and its gradient: in one go, or in pieces to save memory.
+"""The forward pass of a training step and its gradient, in one go or in pieces to save memory.
 
-For the gradient a step keeps the outputs of every layer until the backward pass has used them. With
-checkpointing it keeps only what lies between pieces of the backbone, and the backward pass computes
-each piece once more (Chen et al. 2016, section 3).
+The backward pass needs the outputs of every layer, so a step keeps them all. With checkpointing it
+keeps only the ends of pieces of the backbone, and the backward pass computes each piece a second
+time (Chen et al. 2016, section 3).
 
-`keras.RematScope` computes single layers again, whose inputs it keeps, and TensorFlow's
-`recompute_grad`, on which it is built, refuses the keyword `training` of a BatchNormalization.
+`keras.RematScope` recomputes single layers and keeps their inputs. It is built on TensorFlow's
+`recompute_grad`, which refuses the argument `training` of a BatchNormalization.
 """
 
 import threading
@@ -17,20 +17,20 @@ LEVELS = (2, 3, 4, 5)
 
 
 class Forward:
-    """Computes tensors of a training graph with its layers and weights, and their gradient.
+    """A forward pass through a training graph, and its gradient.
 
-    It may run within a `tf.function`, and in the replicas of a `tf.distribute.Strategy`. Make it
-    anew when layers are frozen or freed.
+    It works within a `tf.function`, and in the replicas of a `tf.distribute.Strategy`. Make a new
+    one after layers have been frozen or unfrozen.
 
     Args:
         keras_model: a training graph.
-        outputs: list of KerasTensors of it that come after the pyramid: its outputs, or inputs of
-            its losses.
-        checkpointing: compute the pieces of the backbone that learn, and those above them, twice.
-            Moving statistics are updated once, and random layers draw the same numbers.
+        outputs: list of KerasTensors that come after the pyramid: outputs of the graph, or inputs
+            of its losses.
+        checkpointing: compute twice the pieces of the backbone that learn, and those above them.
+            Moving statistics are updated once, and random layers draw the same numbers twice.
 
     Raises:
-        ValueError: with checkpointing, if a stage of an own backbone needs more than the stage
+        ValueError: with checkpointing, if a stage of a user's backbone needs more than the stage
             before it.
     """
 
@@ -38,20 +38,21 @@ class Forward:
         self.keras_model, self.pieces = keras_model, []
         # Each replica of a strategy runs in a thread of its own.
         self.thread = threading.local()
-        # Graphs that are run in one go need not have a pyramid.
+        # Only checkpointing needs a pyramid, whose inputs are the ends of the pieces.
         kept = self._add_pieces() if checkpointing else []
         self.known, self.outputs = [*keras_model.inputs, *kept], outputs
-        # In a graph that begins in the middle, Keras takes no tensor twice, nor an input as output.
+        # Keras accepts no output twice, and no input as an output, in a graph that starts inside
+        # another one.
         known = set(map(id, self.known))
         computed = {id(tensor): tensor for tensor in outputs if id(tensor) not in known}
         self.computed = list(computed.values())
         self.rest = keras.Model(self.known, self.computed)
 
     def _add_pieces(self):
-        """Cut the backbone at the ends of its stages, which are returned."""
+        """Cut the backbone at the ends of its stages, and return these ends."""
         model = self.keras_model
         stages = [model.get_layer(f"fpn_c{level}p{level}").input for level in LEVELS]
-        # The maps before the first pooling are the largest of all.
+        # The maps before the first pooling are the largest, so it ends a piece too.
         ends = [layer.output for layer in model.layers if layer.name == "pool1"] + stages
         places = {id(variable): i for i, variable in enumerate(model.trainable_variables)}
         try:
@@ -60,8 +61,8 @@ class Forward:
                 self.pieces.append(_Piece(start, end, passes_on, places))
         except ValueError as error:
             raise ValueError(
-                "GRADIENT_CHECKPOINTING needs a BACKBONE whose stages C2 to C5 are each made from "
-                "the stage before alone; set it to False for this one."
+                "GRADIENT_CHECKPOINTING needs a BACKBONE that computes each of the stages C2 to C5 "
+                "from the stage before it alone; set it to False for this one."
             ) from error
         return stages
 
@@ -71,7 +72,7 @@ class Forward:
         Args:
             inputs: list of tensors for the inputs of the model.
             training: whether layers act as in training.
-            tape: the `tf.GradientTape` around this call, for `gradient`.
+            tape: the `tf.GradientTape` around this call, for `gradient`; None without a gradient.
         """
         values = {id(t): value for t, value in zip(self.keras_model.inputs, inputs, strict=True)}
         self.thread.calls, self.thread.added = [], []
@@ -87,19 +88,20 @@ class Forward:
         return [values[id(tensor)] for tensor in self.outputs]
 
     def losses(self):
-        """Return the list of what layers and regularizers added to the loss in the last call."""
+        """Return the list of losses that layers and regularizers added in the last call."""
         return [*self.thread.added, *self.keras_model.losses]
 
     def gradient(self, tape, target):
-        """Return the gradients of the trainable variables of the model, 0 for those not needed.
+        """Return the gradients of the model's trainable variables, 0 where `target` needs none.
 
         Args:
-            tape: that of the last call.
+            tape: the tape of the last call.
             target: a scalar.
         """
         variables = [variable.value for variable in self.keras_model.trainable_variables]
         calls = self.thread.calls
-        # At the ends of its pieces the backward pass through the graph stops.
+        # This backward pass stops at the ends of the pieces. They continue it, the last one first,
+        # so that only one piece at a time has its outputs in memory.
         found = tape.gradient(target, [variables, [call.ends for call in calls]])
         gradients, upstream = found
         for i in reversed(range(len(calls))):
@@ -108,15 +110,13 @@ class Forward:
                 upstream[i - 1][0] = _sum(upstream[i - 1][0], of_input)
             for place, gradient in zip(calls[i].piece.places, of_trained, strict=True):
                 gradients[place] = _sum(gradients[place], gradient)
-        # An own backbone may have layers that lead nowhere.
+        # A user's backbone may have layers whose outputs nothing uses.
         pairs = zip(gradients, variables, strict=True)
         return [tf.zeros_like(v) if gradient is None else gradient for gradient, v in pairs]
 
 
 class _Piece:
-    """A part of a graph as a function without side effects of its input and weights.
-
-    So it can be computed twice.
+    """A part of a graph as a function without side effects, which can be computed twice.
 
     Args:
         input, output: KerasTensors.
@@ -125,7 +125,7 @@ class _Piece:
 
     Attributes:
         places: those of the variables that learn here.
-        learns: whether anything does, here or before.
+        learns: whether weights learn in this piece or before it.
     """
 
     def __init__(self, input, output, passes_on, places):
@@ -137,7 +137,7 @@ class _Piece:
         self.passes_on, self.learns = passes_on, passes_on or bool(self.trained)
 
     def run(self, x, trained, state, training):
-        """Return the output with the losses that layers add, and `{index: value}` of new state."""
+        """Return `[output, *added losses]`, and `{index: value}` of the state that has changed."""
         mapping = zip([*self.trained, *self.state], [*trained, *state], strict=True)
         with keras.StatelessScope(mapping, collect_losses=True) as scope:
             (output,) = tf.nest.flatten(self.model([x], training=training))
@@ -148,14 +148,15 @@ class _Piece:
 
 
 class _Call:
-    """One computation of a piece, and what is needed to do it again.
+    """One computation of a piece, and the values that a second one needs.
 
     Attributes:
-        ends: its output, then the losses that its layers add. No gradient flows through them.
+        ends: output of the piece, then the losses that its layers add. No gradient flows through.
     """
 
     def __init__(self, piece, x, training):
         self.piece, self.x, self.training = piece, x, training
+        # The state from before: a second computation draws the same random numbers from it.
         self.trained, self.state = _values(piece.trained), _values(piece.state)
         ends, changes = piece.run(x, self.trained, self.state, training)
         for index, value in changes.items():
@@ -170,8 +171,8 @@ class _Call:
         """
         pairs = zip(upstream, self.ends, strict=True)
         upstream = [tf.zeros_like(end) if up is None else up for up, end in pairs]
-        # Without this order it would all be computed at once, and TensorFlow would see that it was
-        # computed before.
+        # The second computation has to wait for the gradients from above. Otherwise TensorFlow
+        # would merge it with the first one, whose outputs would then stay in memory.
         with tf.control_dependencies(upstream):
             x = tf.identity(self.x)
             with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""The loop over epochs and steps. Callbacks and their list are those of Keras."""
+"""The loop over epochs and steps, with the callbacks of Keras."""
 
 import contextlib
 import itertools
@@ -35,15 +35,15 @@ class Plan:
         keras_model: for the callbacks; its `stop_training` ends the loop.
         config: `Config`, for the number of steps.
         run: `Run`, for its folder and its finished epochs.
-        epochs: the total.
+        epochs: total number, with those that the run has finished.
         steps: `Steps`.
         train_batches: endless iterable of batches, a `Batches`.
-        val_batches: iterable of batches that starts anew whenever it is iterated over, or None.
+        val_batches: iterable of batches, the same ones in every iteration; None for no validation.
         callbacks: Keras callbacks.
         progress: `Progress`.
         agreement: `Agreement` of the processes.
         image_name: function from an image id to a text for messages.
-        call: facts about this training for its states; None in a process that writes none.
+        call: facts about this training for its states; None in a process that writes no states.
         saved: the `Saved` state to resume from. Its arrays are dropped once they are restored.
     """
 
@@ -65,8 +65,8 @@ class Plan:
 def run_epochs(plan):
     """Train from the epoch of the run to `epochs`.
 
-    `keras.Model.fit` cannot tell which images a batch had when a loss becomes NaN, cannot resume
-    within an epoch, and fails with several worker processes.
+    `keras.Model.fit` would not do: it cannot name the images of a batch whose loss becomes NaN,
+    cannot resume within an epoch, and fails with several worker processes.
 
     Args:
         plan: `Plan`.
@@ -75,13 +75,14 @@ def run_epochs(plan):
         A `keras.callbacks.History`.
 
     Raises:
-        NonFiniteLossError: names the loss and the images of the batch. The weights of the last
-            checkpoint are those before.
-        OutOfMemoryError: lists the settings that need less.
+        NonFiniteLossError: names the loss that became NaN or infinite, and the images of the batch.
+            The last checkpoint is from before.
+        OutOfMemoryError: lists the settings that need less memory.
     """
     model = plan.keras_model
     callbacks = keras.callbacks.CallbackList(
-        plan.callbacks,
+        # Progress comes last, to show the logs that other callbacks have added.
+        [*plan.callbacks, plan.progress],
         add_history=True,
         model=model,
         verbose=1,
@@ -110,19 +111,20 @@ def run_epochs(plan):
         is_last = plan.agreement.any(model.stop_training) or epoch + 1 == plan.epochs
         if is_last:
             finish(model)
-            # Before the state is written: EarlyStopping gives the best weights back here.
+            # Before the state is written, because EarlyStopping restores the best weights here.
             callbacks.on_train_end(logs)
         if writer:
             writer.write(epoch + 1, 0, plan.train_batches.position(), _Means().state)
         if is_last:
             break
-    # Nobody leaves before the chief has written, or TensorFlow takes it for a crash there.
+    # All processes wait here for the chief to write its files. TensorFlow would take one that ends
+    # earlier for a crash.
     plan.agreement.any(False)
     return model.history
 
 
 def _restore(plan, callbacks):
-    """Restore the saved state; returns the step and the means of its epoch."""
+    """Restore the saved state; return the next step of its epoch, and the means so far."""
     if plan.saved is None:
         return 0, _Means()
     step = plan.saved.facts["step"]
@@ -130,18 +132,20 @@ def _restore(plan, callbacks):
         callbacks.on_epoch_begin(plan.run.epoch)
     plan.saved.restore_callbacks(callbacks.callbacks)
     plan.saved.restore_optimizer(plan.keras_model.optimizer)
-    # They are as large as the model and its optimizer, which hold them now.
+    # The model and its optimizer hold these values now; a second copy would stay in memory.
     plan.saved.arrays.clear()
     return step, _Means(*plan.saved.facts["means"])
 
 
 def _train_epoch(plan, callbacks, batches, writer, epoch, first_step, means):
-    """Do the steps of an epoch from `first_step` on; their losses go to `means`."""
+    """Run the steps of an epoch from `first_step` on, and add their losses to `means`."""
     steps, save_steps = plan.config.STEPS_PER_EPOCH, plan.config.SAVE_STEPS
     for step in range(first_step, steps):
         callbacks.on_train_batch_begin(step)
         with plan.progress.waiting():
             batch = [next(batches) for _ in range(plan.steps.accumulate)]
+        # A step's random numbers follow from the seed and this number, so a resumed run draws the
+        # same ones.
         number = epoch * steps + step
         with _explained(batch):
             losses = _to_floats(plan.steps.train(*batch, number=number))
@@ -156,7 +160,7 @@ def _train_epoch(plan, callbacks, batches, writer, epoch, first_step, means):
 
 
 def _validate(plan, callbacks):
-    """Mean losses over the validation batches, under their names with `val_` before."""
+    """Return the mean losses over the validation batches by name, with the prefix `val_`."""
     callbacks.on_test_begin()
     means = _Means()
     for step, batch in enumerate(itertools.islice(plan.val_batches, plan.config.VALIDATION_STEPS)):
@@ -180,11 +184,11 @@ class _Means:
 
     @property
     def state(self):
-        """Arguments that make the same means again."""
+        """Arguments that make equal means."""
         return self.count, self.values
 
     def add(self, losses):
-        """Add the losses of a step; returns a dict of the means so far."""
+        """Add the losses of a step; return the means so far by name."""
         self.count += 1
         for name, loss in losses.items():
             mean = self.values.get(name, 0.0)
@@ -200,13 +204,13 @@ def _check_finite(losses, batches, epoch, step, plan):
     raise NonFiniteLossError(
         f"{' and '.join(bad) or 'The weight decay'} became {losses[bad[0]] if bad else 'infinite'} "
         f"in epoch {epoch + 1}, step {step + 1}, with {names}. Training has stopped; the "
-        "checkpoint of the last epoch is whole. Look at the annotations of these images, or lower "
+        "checkpoint of the last epoch is intact. Check the annotations of these images, or lower "
         "LEARNING_RATE."
     )
 
 
 def _image_ids(strategy, batches):
-    """Return the ids of the images of a step that this process has."""
+    """Return the ids of the images in this process's part of a step."""
     parts = [
         part
         for batch in batches
@@ -218,13 +222,13 @@ def _image_ids(strategy, batches):
 
 @contextlib.contextmanager
 def _explained(batches):
-    """Say what to do when memory is short."""
+    """Raise OutOfMemoryError, with advice, for TensorFlow's error."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
         raise OutOfMemoryError(
-            "A step needs more memory than there is. What helps, the most effective first: "
-            "a smaller IMAGES_PER_GPU, with ACCUMULATE_BATCHES for as large a step as before, "
+            "A step needs more memory than there is. Settings that help, the most effective first: "
+            "a smaller IMAGES_PER_GPU, with ACCUMULATE_BATCHES to keep the size of the step, "
             'GRADIENT_CHECKPOINTING = True, PRECISION = "mixed_bfloat16", USE_MINI_MASK = True, '
             'layers="heads", a smaller IMAGE_MAX_DIM, BACKBONE = "resnet50" or "small", a smaller '
             "TRAIN_ROIS_PER_IMAGE. docs/memory.md has figures. "

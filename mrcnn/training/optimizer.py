@@ -8,36 +8,37 @@ from mrcnn.config import Config
 
 _CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 
-# Parts of the names of variables that weight decay leaves alone. Those of the second and later
-# replicas end with their number.
+# Parts of the names of variables without weight decay. Copies on the second and later replicas have
+# the number of the replica at the end.
 _NOT_DECAYED = ("/gamma:", "/gamma/replica_", "/beta:", "/beta/replica_")
 
 
 def make_optimizer(
     config: Config, learning_rate: Any, momentum: float, compute_dtype: str = "float32"
 ) -> keras.optimizers.Optimizer:
-    """A new optimizer as `OPTIMIZER` says.
+    """Make a new optimizer, as set by `OPTIMIZER`.
 
-    Gradients are clipped by `GRADIENT_CLIP_NORM`, as the norm of all of them together, and the
-    running means of `EMA_MOMENTUM` are kept. Of an instance in the Config a fresh one is made, with
-    another learning rate; where it clips gradients or averages weights itself, it does so its own
-    way. Weight decay by the optimizer leaves gamma and beta of batch normalization alone.
+    It clips gradients to the global norm `GRADIENT_CLIP_NORM`, and keeps the running means of
+    `EMA_MOMENTUM`. If the setting is an instance, the result is a fresh copy with another learning
+    rate; clipping and averaging of the instance itself take precedence. Weight decay by the
+    optimizer skips gamma and beta of batch normalization.
 
     Args:
+        config: `Config`.
         learning_rate: a float or a Keras schedule, see `mrcnn.training.rates.first_rate`.
         momentum: of SGD; the others have their own.
-        compute_dtype: numbers that the model computes with. The losses of "float16" are scaled,
-            by the optimizer's `scale_loss`, so that small gradients do not become zero.
+        compute_dtype: number type of the model's layers. For "float16" the optimizer scales the
+            losses by its `scale_loss`, so that small gradients do not become zero.
 
     Raises:
-        ValueError: if the instance has no learning rate, or cannot be made anew.
+        ValueError: if the instance has no learning rate, or cannot be copied.
     """
     options = {"learning_rate": learning_rate, "global_clipnorm": config.GRADIENT_CLIP_NORM or None}
     if config.EMA_MOMENTUM:
         options |= {"use_ema": True, "ema_momentum": config.EMA_MOMENTUM}
     kind, scaling = config.OPTIMIZER, {}
     if isinstance(kind, str):
-        # Keras would number each new optimizer, and TensorFlow keeps every new name of a variable.
+        # Keras would number each new optimizer, and TensorFlow never forgets a variable name.
         options["name"] = kind.lower()
     if kind == "SGD":
         optimizer = keras.optimizers.SGD(momentum=float(momentum), **options)
@@ -51,7 +52,7 @@ def make_optimizer(
                 "initial_scale": kind.initial_scale,
                 "dynamic_growth_steps": kind.dynamic_growth_steps,
             }
-        optimizer = _anew(_unwrapped(kind), options)
+        optimizer = _fresh_copy(_unwrapped(kind), options)
     if optimizer.weight_decay is not None:
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     if scaling or compute_dtype == "float16":
@@ -60,7 +61,7 @@ def make_optimizer(
 
 
 def l2_penalty(config: Config) -> float:
-    """Factor of the L2 penalty in the loss: `WEIGHT_DECAY`, or 0 where the optimizer decays."""
+    """Return the factor of the L2 penalty: `WEIGHT_DECAY`, or 0 if the optimizer decays weights."""
     optimizer = config.OPTIMIZER
     if isinstance(optimizer, str):
         decays = optimizer == "AdamW"
@@ -70,16 +71,16 @@ def l2_penalty(config: Config) -> float:
 
 
 def _unwrapped(optimizer):
-    """The optimizer within one that scales losses."""
+    """Return the optimizer inside one that scales losses."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return optimizer.inner_optimizer
     return optimizer
 
 
-def _anew(instance, options):
-    """A fresh optimizer like `instance`, whose slots may belong to other layers."""
+def _fresh_copy(instance, options):
+    """Copy an optimizer without its slots, which may belong to the weights of another model."""
     name = type(instance).__name__
-    # A MultiOptimizer has as many as it has optimizers.
+    # A MultiOptimizer has one rate per optimizer.
     if not hasattr(instance, "learning_rate"):
         raise ValueError(
             f"OPTIMIZER is a {name}, which has no learning_rate that train could set; give an "
@@ -94,6 +95,6 @@ def _anew(instance, options):
         return type(instance).from_config(settings | options)
     except TypeError as error:
         raise ValueError(
-            f"OPTIMIZER is a {name} that cannot be made anew from its get_config() ({error}); its "
-            "__init__ must take what get_config gives, and pass the rest to Keras."
+            f"OPTIMIZER is a {name} that cannot be copied from its get_config() ({error}); its "
+            "__init__ must accept every entry of get_config(), and pass Keras's own on to Keras."
         ) from error

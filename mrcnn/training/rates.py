@@ -1,4 +1,4 @@
-"""Learning rates: by epoch, by a schedule, and their rise over the first steps."""
+"""Learning rates: per epoch, by a schedule, and the warm-up over the first steps."""
 
 import math
 import numbers
@@ -12,20 +12,21 @@ from mrcnn.config import Config
 
 
 def first_rate(learning_rate: Any, config: Config, epoch: int) -> Any:
-    """The learning rate that an optimizer is made with when training starts at `epoch`.
+    """Return the learning rate for the optimizer of a training that starts at `epoch`.
 
     Args:
-        learning_rate: a number, which falls after `LEARNING_RATE_DECAY_EPOCHS`; a Keras schedule, a
-            function of the optimizer's steps; or a function of the epoch, 0 for the first of the
-            run.
+        learning_rate: a number, which decays after `LEARNING_RATE_DECAY_EPOCHS`; a Keras schedule,
+            which is a function of the optimizer's steps; or a function of the epoch, 0 for the
+            first of the run.
+        config: `Config`.
         epoch: finished epochs.
 
     Returns:
         The schedule, or the rate of that epoch, a float.
 
     Raises:
-        ValueError: for a learning rate of another kind, a function that gives no positive number,
-            and settings that a schedule or a function leaves no room for.
+        ValueError: for a learning rate of another type, a function that returns no positive number,
+            and settings that contradict a schedule or a function.
     """
     rule = _rule(learning_rate, config)
     return learning_rate if rule is None else rule(epoch)
@@ -34,17 +35,17 @@ def first_rate(learning_rate: Any, config: Config, epoch: int) -> Any:
 def rate_callbacks(
     config: Config, learning_rate: Any, epoch: int
 ) -> list[keras.callbacks.Callback]:
-    """Callbacks that change the rate during training, in their order.
+    """Return the callbacks that change the rate during training, in their order.
 
-    They belong before those of users, which then see the whole rate of an epoch and may change it.
-    There are the same ones whatever the epoch. Arguments and errors are those of `first_rate`.
+    They belong before the user's callbacks, which then see an epoch's full rate and may change it.
+    The list is the same for every epoch. Arguments and errors are those of `first_rate`.
     """
     rule = _rule(learning_rate, config)
     callbacks = []
     if rule is None:
         return callbacks
     if callable(learning_rate) or len(config.LEARNING_RATE_DECAY_EPOCHS):
-        # A function that gives no rate raises here, before anything has changed.
+        # A function that returns no rate raises here, before training has changed anything.
         rule(epoch)
         callbacks.append(EpochRate(rule))
     if config.WARMUP_STEPS:
@@ -53,15 +54,15 @@ def rate_callbacks(
 
 
 def current_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """The learning rate of the next step, also where every replica has a copy of it."""
+    """Return the learning rate of the next step, with one replica or several."""
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
 class EpochRate(keras.callbacks.Callback):
-    """Give every epoch its learning rate.
+    """A callback that sets the learning rate of every epoch.
 
-    The optimizer has the rate of the first epoch already. A factor that other callbacks have put on
-    the rate, such as a tenth when there was no progress, stays on the rates that follow.
+    The optimizer has the rate of the first epoch already. If another callback has multiplied the
+    rate, such as by 0.1 on a plateau, all later rates are multiplied likewise.
 
     Args:
         function: from an epoch, 0 for the first of the run, to its rate.
@@ -78,26 +79,26 @@ class EpochRate(keras.callbacks.Callback):
             self.rate = rate
         if rate != self.rate:
             optimizer = self.model.optimizer
-            # As the optimizer has rounded it: this is 1 where nobody has changed the rate.
+            # Rounded as the optimizer has it, so that the quotient is 1 if nobody changed the rate.
             rounded = float(np.asarray(self.rate, keras.config.floatx()))
             optimizer.learning_rate = rate * (current_rate(optimizer) / rounded)
             self.rate = rate
 
 
 class WarmUp(keras.callbacks.Callback):
-    """Let the learning rate rise in a straight line over the first steps of a run.
+    """A callback that raises the learning rate linearly over the first steps of a run.
 
-    Between epochs the rate is the whole one, for callbacks that look at it or change it.
+    Between epochs the optimizer has the full rate, for callbacks that read or change it.
 
     Args:
-        steps: of the run, those of earlier epochs included.
+        steps: of the warm-up, counted from the start of the run.
         steps_per_epoch: to know where in the run an epoch begins.
     """
 
     def __init__(self, steps: int, steps_per_epoch: int):
         super().__init__()
         self.steps, self.steps_per_epoch = steps, steps_per_epoch
-        # Steps before the epoch, and the rate to rise to, 0 while it is not known.
+        # Steps before the epoch; and the full rate, 0 while it is unknown.
         self.first, self.rate = 0, 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -108,10 +109,10 @@ class WarmUp(keras.callbacks.Callback):
         if step > self.steps:
             return
         optimizer = self.model.optimizer
-        # Not at the beginning of the epoch, when others may still change it.
-        whole = self.rate or current_rate(optimizer)
-        optimizer.learning_rate = whole * step / self.steps
-        self.rate = whole if step < self.steps else 0.0
+        # Read at the first step: other callbacks may change the rate when the epoch begins.
+        full = self.rate or current_rate(optimizer)
+        optimizer.learning_rate = full * step / self.steps
+        self.rate = full if step < self.steps else 0.0
 
     def on_epoch_end(self, epoch, logs=None):
         if self.rate:
@@ -119,7 +120,7 @@ class WarmUp(keras.callbacks.Callback):
 
 
 def _rule(learning_rate, config):
-    """The function from an epoch to its rate, None for a Keras schedule."""
+    """Return the function from an epoch to its rate, or None for a Keras schedule."""
     decays, warm_up = config.LEARNING_RATE_DECAY_EPOCHS, config.WARMUP_STEPS
     if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         if warm_up:
@@ -158,7 +159,7 @@ def _rate_by(function, epoch):
         number = math.nan
     if not 0 < number < math.inf:
         raise ValueError(
-            f"learning_rate is a function that gives {rate!r} for epoch {epoch}; it must give a "
-            "number above 0."
+            f"learning_rate is a function that returns {rate!r} for epoch {epoch}; it must return "
+            "a number above 0."
         )
     return number

@@ -7,7 +7,7 @@ import keras
 # Regular expressions of layer names.
 SELECTIONS = {"heads": r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)", "all": ".*"}
 
-# The first stage of the backbone that learns, with all that lies above it.
+# First stage of the backbone that learns; everything above it learns too.
 STAGES = {"3+": 3, "4+": 4, "5+": 5}
 
 ACCEPTED = "heads, 3+, 4+, 5+, all"
@@ -43,7 +43,7 @@ def layers_from_stage(keras_model, first, taps=None):
     """Return the layers with weights of the backbone's stage `first` and all above it.
 
     A layer belongs to the first stage that needs it: to stage 4 if C4 is computed from it and C2
-    and C3 are not. So names do not matter, and any backbone has stages.
+    and C3 are not. This works for any backbone, whatever the names of its layers.
 
     Args:
         keras_model: the graph.
@@ -61,8 +61,8 @@ def layers_from_stage(keras_model, first, taps=None):
     if below.issuperset(map(id, stage)):
         raise ValueError(
             f'layers is "{first}+", but stage {first} of this backbone has no layer with weights '
-            f"of its own: all that C{first} needs, an earlier stage needs too. A model inside the "
-            "backbone counts as one layer; apply its layers to the image itself, as "
+            f"of its own: every layer that C{first} needs, an earlier stage needs too. A model "
+            "inside the backbone counts as one layer; apply its layers to the image directly, as "
             "keras.applications do with input_tensor=image."
         )
     return [layer for layer in trainable_layers(keras_model) if id(layer) not in below]
@@ -74,11 +74,12 @@ def set_trainable(keras_model, layer_regex, indent=0, verbose=1, taps=None):
     Args:
         keras_model: any Keras model; for "3+" to "5+" a Mask R-CNN.
         layer_regex: "heads", "3+", "4+", "5+", "all", or a regular expression of whole layer names.
-        indent, verbose: spaces before each printed layer; 0 prints nothing.
+        indent: spaces before each printed layer.
+        verbose: 0 prints nothing.
         taps: see `layers_from_stage`.
 
     Raises:
-        ValueError: if no layer matches or the expression is broken; no layer is changed then.
+        ValueError: if no layer matches or the expression is invalid; no layer has changed then.
     """
     layers = trainable_layers(keras_model)
     if layer_regex in STAGES:
@@ -87,7 +88,7 @@ def set_trainable(keras_model, layer_regex, indent=0, verbose=1, taps=None):
         chosen = _matching(layers, layer_regex)
     for layer in keras_model.layers:
         if isinstance(layer, keras.Model):
-            # A frozen container freezes its layers, whatever they say themselves.
+            # A frozen container would freeze all its layers, even trainable ones.
             layer.trainable = True
     ids = set(map(id, chosen))
     for layer in layers:

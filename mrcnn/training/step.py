@@ -16,9 +16,9 @@ _SUM = tf.distribute.ReduceOp.SUM
 class Steps:
     """The compiled steps of a training model.
 
-    The losses are the `LossLayer`s of the model, by their names. However many replicas and batches
-    a step has, its losses and gradients are those of one replica on all its images at once: each
-    loss is the mean over the anchors or RoIs of all of them.
+    The losses are the `LossLayer`s of the model, by their names. A step with several replicas or
+    batches has the same losses and gradients as one replica with all the images in one batch: each
+    loss is the mean over the anchors or RoIs of all images.
 
     Args:
         keras_model: of `build_graph(config, "training")`, compiled with an optimizer. With more
@@ -26,9 +26,9 @@ class Steps:
         weight_decay: factor of the L2 penalty. As in the original it is divided by the number of
             elements of each weight tensor, and leaves batch normalization alone.
         strategy: tf.distribute.Strategy; that of the current scope by default.
-        accumulate: batches of one step. With more than one, each runs twice: once forward to count
-            what the losses are means of.
-        seed: of the choice of RoIs, a whole number.
+        accumulate: batches per step. With more than one, each runs twice, the first time forward
+            only, to count the anchors or RoIs that each loss averages.
+        seed: whole number, for the random choice of RoIs.
         checkpointing: see `Forward`.
     """
 
@@ -54,7 +54,7 @@ class Steps:
         self._forward = Forward(keras_model, tf.nest.flatten(self._wanted), checkpointing)
         self._optimizer = getattr(keras_model, "optimizer", None)
         if self._optimizer is not None and not self._optimizer.built:
-            # Variables made within a step would have it traced twice.
+            # TensorFlow traces a step twice if it creates variables.
             with self.strategy.scope():
                 self._optimizer.build(keras_model.trainable_variables)
         self._sums = self._make_sums() if accumulate > 1 else []
@@ -66,23 +66,25 @@ class Steps:
         self._apply_sums = self._compiled(self._apply_sums_here)
         self._evaluate_one = self._compiled(self._evaluate)
 
-    # What the loop calls
+    # Called by the loop
 
     def train(self, *batches, number=0):
-        """Change the weights once; returns the losses of the step by name, scalars.
+        """Change the weights once; return the losses of the step by name, scalars.
 
         Args:
-            batches: `accumulate` batches, each a dict of the model's inputs by name, or what the
-                strategy makes of such dicts.
-            number: of the step, for its random numbers.
+            batches: `accumulate` batches, each a dict of the model's inputs by name, or such a dict
+                distributed by the strategy.
+            number: of the step in the run; seed and number decide its random numbers.
 
         Returns:
-            "loss", the total with weight decay; each loss by its name; "gradient_norm", the length
-            of the gradient before it is clipped.
+            "loss", the total with weight decay; each loss by its name; "gradient_norm", the norm of
+            the whole gradient before clipping.
         """
         seed = tf.constant([self.seed, number], tf.int64)
         if self.accumulate == 1:
             return self._train_one(batches[0], seed)
+        # Two passes: the gradient of a mean over all batches needs the count of all of them, before
+        # the gradient of the first one can be computed.
         places = [tf.constant(place) for place in range(len(batches))]
         state = self._state()
         counts = [
@@ -90,7 +92,8 @@ class Steps:
             for batch, place in zip(batches, places, strict=True)
         ]
         counts = self._total(counts)
-        # What was counted is done once more, with the same random numbers.
+        # Restored, so that the second pass draws the same random numbers, and each batch moves the
+        # statistics once.
         self._set_state(state)
         parts = [
             self._add_one(batch, seed, place, counts)
@@ -100,34 +103,36 @@ class Steps:
         return losses | self._apply_sums()
 
     def evaluate(self, batch, number=0):
-        """The losses of a batch by name, without weight decay, scalars.
+        """Return the losses of a batch by name, without weight decay, scalars.
 
-        Arguments as in `train`; the seed is always the same.
+        Arguments as in `train`. The seed is always 0, so that epochs can be compared.
         """
         return self._evaluate_one(batch, tf.constant([0, number], tf.int64))
 
-    # What runs on a replica
+    # Run on every replica
 
     def losses(self, batch, training, parts=1, counts=None, tape=None):
         """Return the total without weight decay, and the losses by name, scalars.
 
         Args:
             batch: a dict of the model's inputs by name.
-            parts: of how many parts of a batch this is one. The results of all parts are to be
-                added up then.
-            counts: of the `LossLayer`s by name, for all parts; those of all replicas by default.
+            parts: number of parts of the step, this batch being one. The sum of the results of all
+                parts is the result of the step.
+            counts: of the `LossLayer`s by name, over all parts; over all replicas by default.
             tape: see `Forward`.
         """
         outputs, counted = self._outputs(batch, training, tape)
         named = {name: tf.squeeze(loss) for name, loss in outputs.items()}
-        # At once: replicas share the layers, and the next message to others lets them go on.
+        # Read them now: replicas share the layers and take turns, and the next exchange between
+        # replicas lets another one overwrite these.
         added = self._forward.losses()
         if parts == 1:
-            # The layers add the same losses with their weights; those of own backbones are there
-            # too.
+            # Loss layers have added their weighted losses; layers of a backbone may add others.
             return tf.add_n([tf.cast(loss, tf.float32) for loss in added]), named
         ours = {id(loss) for layer in self._loss_layers.values() for loss in layer.losses}
         others = [tf.cast(loss, tf.float32) / parts for loss in added if id(loss) not in ours]
+        # A loss here is a mean over one part. Weighted by the share of this part in the counts, the
+        # parts add up to the mean over the whole step.
         here = self._counts(counted)
         counts = counts or _of_all_replicas(here)
         named = {
@@ -138,9 +143,9 @@ class Steps:
         return tf.add_n(weighted + others), named
 
     def gradients(self, batch, parts=1, counts=None):
-        """Gradients of the trainable variables in their order, and the losses with the total.
+        """Return the gradients of the trainable variables in their order, and all losses by name.
 
-        The gradients are scaled up if the optimizer wants that. Arguments as in `losses`.
+        An optimizer that scales losses gets scaled gradients. Arguments as in `losses`.
         """
         variables = [variable.value for variable in self.keras_model.trainable_variables]
         scale = 1.0 if self._optimizer is None else self._optimizer.scale_loss(1.0)
@@ -151,14 +156,14 @@ class Steps:
         for i, factor in enumerate(self._decay_factors(parts)):
             if factor:
                 total = total + factor * 2.0 * tf.nn.l2_loss(variables[i])
-                # Without this order, TensorFlow would make the decay of all weights first and keep
-                # it until the gradients come.
+                # Without this order TensorFlow would compute the decay of all weights first, and
+                # keep it in memory until the gradients are there.
                 with tf.control_dependencies([gradients[i]]):
                     gradients[i] = gradients[i] + scale * 2.0 * factor * variables[i]
         return gradients, {"loss": total, **named}
 
     def _decay_factors(self, parts):
-        """Factor of the squared norm of each trainable variable in the penalty."""
+        """Return the factor of each trainable variable's squared norm in the penalty."""
         return [
             0.0
             if variable.path.endswith(("/gamma", "/beta"))
@@ -174,7 +179,7 @@ class Steps:
         return outputs, {name: inputs for name, (_, inputs) in found.items()}
 
     def _counts(self, counted):
-        """Return the numbers of things that the losses average, from the inputs of their layers."""
+        """Return how many anchors or RoIs each loss averages, from the inputs of its layer."""
         return {
             name: tf.stop_gradient(layer.count(*counted[name]))
             for name, layer in self._loss_layers.items()
@@ -196,7 +201,7 @@ class Steps:
         return _of_all_replicas(counts)
 
     def _state_here(self):
-        """Values of the variables that layers change."""
+        """Return the values of the variables that layers change."""
         return [tf.identity(variable.value) for variable in self._changed_by_layers()]
 
     def _set_state_here(self, values):
@@ -221,32 +226,32 @@ class Steps:
         return norm
 
     def _apply(self, gradients):
-        """Have the optimizer take a step; returns the share of this replica in the norm."""
+        """Apply the gradients of a step; return the share of this replica in their norm."""
         variables, replicas = self.keras_model.trainable_variables, self._replicas
         if replicas > 1:
             gradients = tf.distribute.get_replica_context().all_reduce(_SUM, gradients)
         norm = tf.linalg.global_norm(gradients) / self._optimizer.scale_loss(1.0)
         is_scaled = isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer)
         if is_scaled:
-            # It leaves out a step whose scaled gradients are too long for float16, and scales less.
+            # This optimizer skips a step whose scaled gradients overflow, and lowers its scale.
             norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
         if replicas > 1:
-            # The optimizer clips what it gets and then adds it up over the replicas: `share_clips`.
+            # The optimizer clips on each replica, then adds up the replicas; see `share_clips`.
             gradients = [gradient / replicas for gradient in gradients]
             self._share_statistics()
         if is_scaled or tf.distribute.has_strategy():
             self._optimizer.apply(gradients, variables)
         else:
-            # Among replicas, Keras sums the gradients, also of a single one, and TensorFlow keeps
-            # each graph that has such a sum until the process ends.
+            # Outside of `merge_call` Keras sums the gradients over replicas, even over one, and
+            # TensorFlow keeps every graph with such a sum until the process ends.
             replica = tf.distribute.get_replica_context()
             replica.merge_call(lambda strategy: self._optimizer.apply(gradients, variables))
         return {"gradient_norm": norm / replicas}
 
     def _share_statistics(self):
-        """Have all replicas keep the means of their moving statistics.
+        """Set the moving statistics of all replicas to their mean.
 
-        Keras leaves each of them its own, and a checkpoint would get those of the first.
+        Keras leaves each replica its own, and a checkpoint would get those of the first.
         """
         moving = [
             variable
@@ -262,7 +267,7 @@ class Steps:
             for variable, mean in zip(moving, means, strict=True):
                 variable.assign(mean)
 
-    # How a step is spread
+    # Replicas and parts
 
     @property
     def _replicas(self):
@@ -273,12 +278,12 @@ class Steps:
         return self._replicas * self.accumulate
 
     def _part(self, seed, place, parts):
-        """The context of this replica's part of a step, of which batch `place` is at work."""
+        """Return the context of the part of a step that batch `place` is on this replica."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return batch_part(seed, place * self._replicas + replica, parts)
 
     def _make_sums(self):
-        """A place for the sum of the gradients of each variable, one on every replica."""
+        """Make variables for the sums of the gradients, with a copy on every replica."""
         with self.strategy.scope():
             return [
                 tf.Variable(
@@ -291,14 +296,14 @@ class Steps:
             ]
 
     def _compiled(self, function, reduce=True):
-        """The function on all replicas; if asked for, with the sums of the scalars it returns."""
+        """Compile a function for all replicas; with `reduce`, the scalars it returns are summed."""
 
         def run(*arguments):
             results = self.strategy.run(function, args=arguments)
             if not reduce or self._replicas == 1:
                 return results
             names = list(results)
-            # One message instead of one for each.
+            # One message between replicas for all scalars, instead of one per scalar.
             stacked = self.strategy.run(
                 lambda values: tf.stack(list(values)), args=([results[name] for name in names],)
             )
@@ -308,7 +313,7 @@ class Steps:
         return tf.function(run, autograph=False, reduce_retracing=True)
 
     def _total(self, counts):
-        """Sums by name over the batches of a step, on every replica."""
+        """Return the sums by name over the batches of a step, on every replica."""
 
         def add(*parts):
             return {name: tf.add_n([part[name] for part in parts]) for name in parts[0]}
@@ -317,7 +322,7 @@ class Steps:
 
 
 def share_clips(optimizer, replicas):
-    """Make an optimizer clip the `replicas`-th part of a gradient as it would clip all of it."""
+    """Divide the clipping limits of an optimizer that gets `1 / replicas` of a gradient."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     for name in ("clipnorm", "clipvalue", "global_clipnorm"):
         if getattr(optimizer, name, None):

@@ -7,7 +7,7 @@ import os
 
 import tensorflow as tf
 
-# What TensorFlow raises in a worker whose peers are gone.
+# Errors of TensorFlow in a worker that has lost the others.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -21,26 +21,30 @@ class WorkerLostError(RuntimeError):
 
 
 def choose_strategy(gpu_count, mode="training"):
-    """The strategy for the machine and `GPU_COUNT`.
+    """Return the `tf.distribute.Strategy` for the machine and `GPU_COUNT`.
 
-    In training MultiWorkerMirroredStrategy if the environment variable TF_CONFIG names several
-    workers, or MirroredStrategy on the first `gpu_count` GPUs; else that of the current scope,
-    which without any is TensorFlow's default for one device.
+    In training it is a MultiWorkerMirroredStrategy if the environment variable TF_CONFIG names
+    several workers, or a MirroredStrategy on the first `gpu_count` GPUs. Else it is the strategy of
+    the current scope, by default TensorFlow's own for one device.
+
+    Args:
+        gpu_count: `GPU_COUNT`.
+        mode: "training" or "inference".
 
     Raises:
-        ValueError: if there are fewer GPUs.
-        RuntimeError: if TensorFlow was in use before workers could be joined.
+        ValueError: if the machine has fewer GPUs.
+        RuntimeError: if TensorFlow has computed something before the workers are joined.
     """
     if mode != "training":
         return tf.distribute.get_strategy()
     workers = _workers()
-    # To list logical devices is to start TensorFlow, after which no workers can be joined.
+    # Listing logical devices starts TensorFlow, after which workers can no longer be joined.
     listed = tf.config.list_physical_devices if len(workers) > 1 else tf.config.list_logical_devices
     gpus = listed("GPU") if gpu_count > 1 else []
     if gpu_count > 1 and len(gpus) < gpu_count:
         raise ValueError(
             f"GPU_COUNT is {gpu_count}, and TensorFlow sees {len(gpus)} GPUs on this machine; set "
-            f"GPU_COUNT to {max(len(gpus), 1)}, or look why "
+            f"GPU_COUNT to {max(len(gpus), 1)}, or find out why "
             "tf.config.list_physical_devices('GPU') does not list the others."
         )
     if len(workers) > 1:
@@ -65,7 +69,7 @@ _mirrored = functools.cache(tf.distribute.MirroredStrategy)
 
 
 def _workers():
-    """Addresses of the workers in TF_CONFIG; none without it."""
+    """Return the addresses of the workers in TF_CONFIG, an empty list without it."""
     cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
     return [*cluster.get("chief", []), *cluster.get("worker", [])]
 
@@ -82,20 +86,20 @@ def is_chief(strategy):
 
 
 def process_count(strategy):
-    """Processes that train together."""
+    """Return the number of processes that train together."""
     resolver = strategy.cluster_resolver
     jobs = resolver.cluster_spec().as_dict() if resolver else {}
     return max(1, sum(len(jobs.get(job, [])) for job in ("chief", "worker")))
 
 
 class Batches:
-    """The batches of this process for its replicas, anew at every iteration.
+    """Batches for the replicas of this process; every iteration starts over.
 
     Args:
         strategy: tf.distribute.Strategy.
-        make_data: function from `shard` (of `make_dataset`) to `TrainingData` whose batches are
-            those of one replica.
-        per_replica: images of such a batch.
+        make_data: function from `shard` (see `make_dataset`) to `TrainingData`, with batches for
+            one replica.
+        per_replica: images in such a batch.
 
     Attributes:
         data: the `TrainingData`.
@@ -114,7 +118,7 @@ class Batches:
         self._replicas_here, self._drawn = replicas // process_count(strategy), 0
 
     def position(self):
-        """Where the next batch begins: `start` of `make_dataset`."""
+        """Return the place of the next batch, for `start` of `make_dataset`."""
         return self.data.position(self._drawn * self._replicas_here)
 
     def __iter__(self):
@@ -129,7 +133,7 @@ class Batches:
 
 
 class Agreement:
-    """Decisions that all processes of a training share. All have to ask at the same time."""
+    """Decisions that all processes share. Each process has to make the same calls in order."""
 
     def __init__(self, strategy):
         self._strategy, self._processes = strategy, process_count(strategy)
@@ -137,11 +141,11 @@ class Agreement:
         self._total = tf.function(self._add, autograph=False)
 
     def _add(self, number):
-        """Sum over the processes of a number, which each of their replicas adds."""
+        """Return the sum of a number over the processes; each replica of a process adds it once."""
 
         def add(value):
             replica = tf.distribute.get_replica_context()
-            # An argument of a graph is on no device yet.
+            # `identity` puts the argument on a device, which it does not have yet.
             return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
         total = self._strategy.run(add, args=(number,))
@@ -149,13 +153,13 @@ class Agreement:
         return self._strategy.experimental_local_results(total)[0] // replicas
 
     def any(self, flag):
-        """Return whether one of the processes says True."""
+        """Return whether `flag` is True in any process."""
         if self._processes == 1:
             return flag
         return int(self._total(tf.constant(int(flag), tf.int64))) > 0
 
     def of_chief(self, number):
-        """The whole number that the chief has."""
+        """Return the chief's whole number to every process."""
         if self._processes == 1:
             return number
         return int(self._total(tf.constant(number if self._is_chief else 0, tf.int64)))
@@ -163,7 +167,7 @@ class Agreement:
 
 @contextlib.contextmanager
 def telling_of_lost_workers(strategy):
-    """WorkerLostError, in one sentence, for what TensorFlow raises when a worker is gone."""
+    """Raise WorkerLostError where TensorFlow reports that another worker is gone."""
     try:
         yield
     except _LOST as error:

@@ -21,7 +21,7 @@ def test_class_loss_by_hand():
     np.testing.assert_allclose(loss, -(np.log(1 / 2) + 2 * np.log(1 / 4)) / 3, rtol=1e-6)
 
 
-def test_class_loss_looks_at_the_data_set_of_each_image():
+def test_class_loss_uses_the_data_set_of_each_image():
     # The first RoI predicts class 1, the second class 2. The first image comes from a data set
     # without class 2, the second from one without class 1: one RoI of each counts.
     logits = np.zeros((2, 2, 3), np.float32)
@@ -85,7 +85,7 @@ def frozen_head():
 
 @pytest.fixture
 def head(rng):
-    """A model around the head with random weights, and those by name."""
+    """Return a model of the head with random weights, and its weights by name."""
     rois = keras.Input((None, 7, 7, 6))
     model = keras.Model(rois, frozen_head()(rois))
     for layer in model.layers:
@@ -117,9 +117,9 @@ def test_outputs_equal_numpy(head, rng):
         (exponents / exponents.sum(axis=1, keepdims=True)).reshape(2, 4, 3),
         deltas.reshape(2, 4, 3, 4),
     ]
-    # Something passes the two activations.
+    # Some values pass both activations.
     assert (shared > 0).mean() > 0.2
-    # The rule holds in training, too: the statistics are stored ones.
+    # The rule holds in training too, because the statistics are stored ones.
     for a, b in zip(model(x, training=True), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
 

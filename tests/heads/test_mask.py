@@ -20,7 +20,7 @@ TARGET = np.float32([[[[1], [0]], [[1], [1]]]])
 
 
 def test_loss_by_hand():
-    # The first RoI has class 2 and says 1/4 for a 1 and 1/2 for a 0; the second is background.
+    # The first RoI has class 2 and predicts 1/4 for a 1 and 1/2 for a 0; the second is background.
     masks = np.full((1, 2, 2, 1, 3), 0.9, np.float32)
     masks[0, 0, :, 0, 2] = 1 / 4, 1 / 2
     loss = mrcnn_mask_loss_graph(TARGET, np.array([[2, 0]]), masks)
@@ -57,7 +57,7 @@ def test_loss_without_positives():
     assert not to_masks.any()
 
 
-def test_loss_of_sure_mistakes_is_finite():
+def test_loss_of_confident_mistakes_is_finite():
     # As in Keras, probabilities are kept 1e-7 away from 0 and 1: ln 1e-7 = -16.1.
     masks = np.zeros((1, 2, 2, 1, 3), np.float32)
     masks[0, 0, 1] = 1
@@ -82,7 +82,7 @@ def random_weights(model, rng):
 
 
 def plain_masks(model, x):
-    """The layers of figure 4 of the paper, made of Keras's own, on `[n, h, w, channels]`."""
+    """Return the layers of figure 4 of the paper, made of Keras's, for `[n, h, w, channels]`."""
     weights = {w.path: w.numpy() for w in model.weights}
     for number in (1, 2, 3, 4):
         conv, bn = f"mrcnn_mask_conv{number}", f"mrcnn_mask_bn{number}"
@@ -143,7 +143,7 @@ def test_masks_of_all_rois(features, rng):
 
 
 def test_training_without_a_positive_roi(features, rng):
-    """The step must not fail: its loss is 0 and so are its gradients."""
+    """Training continues: the loss is 0, and so are its gradients."""
     head = MaskHead(CLASSES, CHANNELS, FROZEN)
     x, keep = keras.Input((3, 4, 5, CHANNELS)), keras.Input((3,), dtype="bool")
     masks = head(x, keep, restore=False)
@@ -208,7 +208,7 @@ def test_historical_function(rng):
 
 
 def test_a_head_is_applied_twice_in_one_graph(features, rng):
-    # A cascade, test-time augmentation: the same weights on other RoIs.
+    # Cascades and test-time augmentation apply the same weights to other RoIs.
     head = MaskHead(CLASSES, CHANNELS, FROZEN)
     first, second = keras.Input((3, 4, 5, CHANNELS)), keras.Input((3, 4, 5, CHANNELS))
     model = keras.Model([first, second], [head(first), head(second)])

@@ -21,7 +21,7 @@ def match(*rows):
 
 def test_class_loss_by_hand():
     # Softmax of (0, ln 3) is (1/4, 3/4). The positive anchor costs -ln 3/4, the negative one
-    # -ln 1/4, the neutral one nothing, whatever it says.
+    # -ln 1/4, the neutral one nothing, whatever its logits.
     logits = np.tile(np.float32([0, np.log(3)]), (1, 4, 1))
     logits[0, 2] = 50, -50
     loss = rpn_class_loss_graph(match([POSITIVE, NEGATIVE, NEUTRAL, POSITIVE]), logits)
@@ -66,7 +66,7 @@ def test_class_loss_without_anchors():
     assert not to_logits.any()
 
 
-# The targets of an image stand in the order of its positive anchors, whatever lies between them.
+# Targets are in the order of the positive anchors; other anchors may lie between them.
 TARGETS = np.zeros((2, 3, 4), np.float32)
 TARGETS[0, :2] = [[1, 0, 0, 0], [0, 0, 3, 0]]
 TARGETS[1, 0] = [0, 0, 0, -0.5]
@@ -138,7 +138,7 @@ def test_first_outputs_are_small():
     np.testing.assert_allclose(spreads["rpn_bbox_pred"], 0.001, rtol=0.05)
 
 
-def test_levels_share_weights_and_stand_finest_first(rng):
+def test_levels_share_weights_and_are_ordered_finest_first(rng):
     rpn = RPN(3, 8)
     set_random(rpn.model, rng)
     inputs = {"P2": keras.Input((8, 8, 8)), "P3": keras.Input((4, 4, 8))}

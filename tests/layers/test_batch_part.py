@@ -48,7 +48,7 @@ def test_numbers_are_spread_from_0_to_1():
     assert noise.mean() == pytest.approx(0.5, abs=0.012)
 
 
-def test_outside_the_generator_of_the_layer_counts():
+def test_generator_of_the_layer_draws_outside_of_a_part():
     drawn = [draw_noise((2, 3), keras.random.SeedGenerator(seed)).numpy() for seed in (1, 1, 2)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert (drawn[0] != drawn[2]).all()

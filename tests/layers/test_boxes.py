@@ -1,4 +1,4 @@
-"""The door through which boxes in pixels enter the graph."""
+"""Normalization of boxes inside the graph."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_by_hand(dtype):
 
 
 def test_large_images_keep_their_precision():
-    # Pixels of a large image stay apart, whatever the precision of the model.
+    # Neighbouring pixels of a large image stay different in any precision of the model.
     layer = NormalizeBoxes()
     pixels = np.array([[[3000, 3001, 3002, 3003]]], np.int32)
     normalized = layer(pixels, np.zeros((1, 4096, 4096, 1), np.float32)).numpy()

@@ -17,7 +17,7 @@ def with_weights(layer, shape, rng):
 
 
 def plain(layer_class, layer, **arguments):
-    """Keras's own layer with the weights of `layer`."""
+    """Return Keras's own layer with the weights of `layer`."""
     kernel, bias = layer.get_weights()
     transposed = layer_class is keras.layers.Conv2DTranspose
     own = layer_class(kernel.shape[2 if transposed else 3], kernel.shape[:2], **arguments)
@@ -27,7 +27,7 @@ def plain(layer_class, layer, **arguments):
 
 
 def gradients(layer, x, dy):
-    """Of the input, the kernel and the bias."""
+    """Return the gradients of input, kernel and bias."""
     x = tf.convert_to_tensor(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -54,13 +54,13 @@ def test_conv_equals_that_of_keras(rng, activation):
 
 
 def sparse_dy(rng, active):
-    """A gradient with `active` non-zero positions out of 2 * 9 * 10."""
+    """Return a gradient with `active` non-zero positions out of 2 * 9 * 10."""
     dy = rng.normal(size=(2 * 9 * 10, 4)).astype(np.float32)
     dy[rng.permutation(len(dy))[active:]] = 0
     return dy.reshape(2, 9, 10, 4)
 
 
-# 180 positions: up to 22 take the sparse way, from 23 on the dense one.
+# Of 180 positions, up to 22 take the sparse kernels, 23 and more the dense ones.
 @pytest.mark.parametrize("active", [0, 1, 22, 23, 180])
 @pytest.mark.parametrize("kernel", [1, 3, (2, 5)])
 def test_sparse_gradient_equals_the_dense_one(rng, active, kernel):
@@ -114,9 +114,9 @@ def test_sparse_gradient_in_mixed_precision(rng):
 
 
 @pytest.mark.parametrize("arguments", [{"padding": "valid"}, {"padding": "same", "strides": 2}])
-def test_sparse_gradient_refuses_what_it_cannot_do(arguments):
+def test_sparse_gradient_refuses_other_paddings_and_strides(arguments):
     layer = SparseGradConv2D(4, 3, name="rpn", **arguments)
-    with pytest.raises(ValueError, match='"rpn" has .* works with "same" and'):
+    with pytest.raises(ValueError, match='"rpn" has .* accepted are "same" and'):
         layer(np.zeros((1, 8, 8, 3), np.float32))
 
 

@@ -14,12 +14,12 @@ WINDOW = np.array([16, 0, 112, 256])
 
 
 def window_and_image(window=WINDOW, shape=SHAPE, batch=1):
-    """The last two inputs of the layer."""
+    """Return the last two inputs of the layer."""
     return [np.tile(np.float32(window), (batch, 1)), np.zeros((batch, *shape), np.float32)]
 
 
 def head_outputs(rng, batch, count, classes=5):
-    """RoIs, probabilities and deltas, with boxes on top of one another."""
+    """Return RoIs, probabilities and deltas, with boxes that overlap."""
     corners = np.sort(rng.uniform(0, 1, (batch, count // 4, 2, 2)), axis=2)
     rois = np.repeat(corners.reshape(batch, -1, 4), 4, axis=1)
     rois = rois + rng.uniform(-0.02, 0.02, rois.shape)
@@ -30,7 +30,7 @@ def head_outputs(rng, batch, count, classes=5):
 
 
 def numpy_detections(rois, probs, deltas, window, min_confidence, threshold):
-    """Detections of one image `[n, 6]`, best first; `window` is normalized."""
+    """Return the detections of one image `[n, 6]`, best first; `window` is normalized."""
     rows = np.arange(len(rois))
     class_ids = probs.argmax(axis=1)
     scores = probs[rows, class_ids]
@@ -69,7 +69,7 @@ def test_only_the_best_instances_stay(rng):
 
 def test_batch_equals_its_images(rng):
     inputs = [*head_outputs(rng, 3, 40), *window_and_image(batch=3)]
-    # Images of one batch may have other windows.
+    # Images of one batch may have different windows.
     inputs[3][1] = 0, 64, 128, 192
     layer = DetectionLayer(min_confidence=0.3)
     together = layer(inputs).numpy()
@@ -78,7 +78,7 @@ def test_batch_equals_its_images(rng):
 
 
 def by_hand(class_ids, scores, boxes, classes=4):
-    """Inputs whose boxes stay where they are: `[1, n, ...]`."""
+    """Return inputs `[1, n, ...]` with zero deltas."""
     rows = np.arange(len(boxes))
     probs = np.repeat((1 - np.array(scores))[:, None] / (classes - 1), classes, axis=1)
     probs[rows, class_ids] = scores
@@ -88,7 +88,7 @@ def by_hand(class_ids, scores, boxes, classes=4):
 
 
 def found(layer, inputs):
-    """Class and score of each detection."""
+    """Return class and score of each detection."""
     rows = layer(inputs).numpy()[0]
     return [(int(row[4]), round(float(row[5]), 2)) for row in rows if row[4] > 0]
 
@@ -99,7 +99,7 @@ def test_classes_do_not_suppress_each_other():
     assert found(DetectionLayer(min_confidence=0), inputs) == [(2, 0.9), (1, 0.8), (3, 0.6)]
 
 
-def test_background_is_no_detection():
+def test_background_is_not_detected():
     boxes = [[0, 0, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9]]
     assert found(DetectionLayer(min_confidence=0), by_hand([0, 2], [0.9, 0.6], boxes)) == [(2, 0.6)]
 
@@ -146,7 +146,7 @@ def test_borders_as_limits():
     np.testing.assert_allclose(row, [0.2, 0.2, 0.6, 0.8, 1, 0.9], atol=1e-6)
 
 
-def test_many_classes_do_not_meet():
+def test_many_classes_do_not_overlap():
     # The same box for each of 120 classes; then twice, and the better one of each class stays.
     box = np.float32([0, 0, 1, 1])
     class_ids = np.tile(np.arange(1, 121), 2)

@@ -40,7 +40,7 @@ def test_mean_of_nothing_is_zero_and_so_is_its_gradient():
 
 @pytest.fixture
 def difference():
-    """A loss known by its name for the time of a test."""
+    """Register a loss by its name for the time of a test."""
 
     def mean_difference(a, b):
         return tf.reduce_mean(a - b)
@@ -54,14 +54,14 @@ def difference():
 def test_loss_is_added_with_its_weight(difference, weight):
     layer = LossLayer(difference, weight, name="loss")
     result = layer(np.float32([5, 7]), np.float32([1, 1]))
-    # What the layer returns tells the loss itself.
+    # The layer returns the loss without its weight.
     assert result.numpy().tolist() == [5]
     assert [float(loss) for loss in layer.losses] == [5 * weight]
     assert float(layer.count(np.float32([5, 7]), np.float32([1, 1]))) == 2
 
 
 def test_model_learns_from_it(difference):
-    # No loss function given to compile(): the layer's is all there is.
+    # compile() gets no loss function: the only loss is that of the layer.
     x = keras.Input((1,))
     dense = keras.layers.Dense(1, kernel_initializer="zeros")
     loss = LossLayer(difference, 0.5, name="loss")(dense(x), x)

@@ -1,4 +1,4 @@
-"""Batch normalization: its three rules, and the frozen kind that is computed in the convolution."""
+"""Batch normalization: its three rules, and folding into the convolution."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ CHANNELS = 5
 
 @pytest.fixture
 def statistics(rng):
-    """Gamma, beta, moving mean and moving variance."""
+    """Return gamma, beta, moving mean and moving variance."""
     return [
         rng.uniform(0.5, 1.5, CHANNELS).astype(np.float32),
         rng.normal(size=CHANNELS).astype(np.float32),
@@ -64,7 +64,7 @@ def test_rules(images, statistics, train_bn, training, of_batch):
     np.testing.assert_allclose(layer.moving_mean, moved, rtol=1e-5)
 
 
-def test_what_was_said_when_the_graph_was_built_holds(images, statistics):
+def test_training_argument_of_the_graph_holds(images, statistics):
     # `BatchNorm(name="bn")(x, training=False)` is how old backbones freeze the layer.
     image = keras.Input((6, 7, CHANNELS))
     layer = BatchNorm(name="bn")
@@ -88,7 +88,7 @@ def test_frozen_gamma_and_beta_learn(images, statistics):
 
 
 def folded_and_plain(statistics, rng, conv_class=Conv2D, shape=(6, 7, 3), **arguments):
-    """The same weights in a folded pair of layers and in Keras's own two."""
+    """Return a folded pair of layers, and Keras's own two with the same weights."""
     conv = conv_class(CHANNELS, 3, padding="same", **arguments)
     image = keras.Input(shape)
     bn = BatchNorm(train_bn=False)
@@ -104,7 +104,7 @@ def folded_and_plain(statistics, rng, conv_class=Conv2D, shape=(6, 7, 3), **argu
 
 
 def value_and_gradients(model, x, dy, training):
-    """Output, and gradients of the trainable weights and of the input."""
+    """Return the output, and the gradients of the trainable weights and the input."""
     x = tf.convert_to_tensor(x)
     variables = [v.value for v in model.trainable_variables]
     with tf.GradientTape() as tape:
@@ -121,7 +121,7 @@ def test_folded_equals_unfolded(statistics, rng, use_bias, strides, compiled):
     x = rng.normal(size=(2, 6, 7, 3)).astype(np.float32)
     dy = rng.normal(size=plain(x).shape).astype(np.float32)
     function = tf.function(value_and_gradients) if compiled else value_and_gradients
-    # In training, too: the rule freezes the layer. Keras's own has to be told.
+    # In training too: the rule freezes the layer. Keras's own needs an argument.
     ours, theirs = function(folded, x, dy, True), value_and_gradients(plain, x, dy, False)
     assert len(ours) == len(theirs) == (6 if use_bias else 5)
     for a, b in zip(ours, theirs, strict=True):
@@ -141,7 +141,7 @@ def test_folded_convolution_of_rois(statistics, rng):
 
 
 def test_folding_is_used(statistics, rng):
-    # The convolution's own output has to have no part in it: that work would be done twice.
+    # The result does not depend on the output of the convolution, which need not be computed.
     conv = Conv2D(CHANNELS, 1)
     bn = make(statistics, train_bn=False)
     bn.fold_into(conv)

@@ -1,4 +1,4 @@
-"""The numbers that a graph computes with."""
+"""Precision: the number type that a graph computes with."""
 
 import keras
 import numpy as np
@@ -8,12 +8,12 @@ from mrcnn.graph import build_graph
 from tests.mini import mini_config
 
 
-@pytest.mark.parametrize("word, compute", [("mixed_bfloat16", "bfloat16"), (None, "float32")])
-def test_layers_compute_in_the_precision(word, compute):
-    model = build_graph(mini_config(PRECISION=word), "inference")
+@pytest.mark.parametrize("policy, compute", [("mixed_bfloat16", "bfloat16"), (None, "float32")])
+def test_layers_compute_in_the_precision(policy, compute):
+    model = build_graph(mini_config(PRECISION=policy), "inference")
     conv = model.get_layer("fpn_p2")
     assert (conv.compute_dtype, conv.variable_dtype) == (compute, "float32")
-    # Boxes and scores leave in float32.
+    # Boxes and scores are float32.
     assert {output.dtype for output in model.outputs} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
 
@@ -36,7 +36,7 @@ def test_the_policy_is_restored_after_an_error():
 
 
 def test_bfloat16_rounds_to_eight_bits():
-    # 1 + 1/512 needs ten bits: bfloat16 makes 1 of it.
+    # 1 + 1/512 needs ten bits: bfloat16 rounds it to 1.
     config = mini_config(PRECISION="mixed_bfloat16")
     conv = build_graph(config, "inference").get_layer("fpn_c5p5")
     conv.kernel.assign(np.zeros(conv.kernel.shape))

@@ -19,7 +19,7 @@ STEPS = (
 
 
 def rpn_outputs(rng, batch, count):
-    """Probabilities, deltas and normalized anchors, some of them beyond the image."""
+    """Return probabilities, deltas and normalized anchors, some of them beyond the image."""
     foreground = rng.uniform(size=(batch, count, 1))
     centers = rng.uniform(0, 1, (count, 2))
     sizes = rng.uniform(0.05, 0.3, (count, 2))
@@ -33,7 +33,7 @@ def rpn_outputs(rng, batch, count):
 
 
 def numpy_proposals(probs, deltas, anchors, limit, threshold):
-    """All steps for one image; the last two without padding."""
+    """Return all steps for one image; the last two without padding."""
     order = np.argsort(-probs[:, 1], kind="stable")[:limit]
     scores, anchors = probs[order, 1], anchors[order]
     refined = utils.apply_box_deltas(anchors, deltas[order] * STD_DEV)
@@ -50,7 +50,7 @@ def test_steps_equal_numpy(rng):
     for image in range(3):
         expected = numpy_proposals(*(x[image] for x in inputs), limit=120, threshold=0.5)
         count = len(expected["proposals"])
-        # Some were dropped, or the suppression was not tested; and some rows are padding.
+        # Some boxes are dropped, so the suppression is tested; and some rows are padding.
         assert 20 < count < 115
         for name in STEPS[:4]:
             np.testing.assert_allclose(steps[name][image], expected[name], rtol=0, atol=1e-6)

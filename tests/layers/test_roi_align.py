@@ -1,4 +1,4 @@
-"""RoI features: published values, NumPy twins, and a gradient that can be trusted."""
+"""RoI features: published values, NumPy twins, and an exact gradient."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tests.layer_contract import run_layer_test
 
 
 def bilinear(feature, y, x):
-    """Four neighbours of the point (y, x), in cells from the centre of the first one."""
+    """Mix the four neighbours of the point (y, x), in cells from the centre of the first one."""
     top, left = int(np.floor(y)), int(np.floor(x))
     bottom, right = min(top + 1, len(feature) - 1), min(left + 1, feature.shape[1] - 1)
     down, across = y - top, x - left
@@ -20,7 +20,7 @@ def bilinear(feature, y, x):
 
 
 def numpy_crop(feature, box, crop_size):
-    """One sample a bin: the first on the box's first edge, the last on its last; 0 outside."""
+    """Take one sample per bin, the outermost ones on the edges of the box; 0 outside."""
     ends = np.array(feature.shape[:2]) - 1
     grid = [np.linspace(box[i], box[i + 2], crop_size[i]) * ends[i] for i in (0, 1)]
     crop = np.zeros((*crop_size, feature.shape[-1]))
@@ -32,7 +32,7 @@ def numpy_crop(feature, box, crop_size):
 
 
 def numpy_align(feature, box, crop_size):
-    """RoIAlign as Detectron2 writes it down: points up to a cell outside get the border's value."""
+    """Compute RoIAlign as Detectron2: points up to a cell outside get the value of the border."""
     size = np.array(feature.shape[:2])
     bins = (box[2:] - box[:2]) / crop_size
     crop = np.zeros((*crop_size, feature.shape[-1]))
@@ -44,10 +44,10 @@ def numpy_align(feature, box, crop_size):
     return crop
 
 
-# The table that Detectron2 and tensorpack test theirs with. The values of the map grow by 5 a row
-# and 1 a column, so a sample at (y, x), whose distances count from the corner, is
+# The table that Detectron2 and tensorpack test theirs with. The values of the map grow by 5 per row
+# and 1 per column, so a sample at (y, x), whose distances count from the corner, is
 # 5 * (y - 0.5) + (x - 0.5). The first of the 4x4 bins of (1, 1, 3, 3) has its centre at
-# (1.25, 1.25): 5 * 0.75 + 0.75 = 4.5. Bins are half a cell apart: 0.5 more a column, 2.5 a row.
+# (1.25, 1.25): 5 * 0.75 + 0.75 = 4.5. Bins are half a cell apart: 0.5 more per column, 2.5 per row.
 # The mean of four samples around the centre of a bin is its value, because the map is linear.
 RAMP = np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1)
 RAMP_ALIGNED = 4.5 + 2.5 * np.arange(4)[:, None] + 0.5 * np.arange(4)
@@ -68,7 +68,7 @@ def test_crop_has_samples_on_the_edges_of_the_box():
 
 
 def canvas(height, width, batch=1):
-    """An image of a size, which is all that the layer wants to know of it."""
+    """Return an image of a size; the layer uses nothing else of it."""
     return np.zeros((batch, height, width, 1), np.float32)
 
 
@@ -104,7 +104,7 @@ def crop_gradient(features, boxes, images, dy):
 
 @pytest.fixture
 def overlapping(rng):
-    """Features, and 400 RoIs on top of one another with the gradient of each."""
+    """Return features, and 400 overlapping RoIs with a gradient each."""
     features = tf.constant(rng.normal(size=(2, 16, 20, 8)), tf.float32)
     boxes = tf.constant(random_boxes(rng, 400))
     images = tf.constant(rng.integers(0, 2, 400), tf.int32)
@@ -129,7 +129,7 @@ def test_gradient_of_crops_is_exact(overlapping):
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="GPUs add atomically")
-def test_gradient_of_crops_is_the_same_at_every_run(overlapping):
+def test_gradient_of_crops_is_the_same_in_every_run(overlapping):
     compiled = tf.function(crop_gradient)
     first = compiled(*overlapping).numpy()
     assert np.abs(first).max() > 1
@@ -167,7 +167,7 @@ def test_gradient_reaches_features_and_not_boxes(rng, method):
 
 
 def levels_of(boxes, size=(1024, 1024), **arguments):
-    """The level that each box is cropped from: features of level l are l everywhere."""
+    """Return the level that each box is cropped from: features of level l are l everywhere."""
     features = [
         np.full((1, size[0] // 2**level, size[1] // 2**level, 1), level, np.float32)
         for level in (2, 3, 4, 5)
@@ -204,7 +204,7 @@ def test_order_of_boxes_and_images_is_kept(rng, method):
         one = [boxes[image : image + 1, row : row + 1], canvas(512, 768)]
         alone = layer([*one, *(feature[image : image + 1] for feature in features)])
         np.testing.assert_allclose(together[image, row], alone[0, 0], atol=1e-6)
-    # All levels took part, so that there was something to bring into order.
+    # All levels take part, so the crops have to be sorted.
     sides = np.sqrt((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]) * 512 * 768)
     assert set(np.clip(np.round(4 + np.log2(sides / 224)), 2, 5).ravel()) == {2, 3, 4, 5}
 

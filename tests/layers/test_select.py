@@ -1,4 +1,4 @@
-"""RoIs taken out of a batch and put back."""
+"""Selection of RoIs from a batch, and its inverse."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ def test_selected_by_hand():
 
 
 def test_none_kept_leaves_the_first():
-    # Kernels fail on empty batches, so one RoI goes through the head, and its result is not used.
+    # Kernels fail on empty batches, so one RoI goes through the head; its result is dropped.
     selected = SelectRoIs()(VALUES, np.zeros((2, 3), bool))
     assert selected.numpy().tolist() == [[[1, 2]]]
 
@@ -47,7 +47,7 @@ def test_gradient_reaches_kept_rois_only():
 
 
 def test_static_shape_after_restoring():
-    # The number of masks an image is known to what comes after.
+    # Later layers know the number of masks per image.
     keep = tf.zeros([2, 3], bool)
 
     @tf.function(input_signature=[tf.TensorSpec([1, None, 5], tf.float32)])

@@ -20,7 +20,7 @@ def arrays(results):
 
 
 def stripes(height, width, count):
-    """Masks whose rows are 1, 0, 1, ...: `[1, height, width, count]` bool."""
+    """Return masks with rows of 1, 0, 1, ...: `[1, height, width, count]` bool."""
     masks = np.zeros((1, height, width, count), bool)
     masks[:, ::2] = True
     return masks
@@ -28,7 +28,7 @@ def stripes(height, width, count):
 
 @pytest.fixture
 def scene(rng):
-    """Pixels of 100x100: 9 proposals near three boxes, 18 away from them, all different."""
+    """Return 9 proposals near three boxes and 18 others, all different, in pixels of 100x100."""
     gt_boxes = np.array([[5, 5, 45, 35], [50, 10, 90, 50], [20, 60, 80, 95]])
     near = np.repeat(gt_boxes, 3, axis=0) + rng.integers(-3, 4, (9, 4))
     corners = np.array([[0, 0], [88, 0], [0, 88]])
@@ -40,7 +40,7 @@ def scene(rng):
 
 
 class AllUsed(Config):
-    """9 positives and 18 negatives are exactly what fits."""
+    """Return a layer with places for exactly 9 positives and 18 negatives."""
 
     NUM_CLASSES = 4
     TRAIN_ROIS_PER_IMAGE = 27
@@ -49,7 +49,7 @@ class AllUsed(Config):
 
 
 def layer_inputs(proposals, class_ids, boxes, masks, padding=3):
-    """A batch of one image. Division by its size keeps overlaps and deltas what they are."""
+    """Return a batch of one image. Division by its size changes no overlaps and no deltas."""
     boxes = np.pad(boxes, ((0, padding), (0, 0)))
     class_ids = np.pad(class_ids, (0, padding))
     masks = np.pad(masks, ((0, 0), (0, 0), (0, padding)))
@@ -75,7 +75,7 @@ def test_all_used_equals_numpy(scene, rng):
 
 
 def bilinear_crop(mask, box, shape):
-    """`shape` samples of a mask from the first to the last edge of a box in units of the mask."""
+    """Sample a mask from the first to the last edge of a box, which is in units of the mask."""
     y, x = (np.linspace(box[i], box[i + 2], shape[i]) * (mask.shape[i] - 1) for i in (0, 1))
     crop = np.zeros(shape)
     for i, j in np.ndindex(*shape):
@@ -84,7 +84,7 @@ def bilinear_crop(mask, box, shape):
             if 0 <= row < len(mask) and 0 <= column < mask.shape[1]:
                 weight = (1 - abs(y[i] - row)) * (1 - abs(x[j] - column))
                 crop[i, j] += weight * mask[row, column]
-        # Beyond the mask there is nothing, not even half a cell.
+        # Samples beyond the mask are 0, even within half a cell.
         if not (0 <= y[i] <= len(mask) - 1 and 0 <= x[j] <= mask.shape[1] - 1):
             crop[i, j] = 0
     return crop
@@ -141,7 +141,7 @@ def small_layer(**arguments):
 
 
 def by_roi(results):
-    """`{roi: (class id, deltas, mask)}` of the first image."""
+    """Return `{roi: (class id, deltas, mask)}` of the first image."""
     rois, *rest = arrays(results)
     rows = zip(rois[0], *(x[0] for x in rest), strict=True)
     return {tuple(roi.tolist()): row for roi, *row in rows}
@@ -192,7 +192,7 @@ def test_padding_is_neither_positive_nor_negative():
     assert (steps["overlaps"].numpy()[..., 1] == -1).all()
 
 
-def test_negatives_touch_no_crowd():
+def test_negatives_overlap_no_crowd():
     proposals = np.array([[BOX, [0.75, 0.75, 1, 1], [0.75, 0, 1, 0.25], [0] * 4]], np.float32)
     inputs = one_instance(proposals=proposals)
     inputs[1][0, 1], inputs[2][0, 1] = -2, [0.9, 0.9, 1, 1]
@@ -205,7 +205,7 @@ def test_negatives_touch_no_crowd():
     assert small_layer().steps(*inputs)["negative"].numpy().tolist() == [[False, True, True, False]]
 
 
-def test_crowds_make_no_positives_and_take_none_away():
+def test_crowds_neither_make_nor_remove_positives():
     inputs = one_instance(class_id=-1)
     steps = small_layer().steps(*inputs)
     assert not steps["positive"].numpy().any()
@@ -217,7 +217,7 @@ def test_crowds_make_no_positives_and_take_none_away():
 
 
 @pytest.mark.parametrize("without", ["ground truth", "positives"])
-def test_without_positives_there_is_nothing(without):
+def test_no_rois_without_positives(without):
     inputs = one_instance()
     if without == "ground truth":
         inputs[1], inputs[2] = np.zeros_like(inputs[1]), np.zeros_like(inputs[2])
@@ -229,7 +229,7 @@ def test_without_positives_there_is_nothing(without):
     assert not any(result.any() for result in results)
 
 
-def test_share_of_positives(rng):
+def test_ratio_of_positives(rng):
     # 30 positives and 200 negatives for 50 places, 33 % of them positive: 16, and as many negatives
     # as keep the ratio, int(16 / 0.33) - 16 = 32.
     box = np.array([0.2, 0.2, 0.6, 0.6])
@@ -245,7 +245,7 @@ def test_share_of_positives(rng):
     assert class_ids[0].tolist() == [1] * 16 + [0] * 34
     assert rois[0].any(axis=1).sum() == 48
     chosen = {tuple(row) for row in rois[0, :48].tolist()}
-    # Nothing twice, positives in front, negatives behind.
+    # No duplicates; positives first, then negatives.
     assert len(chosen) == 48
     assert {tuple(row) for row in rois[0, :16].tolist()} <= {
         tuple(r) for r in proposals[0, :30].tolist()
@@ -267,7 +267,7 @@ def test_choice_is_random_and_follows_the_seed(rng):
     assert not np.array_equal(small_layer(seed=2)(inputs)[0], draws[0])
 
 
-def test_every_candidate_gets_its_turn(rng):
+def test_every_candidate_is_drawn_equally_often(rng):
     # 3 of 8 positives: each should be drawn 75 times in 200; the standard deviation is 7.
     shifts = np.float32(np.arange(8) / 100)[:, None]
     proposals = (np.float32(BOX) + shifts)[None]

@@ -22,7 +22,7 @@ RATIOS = [0.5, 1, 2]
 
 def test_anchors_by_hand():
     # Ratio 4 is a box twice as wide and half as high as its scale. Anchors on every second cell of
-    # a row of three, 8 pixels a cell: centres (0, 0) and (0, 16).
+    # a row of three, 8 pixels per cell: centres (0, 0) and (0, 16).
     anchors = generate_anchors((10, 20), [1, 4], (1, 3), 8, 2)
     around_origin = [[-5, -5, 5, 5], [-10, -10, 10, 10], [-2.5, -10, 2.5, 10], [-5, -20, 5, 20]]
     assert anchors.dtype == np.float64
@@ -59,7 +59,7 @@ def test_backbone_shapes_round_up():
     assert shapes.tolist() == [[3, 2], [2, 1]]
 
 
-def test_own_backbone_says_its_shapes():
+def test_custom_backbone_gives_its_shapes():
     class Own(Config):
         BACKBONE = staticmethod(lambda image: image)
         COMPUTE_BACKBONE_SHAPE = staticmethod(lambda shape: [(shape[0] // 2, 7)])

@@ -35,13 +35,13 @@ def test_overlaps_of_boxes_without_area_are_zero():
     boxes = np.concatenate([empty, [[0, 0, 4, 4]]])
     assert not box_ops.compute_overlaps(boxes, empty).any()
     assert not np.asarray(box_ops.compute_overlaps(boxes, empty, xp=ops)).any()
-    assert not box_ops.compute_iou(empty[0], boxes, 0, box_ops.box_area(boxes)).any()
+    assert not formulas.compute_iou(empty[0], boxes, 0, box_ops.box_area(boxes)).any()
 
 
 @pytest.mark.parametrize("xp", [np, ops])
 def test_overlaps_of_two_pixels_in_normalized_coordinates(xp):
     # Boxes of two by two of a thousand pixels: 4e-6 of the image. Half of each is common to both,
-    # a third of what they cover together.
+    # a third of their union.
     box, beside = [[0, 0, 0.002, 0.002]], [[0, 0.001, 0.002, 0.003]]
     overlaps = box_ops.compute_overlaps(np.array(box + beside), np.array(box), xp)
     np.testing.assert_allclose(overlaps, [[1], [1 / 3]], rtol=1e-4)
@@ -63,7 +63,7 @@ def test_overlaps_of_more_boxes_than_one_block():
     boxes1, boxes2 = random_boxes(rng, 20_000), random_boxes(rng, 3)
     areas1, areas2 = box_ops.box_area(boxes1), box_ops.box_area(boxes2)
     one_by_one = [
-        box_ops.compute_iou(box, boxes1, area, areas1)
+        formulas.compute_iou(box, boxes1, area, areas1)
         for box, area in zip(boxes2, areas2, strict=True)
     ]
     np.testing.assert_array_equal(
@@ -122,7 +122,7 @@ def test_clip_by_hand(xp):
     assert np.asarray(clipped).tolist() == [[0, 2, 4, 20], [10, 12, 10, 20]]
 
 
-def test_clip_takes_one_window_an_image():
+def test_clip_takes_one_window_per_image():
     windows = np.array([[[0, 0, 1, 1]], [[2, 2, 3, 3]]])
     clipped = box_ops.clip_boxes(np.tile([0, 0, 9, 9], (2, 5, 1)), windows)
     assert clipped[0].tolist() == [[0, 0, 1, 1]] * 5
@@ -140,7 +140,7 @@ def square(side):
 
 @pytest.mark.parametrize("xp", [np, ops])
 def test_pyramid_level_by_hand(xp):
-    # An image of 1024 x 1024, boxes with sides of so many pixels. Half an octave (a factor of 1.41)
+    # Boxes of these sides in pixels, in an image of 1024 x 1024. Half an octave (a factor of 1.41)
     # below 224 pixels the original still rounds up to level 4.
     sides = np.array([0, 20, 111, 112, 158, 159, 223, 224, 316, 318, 1024])
     boxes = np.array([square(side / 1024) for side in sides])

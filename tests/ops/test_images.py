@@ -43,7 +43,7 @@ def test_resize_equals_the_original(key):
     assert np.mean(difference != 0) < 0.005
 
 
-# Enlarged and shrunk; with values far from 0, where the border shows how it is made.
+# Enlarged and shrunk; values far from 0 show the treatment of the border.
 @pytest.mark.parametrize("shape", [(40, 61), (41, 23), (130, 50)])
 @pytest.mark.parametrize(
     ("dtype", "low", "high", "tolerance"),
@@ -120,7 +120,7 @@ def test_crop_enlarges_small_images():
     assert 0 <= crop[1] <= 48 - 32
 
 
-def test_smallest_scale_yields_to_the_largest_side():
+def test_largest_side_limits_the_smallest_scale():
     image = np.zeros((30, 40, 3), np.uint8)
     assert image_ops.resize_image(image, 32, 512, min_scale=3.0)[2] == 3
     assert image_ops.resize_image(image, 32, 100, min_scale=3.0)[2] == 2.5
@@ -131,7 +131,7 @@ def test_pad64_needs_no_smallest_side():
     assert (padded.shape, window, scale) == ((64, 128, 3), (0, 29, 64, 99), 1)
 
 
-def test_a_line_of_pixels_keeps_one_row():
+def test_a_thin_image_keeps_one_row():
     resized = image_ops.resize_image(np.full((1, 500, 3), 7, np.uint8), None, 100)[0]
     assert resized.any(axis=(1, 2)).sum() == 1
 
@@ -150,7 +150,7 @@ def test_wrong_resize_is_explained(arguments, message):
         image_ops.resize_image(np.zeros((8, 8, 3)), **arguments)
 
 
-def test_what_is_no_image_is_explained():
+def test_wrong_shape_of_image_is_explained():
     with pytest.raises(ValueError, match=r"given: \(2, 8, 8, 3\)"):
         image_ops.resize_image(np.zeros((2, 8, 8, 3)), max_dim=8)
 

@@ -19,7 +19,7 @@ def slow_resize(mask, shape):
 
 
 def blob(rng, height, width):
-    """A smooth random mask without empty margins, so that its box is the whole array."""
+    """Return a smooth random mask without empty margins, so that its box is the whole array."""
     mask = ndimage.gaussian_filter(rng.normal(size=(height, width)), 3) > 0
     mask[[0, -1], width // 2] = True
     mask[height // 2, [0, -1]] = True
@@ -92,7 +92,7 @@ def test_resize_mask_equals_scipy(scale, shape):
     np.testing.assert_array_equal(resized, np.pad(expected, [(3, 1), (0, 2), (0, 0)]))
 
 
-def test_a_line_of_mask_keeps_one_row():
+def test_a_thin_mask_keeps_one_row():
     resized = mask_ops.resize_mask(np.ones((1, 500, 1), bool), 0.2, [(0, 0)] * 3)
     assert resized.shape == (1, 100, 1)
     assert resized.all()
@@ -166,7 +166,7 @@ def test_mini_mask_of_a_box_without_area_is_refused():
         mask_ops.minimize_mask(boxes, masks, (5, 5))
 
 
-def test_one_box_a_mask():
+def test_one_box_per_mask():
     with pytest.raises(ValueError, match="1 boxes, 2 masks"):
         mask_ops.minimize_mask(np.array([[0, 0, 9, 9]]), np.ones((9, 9, 2), bool), (5, 5))
 

@@ -1,14 +1,10 @@
-"""Matching, sampling and suppression."""
-
-from pathlib import Path
+"""Matching and sampling."""
 
 import numpy as np
 import pytest
 
 from mrcnn.constants import NEGATIVE, NEUTRAL, POSITIVE
-from mrcnn.ops.match import match_anchors, non_max_suppression, sample_balanced, subsample
-
-GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "matterport_utils.npz")
+from mrcnn.ops.match import match_anchors, sample_balanced, subsample
 
 
 def test_match_by_hand():
@@ -37,7 +33,7 @@ def test_weakly_overlapped_object_still_gets_an_anchor():
     assert gt_index[:2].tolist() == [0, 0]
 
 
-def test_object_out_of_reach_makes_nothing_positive():
+def test_object_without_overlap_makes_no_positive():
     match, _ = match_anchors(np.array([[0.9, 0.0], [0.1, 0.0]]))
     assert match.tolist() == [POSITIVE, NEGATIVE]
 
@@ -89,7 +85,7 @@ def test_subsample_draws_evenly_and_without_repetition(rng):
     assert abs(counts[10:] - 200).max() < 50
 
 
-def test_subsample_leaves_few_alone():
+def test_subsample_keeps_all_of_few():
     indices = np.array([3, 1, 2])
     assert subsample(indices, 3) is indices
     assert len(subsample(indices, -1)) == 0
@@ -100,26 +96,6 @@ def test_balance_by_hand():
     sampled = sample_balanced(match, 12, rng=np.random.default_rng(0))
     assert [np.sum(sampled == code) for code in (POSITIVE, NEGATIVE)] == [6, 6]
     assert ((sampled == match) | (sampled == NEUTRAL)).all()
-    # Negatives take the places that too few positives leave.
+    # Negatives take the places that positives leave.
     sampled = sample_balanced(match[8:], 12, rng=np.random.default_rng(0))
     assert [np.sum(sampled == code) for code in (POSITIVE, NEGATIVE)] == [2, 10]
-
-
-def test_suppression_by_hand():
-    # The second box covers 2/3 of the first (IoU 2 / 3), the third touches nothing.
-    boxes = np.array([[0, 0, 1, 2], [0, 0, 1, 3], [5, 5, 6, 6]])
-    scores = np.array([0.5, 0.9, 0.1])
-    assert non_max_suppression(boxes, scores, 0.6).tolist() == [1, 2]
-    assert non_max_suppression(boxes, scores, 0.7).tolist() == [1, 0, 2]
-
-
-def test_suppression_equals_the_original():
-    # The scores of this case fall with the index; its threshold is 0.4.
-    kept = non_max_suppression(GOLDEN["nms_boxes"], np.linspace(1, 0, 24), 0.4)
-    assert kept.dtype == np.int32
-    np.testing.assert_array_equal(kept, GOLDEN["nms"])
-
-
-def test_suppression_needs_a_box():
-    with pytest.raises(AssertionError, match="at least one box"):
-        non_max_suppression(np.zeros((0, 4)), np.zeros(0), 0.5)

@@ -1,4 +1,4 @@
-"""The vector that describes an image, by hand."""
+"""Meta vectors of images, by hand."""
 
 import numpy as np
 from keras import ops

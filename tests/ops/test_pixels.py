@@ -1,4 +1,4 @@
-"""The layouts, values and sides of images that are accepted everywhere."""
+"""Accepted layouts, values and sides of images."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Normalized coordinates: the original's, Detectron2's, and the way between them."""
+"""Normalized coordinates of the original and of Detectron2, and conversion between them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A model of other parts than the original's, put together outside the package.
+"""A model of parts that differ from the original's, built outside the package.
 
 Boxes between borders (a shift of 0), anchors in the middle of their cells, proposals by level,
 heads without batch normalization, and an RPN with 256 channels and one logit.
@@ -24,10 +24,10 @@ from mrcnn.layers.boxes import NormalizeBoxes
 from mrcnn.layers.detections import DetectionLayer
 from mrcnn.layers.roi_align import PyramidROIAlign
 from mrcnn.layers.targets import DetectionTargetLayer
+from mrcnn.legacy.formulas import non_max_suppression
 from mrcnn.model import MaskRCNN
 from mrcnn.ops.anchors import AnchorGenerator
 from mrcnn.ops.boxes import clip_boxes, compute_overlaps, decode_boxes
-from mrcnn.ops.match import non_max_suppression
 from mrcnn.ops.space import BoxSpace
 from mrcnn.recipes.parts import NetworkParts, Operators
 from mrcnn.training.selection import trainable_layers
@@ -58,7 +58,7 @@ def rpn_targets(c):
 
 
 class LevelProposals(keras.layers.Layer):
-    """The best anchors and an NMS of each level by itself, then the best of all."""
+    """Proposals with an NMS per level, then the best of all levels."""
 
     def __init__(self, count, per_level, threshold, **kwargs):
         super().__init__(**kwargs)
@@ -133,7 +133,7 @@ def operators(c):
 
 @pytest.fixture(scope="module", autouse=True)
 def as_recipe():
-    """Tests are imported under names of their own, by which RECIPE finds this module."""
+    """Register this module under the name that RECIPE uses."""
     assert sys.modules[__name__].operators is operators
 
 
@@ -161,7 +161,7 @@ def test_parameters_by_hand(network):
     assert counts["mrcnn_mask"] == (256 + 1) * classes
 
 
-def test_proposals_by_level_equal_numpy(network):
+def test_proposals_per_level_equal_numpy(network):
     rng = np.random.default_rng(1)
     image = rng.normal(0, 40, (1, 64, 64, 3)).astype(np.float32)
     generator = anchors(Foreign())

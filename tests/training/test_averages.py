@@ -15,7 +15,7 @@ GRADIENTS, RAW, MEAN = (1.0, 2.0, 4.0), -7.0, -4.5
 
 
 def trained(gradients=GRADIENTS, ema=0.5, dtype="float32", start=0.0):
-    """A model of one weight, and a frozen one, after these steps."""
+    """Return a model with a weight and a frozen weight after some steps."""
     inputs = keras.Input((1,))
     frozen = keras.layers.Dense(1, use_bias=False, name="frozen", trainable=False)(inputs)
     layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="learning")
@@ -45,8 +45,8 @@ def test_means_within_and_weights_afterwards(dtype):
     assert weight_of(model) == RAW
 
 
-def test_weights_come_back_to_the_last_bit():
-    """A small weight with a large mean, of which Keras's own callback makes another."""
+def test_weights_are_restored_exactly():
+    """Keras's own callback would round a small weight with a large mean."""
     model = trained((-1e6, 999_999.9, -0.3))
     before = weight_of(model)
     assert 0 < before < 1
@@ -61,14 +61,14 @@ def test_weights_come_back_to_the_last_bit():
     assert weight_of(model) != before
 
 
-def test_weights_come_back_after_an_error():
+def test_weights_are_restored_after_an_error():
     model = trained()
     with pytest.raises(KeyboardInterrupt), averaged(model):
         raise KeyboardInterrupt
     assert weight_of(model) == RAW
 
 
-def test_one_within_the_other():
+def test_nested_contexts():
     model = trained()
     with averaged(model):
         with averaged(model):
@@ -78,7 +78,7 @@ def test_one_within_the_other():
 
 
 def test_means_within_keras_own_callback():
-    """It swaps weights and means, and swaps them back."""
+    """The callback swaps weights and means, and swaps them back."""
     model = trained()
     swap = keras.callbacks.SwapEMAWeights()
     swap.set_model(model)
@@ -103,7 +103,7 @@ def test_finish(dtype):
         lambda: trained((5.0,), ema=0),
         # There is no mean yet.
         lambda: trained((), start=-5.0),
-        # The only step was none.
+        # The only step has changed nothing.
         lambda: trained((np.inf,), dtype="float16", start=-5.0),
     ],
 )

@@ -1,4 +1,4 @@
-"""Several devices and several processes learn what one learns from all of their images."""
+"""Several devices or processes learn the same as one device with all images."""
 
 import json
 import os
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Worker:
-    """A Python that does `task` of worker.py; it ends with the `with` block."""
+    """A Python process that runs `task` of worker.py; it ends with the `with` block."""
 
     def __init__(self, task, folder, tf_config=None, **arguments):
         arguments = json.dumps({"folder": str(folder), **arguments})
@@ -42,12 +42,12 @@ class Worker:
         self._process.wait()
 
     def end(self, timeout=900):
-        """The exit status, and all that was printed."""
+        """Return the exit status and everything printed."""
         status = self._process.wait(timeout)
         return status, self._output.read_text()
 
     def end_well(self):
-        """All that was printed."""
+        """Everything printed so far."""
         status, output = self.end()
         assert status == 0, output
         return output
@@ -74,14 +74,14 @@ def workers(folder, model_dirs, each=({}, {}), **arguments):
 
 
 def kept(folder, name):
-    """Return what `keep` of worker.py wrote: the weights by path, before and after, and facts."""
+    """Return the files of `keep` in worker.py: weights by path, before and after, and facts."""
     with np.load(folder / f"{name}.npz") as file:
         weights = {path: file[path] for path in file.files}
     return weights, json.loads(str(weights.pop("facts")))
 
 
 def require_equal(ours, expected):
-    """That two trainings ended with the same weights, and with the same changes of them.
+    """Assert that two trainings end with the same weights, and the same changes of them.
 
     The least change is a few ten-thousandths of its weights, of which one rounding of these is
     nearly a thousandth.
@@ -97,7 +97,7 @@ def require_equal(ours, expected):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of all that is kept, and what the two processes printed."""
+    """Return the folder with all results, and the output of the two processes."""
     folder = tmp_path_factory.mktemp("trained")
     model_dirs = [folder / "models0", folder / "models1"]
     for model_dir in model_dirs:
@@ -118,7 +118,7 @@ def test_moving_statistics_are_those_of_all(trained):
 def test_the_weights_are_those_of_one_device(trained, name):
     folder, _ = trained
     (expected, _), (ours, _) = kept(folder, "one device"), kept(folder, name)
-    # The backbone that adds losses is there, and what clips the gradient.
+    # The backbone adds losses, and the gradient is clipped.
     assert "res5b/kernel" in expected
     require_equal(ours, expected)
 
@@ -144,7 +144,7 @@ def test_the_processes_agree(trained):
     for fact in facts:
         assert fact["process_count"] == 2
         assert fact["any"] == [True, True, False, True]
-        # Larger than what a float32 holds, as seeds are.
+        # Seeds are larger than float32 can hold exactly.
         assert fact["of_chief"] == 2**62 + 1
 
 
@@ -162,7 +162,7 @@ LONGER = {"STEPS_PER_EPOCH": 20, "SAVE_STEPS": 5}
 
 
 def go_through(folder, **arguments):
-    """Have two processes train to their end; returns what they printed."""
+    """Let two processes train to their end; return their output."""
     (folder / "shared").mkdir(exist_ok=True)
     first, second = workers(folder, [folder / "shared"] * 2, **arguments, **LONGER)
     with first, second:
@@ -171,7 +171,7 @@ def go_through(folder, **arguments):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """The weights that two processes end with, by path."""
+    """Return the final weights of two processes by path."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     go_through(folder)
     return kept(folder, "process 0")[0]
@@ -179,7 +179,7 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dies", [0, 1])
-def test_a_worker_that_dies_stops_the_other_and_both_go_on_later(tmp_path, uninterrupted, dies):
+def test_a_worker_that_dies_stops_the_other_and_both_resume_later(tmp_path, uninterrupted, dies):
     shared, each = tmp_path / "shared", [{}, {}]
     shared.mkdir()
     each[dies] = {"dies_after": 13}

@@ -1,6 +1,6 @@
-"""`train`: what goes into the steps, what is kept of a run, how it ends.
+"""`train`: input of the steps, files of a run, messages and errors.
 
-The steps themselves are played, see `scripted`; everything around them is real.
+The steps themselves are fakes, see `scripted`; everything around them is real.
 """
 
 import logging
@@ -21,7 +21,7 @@ from tests.mini import MiniShapes, mini_config
 
 
 def files(folder):
-    """Names of the files of a run, but for TensorBoard's, the logs and the states."""
+    """Return the names of a run's files without logs, states and TensorBoard's files."""
     others = ("train", "validation", "log.csv", "losses.png", "config.json")
     return sorted(
         name for name in os.listdir(folder) if name not in others and not name.startswith("state_")
@@ -36,11 +36,11 @@ def test_steps_and_images_of_an_epoch(model, scripted):
     model.config.STEPS_PER_EPOCH, model.config.VALIDATION_STEPS = 3, 2
     history = model.train(MiniShapes(6), MiniShapes(8), 0.01, 2, "all")
     assert (len(steps.trained), len(steps.evaluated)) == (6, 4)
-    # An epoch of 3 steps of 2 images sees each of 6 images once, in an order of its own.
+    # An epoch of 3 steps of 2 images has each of 6 images once, in its own order.
     ids = np.reshape(steps.image_ids(), (2, 6)).tolist()
     assert [sorted(epoch) for epoch in ids] == [list(range(6))] * 2
     assert ids[0] != ids[1]
-    # Validation sees the same images every epoch, in their order.
+    # Validation has the same images in the same order every epoch.
     assert steps.image_ids(steps.evaluated) == [[0, 1], [2, 3]] * 2
     assert history.epoch == [0, 1]
     assert model.epoch == 2
@@ -91,7 +91,7 @@ def test_training_needs_a_training_model(model, monkeypatch):
         model.train(MiniShapes(2), None, 0.01, 1, "all")
 
 
-# What is kept
+# Files
 
 
 def test_checkpoint_of_every_epoch(model, scripted, capsys):
@@ -105,14 +105,14 @@ def test_checkpoint_of_every_epoch(model, scripted, capsys):
     assert files(model.log_dir) == ["mask_rcnn_mini_0001.h5", "mask_rcnn_mini_0002.h5"]
     for epoch in (1, 2):
         with h5py.File(f"{model.log_dir}/mask_rcnn_mini_000{epoch}.h5") as file:
-            # Two steps per epoch: the last are numbers 2 and 4.
+            # Two steps per epoch: the last ones are numbers 2 and 4.
             assert set(file["fpn_p2/fpn_p2/bias:0"][()]) == {2.0 * epoch}
     out = capsys.readouterr().out
     assert "Starting at epoch 0. LR=0.01\n" in out
     assert f"Checkpoints: {model.checkpoint_path}\n" in out
 
 
-def test_second_stage_goes_on(model, scripted, capsys):
+def test_second_stage_continues_the_run(model, scripted, capsys):
     scripted()
     model.train(MiniShapes(2), None, 0.01, 1, "heads")
     history = model.train(MiniShapes(2), None, 0.001, 3, "all")
@@ -121,7 +121,7 @@ def test_second_stage_goes_on(model, scripted, capsys):
     assert "Starting at epoch 1. LR=0.001\n" in capsys.readouterr().out
 
 
-def test_another_program_goes_on(model, scripted, capsys):
+def test_another_program_resumes_the_run(model, scripted, capsys):
     steps = scripted()
     model.train(MiniShapes(2), None, 0.01, 2, "all")
     log_dir = model.log_dir
@@ -147,7 +147,7 @@ def test_nothing_to_train(model, scripted, capsys):
     assert not os.path.exists(model.log_dir)
 
 
-def test_interrupted_in_the_middle_of_an_epoch(model, scripted):
+def test_interrupted_within_an_epoch(model, scripted):
     def press_ctrl_c(step):
         if step == 3:
             raise KeyboardInterrupt
@@ -178,11 +178,11 @@ def test_interrupted_while_saving(model, scripted, monkeypatch):
     assert model.find_last() == f"{model.log_dir}/mask_rcnn_mini_0001.h5"
 
 
-# Damage
+# Errors
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_loss_that_is_no_number(model, scripted, value):
+def test_loss_that_is_not_finite(model, scripted, value):
     def explode(step):
         losses = dict.fromkeys(LOSS_NAMES, 1.0)
         return losses | ({"mrcnn_bbox_loss": value} if step == 4 else {})
@@ -195,7 +195,7 @@ def test_loss_that_is_no_number(model, scripted, value):
     assert str(error.value) == (
         f"mrcnn_bbox_loss became {value} in epoch 2, step 1, with image {first} "
         f"(photo{first}.png), image {second} (photo{second}.png). Training has stopped; the "
-        "checkpoint of the last epoch is whole. Look at the annotations of these images, or lower "
+        "checkpoint of the last epoch is intact. Check the annotations of these images, or lower "
         "LEARNING_RATE."
     )
     assert isinstance(error.value, FloatingPointError)
@@ -203,7 +203,7 @@ def test_loss_that_is_no_number(model, scripted, value):
     assert len(steps.trained) == 4
 
 
-def test_two_losses_that_are_no_numbers(model, scripted):
+def test_two_losses_that_are_not_finite(model, scripted):
     losses = dict.fromkeys(LOSS_NAMES, 1.0) | {"rpn_bbox_loss": np.nan, "mrcnn_mask_loss": np.nan}
     scripted(train=lambda step: losses)
     match = "rpn_bbox_loss and mrcnn_mask_loss became nan in epoch 1, step 1"
@@ -233,7 +233,7 @@ def test_too_many_unreadable_images(model, scripted, caplog):
     ]
 
 
-def test_not_one_readable_image_is_allowed_to_fail(model, scripted, caplog):
+def test_no_image_may_fail(model, scripted, caplog):
     scripted()
     model.config.MAX_LOAD_ERRORS, model.config.STEPS_PER_EPOCH = 0, 3
     with caplog.at_level(logging.CRITICAL, "mrcnn"):
@@ -299,7 +299,7 @@ def test_empty_images_as_background(model, scripted, capsys):
 
 
 def images_and_boxes(steps):
-    """Molded images, and the box of the one object, by image id."""
+    """Return the molded image and the box of its one object by image id."""
     return {
         image: (batch["input_image"][row].numpy(), batch["input_gt_boxes"][row, 0].numpy())
         for batch, ids in zip(steps.trained, steps.image_ids(), strict=True)
@@ -309,7 +309,7 @@ def images_and_boxes(steps):
 
 @pytest.fixture(scope="module")
 def plain():
-    """Molded images of MiniShapes(2), and their boxes, without augmentation."""
+    """Return the molded images of MiniShapes(2) and their boxes without augmentation."""
     config, dataset = mini_config(), MiniShapes(2)
     found = {}
     for image in (0, 1):
@@ -349,8 +349,8 @@ def test_imgaug_augmenter(model, scripted, plain):
 
 def test_sources_that_are_not_augmented(model, scripted, plain):
     steps = scripted()
-    words = {"augmentation": iaa.Fliplr(1.0), "no_augmentation_sources": ["shapes"]}
-    model.train(MiniShapes(2), None, 0.01, 1, "all", **words)
+    changes = {"augmentation": iaa.Fliplr(1.0), "no_augmentation_sources": ["shapes"]}
+    model.train(MiniShapes(2), None, 0.01, 1, "all", **changes)
     for image, sample in images_and_boxes(steps).items():
         assert_equal_samples(sample, plain[image])
 
@@ -372,7 +372,7 @@ def test_keras_layers_augment(model, scripted, plain):
     assert 2 <= flips <= 14
 
 
-def test_what_is_no_augmentation(model):
+def test_wrong_type_of_augmentation(model):
     with pytest.raises(TypeError, match="augmentation"):
         model.train(MiniShapes(2), None, 0.01, 1, "all", augmentation="flip")
 
@@ -389,14 +389,14 @@ def test_out_of_memory(model, scripted):
     with pytest.raises(OutOfMemoryError) as error:
         model.train(MiniShapes(2), None, 0.01, 1, "all")
     assert isinstance(error.value, MemoryError)
-    words = ("IMAGES_PER_GPU", "ACCUMULATE_BATCHES", "GRADIENT_CHECKPOINTING", "PRECISION")
-    words += ("USE_MINI_MASK", "heads", "IMAGE_MAX_DIM", "BACKBONE", "TRAIN_ROIS_PER_IMAGE")
-    places = [str(error.value).find(word) for word in words]
+    settings = ("IMAGES_PER_GPU", "ACCUMULATE_BATCHES", "GRADIENT_CHECKPOINTING", "PRECISION")
+    settings += ("USE_MINI_MASK", "heads", "IMAGE_MAX_DIM", "BACKBONE", "TRAIN_ROIS_PER_IMAGE")
+    places = [str(error.value).find(setting) for setting in settings]
     assert places == sorted(places)
     assert places[0] > 0
 
 
-def test_gradient_that_is_no_number(model, scripted):
+def test_gradient_that_is_not_finite(model, scripted):
     """The losses may still be finite when the gradient is not."""
     losses = dict.fromkeys(LOSS_NAMES, 1.0)
     scripted(train=lambda step: losses | {"gradient_norm": np.nan})

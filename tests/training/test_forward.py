@@ -1,4 +1,4 @@
-"""A backbone computed apart gives what the model gives, keeps less, and learns where it should."""
+"""Checkpointing gives the numbers of the model itself, in less memory."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ from tests.mini import mini_backbone
 
 @keras.saving.register_keras_serializable(package="tests")
 class Total(layers.Layer):
-    """Adds a loss to which every cell of the pyramid contributes; returns it."""
+    """A layer that adds and returns a loss of all cells of the pyramid."""
 
     def call(self, levels, factor):
         levels = [tf.cast(level, tf.float32) for level in levels]
@@ -33,14 +33,14 @@ class Total(layers.Layer):
 
 
 def pyramid_model(backbone="small", train_bn=False, seed=0):
-    """Backbone and pyramid of a training graph, and a loss in the place of the heads."""
+    """Return a model of backbone and pyramid, with a loss in place of the heads."""
     keras.utils.set_random_seed(seed)
     image = keras.Input((None, None, 3), name="input_image")
     factor = keras.Input((1,), name="factor")
     pyramid = fpn(build_backbone(backbone, image, train_bn), 8)
     loss = Total(dtype="float32", name="total")(list(pyramid.values()), factor)
     model = keras.Model([image, factor], [*pyramid.values(), loss])
-    # Zero scales, with which blocks begin, would hide their gradients.
+    # Blocks start with a scale of zero, which would hide their gradients.
     rng = np.random.default_rng(seed)
     for variable in model.variables:
         if variable.path.endswith(("gamma", "beta", "bias", "moving_mean")):
@@ -57,7 +57,7 @@ def inputs(rng):
 
 
 def step(model, forward=None):
-    """A function of the inputs: outputs, total and gradients; of the model itself by default."""
+    """Return a function from inputs to outputs, total and gradients, without `forward` by Keras."""
 
     @tf.function(autograph=False)
     def run(*inputs):
@@ -76,7 +76,7 @@ def step(model, forward=None):
 
 
 def results(model, inputs, forward=None):
-    """Outputs, total, gradients and new state of one step; the state is put back."""
+    """Return outputs, total, gradients and new state of one step; the state is restored."""
     before = [variable.numpy() for variable in model.non_trainable_variables]
     outputs, total, gradients = step(model, forward)(*inputs)
     after = [variable.numpy() for variable in model.non_trainable_variables]
@@ -86,7 +86,7 @@ def results(model, inputs, forward=None):
 
 
 def assert_equal(found, expected, rtol):
-    """Each tensor differs by `rtol` of its norm at most."""
+    """Assert that each tensor differs by `rtol` of its norm at most."""
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
@@ -98,7 +98,7 @@ def assert_equal(found, expected, rtol):
     [
         ("float32", False, 1e-6),
         ("mixed_bfloat16", False, 1e-6),
-        # Sums over a batch are made in another order each time.
+        # The order of sums over a batch varies.
         ("float32", None, 1e-4),
     ],
 )
@@ -112,12 +112,12 @@ def test_checkpointing_changes_no_number(inputs, policy, train_bn, rtol):
     expected = results(model, inputs)
     forward = Forward(model, model.outputs, checkpointing=True)
     assert_equal(results(model, inputs, forward), expected, rtol)
-    # Not because there is nothing to compare.
+    # There is something to compare.
     assert all(np.any(np.asarray(tensor, np.float32)) for tensor in expected)
 
 
 def test_moving_statistics_move_once(inputs):
-    """By a tenth of the way from where they are to the mean of the batch."""
+    """They move by a tenth of the difference from the mean of the batch."""
     model = pyramid_model(mini_backbone, train_bn=None)
     conv, norm = model.get_layer("conv1"), model.get_layer("bn_conv1")
     before, mean = norm.moving_mean.numpy(), np.mean(conv(inputs[0]), axis=(0, 1, 2))
@@ -127,14 +127,14 @@ def test_moving_statistics_move_once(inputs):
 
 
 def operations(model, checkpointing, inputs):
-    """Count the operations of a step by kind, without those that nothing uses."""
+    """Count the operations of a step by type, without those that nothing uses."""
     forward = Forward(model, model.outputs[-1:], checkpointing)
     concrete = step(model, forward).get_concrete_function(*inputs)
     return Counter(operation.type for operation in _needed(concrete.graph))
 
 
 def _needed(graph):
-    """Operations that outputs depend on."""
+    """Return the operations that outputs depend on."""
     todo, found = [tensor.op for tensor in graph.outputs], set()
     while todo:
         operation = todo.pop()
@@ -146,10 +146,10 @@ def _needed(graph):
 
 @pytest.mark.parametrize(
     ("first", "again"),
-    # mini_backbone has one convolution a stage, of which C1 belongs to the piece of C2.
+    # mini_backbone has one convolution per stage; C1 belongs to the piece of C2.
     [(1, 5), (3, 3), (4, 2), (6, 0)],
 )
-def test_what_is_frozen_is_computed_once(inputs, first, again):
+def test_frozen_stages_are_computed_once(inputs, first, again):
     """With the stages from `first` on trained, `again` convolutions are computed twice."""
     model = pyramid_model(mini_backbone)
     for layer in model.layers:
@@ -164,7 +164,7 @@ def test_what_is_frozen_is_computed_once(inputs, first, again):
 
 
 def random_backbone(image, stage5=True, train_bn=None):
-    """Stages that are linear in the kernel of C1, with a random layer and a loss in C2."""
+    """Return stages that are linear in the kernel of C1, with a random layer and a loss in C2."""
     x, stages = image, []
     for stage in range(1, 6):
         x = layers.AveragePooling2D(2)(x)
@@ -176,10 +176,10 @@ def random_backbone(image, stage5=True, train_bn=None):
     return stages
 
 
-def test_random_layers_draw_the_same_again(inputs):
-    """A value proportional to a kernel is its gradient times the kernel (Euler's theorem).
+def test_random_layers_draw_the_same_numbers_twice(inputs):
+    """The loss is linear in a kernel, so it equals gradient times kernel (Euler's theorem).
 
-    With other numbers the second time, the gradient would be that of another loss.
+    With other numbers the second time, the gradient would belong to another loss.
     """
     model = pyramid_model(random_backbone)
     kernel = model.trainable_variables[0]
@@ -207,12 +207,12 @@ def test_a_stage_that_needs_more_than_the_one_before():
         return stages
 
     model = pyramid_model(skipping)
-    with pytest.raises(ValueError, match="needs a BACKBONE whose stages"):
+    with pytest.raises(ValueError, match="BACKBONE that computes each of the stages C2"):
         Forward(model, model.outputs, checkpointing=True)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_inputs_and_doubles_among_the_outputs(inputs, checkpointing):
+def test_inputs_and_duplicates_among_the_outputs(inputs, checkpointing):
     model = pyramid_model(mini_backbone)
     p2, loss = model.outputs[0], model.outputs[-1]
     forward = Forward(model, [loss, model.inputs[1], p2, loss], checkpointing)
@@ -269,7 +269,7 @@ def test_replicas_of_a_strategy():
 
 
 def deep_backbone(image, stage5=True, train_bn=None):
-    """Stages of ten layers, each with maps of 2 MiB for an image of 2048x2048."""
+    """Return stages of ten layers, each with maps of 2 MiB for an image of 2048x2048."""
     x = layers.AveragePooling2D(2)(image)
     stages = [x]
     for stage in range(2, 6):
@@ -302,7 +302,7 @@ def resident():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's account of a process")
 def test_checkpointing_keeps_less():
-    """A batch of four has 80 MiB a stage, of which all four are kept, or one at a time."""
+    """A batch of four needs 80 MiB per stage: for four stages, or for one at a time."""
     peaks = []
     for checkpointing in (False, True):
         command = [sys.executable, "-c", PEAK, str(checkpointing)]

@@ -1,4 +1,4 @@
-"""The callbacks that Keras ships, all together in one training: each does its work."""
+"""All callbacks of Keras together in one training: each does its work."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def weight_of(keras_model):
 
 
 class Notes(keras.callbacks.Callback):
-    """Keeps a weight as it is after each step, and at what follows the other callbacks."""
+    """A callback that records a weight after each step and after the other callbacks."""
 
     def __init__(self):
         super().__init__()
@@ -52,7 +52,7 @@ class Notes(keras.callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A training with all callbacks, and what was seen while it ran."""
+    """Train with all callbacks; return the records of the training."""
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("run")
     config = mini_config(STEPS_PER_EPOCH=STEPS, EMA_MOMENTUM=0.5, LEARNING_MOMENTUM=0)
@@ -89,7 +89,7 @@ def run(tmp_path_factory):
         "ReduceLROnPlateau": c.ReduceLROnPlateau("score", mode="max", factor=0.5, patience=1),
         "SwapEMAWeights": c.SwapEMAWeights(),
         "TensorBoard": c.TensorBoard(folder / "board"),
-        # After those that log something.
+        # After the callbacks that add logs.
         "History": c.History(),
     }
     with serving({}) as (address, behaviour):
@@ -110,7 +110,7 @@ def run(tmp_path_factory):
 
 
 def means(run):
-    """The running mean of a weight after each epoch, from the weights of the steps."""
+    """Return the running mean of a weight after each epoch, from the weights of the steps."""
     mean, found = run.notes.raw[0], []
     for step, weight in enumerate(run.notes.raw):
         mean = 0.5 * mean + 0.5 * weight
@@ -195,7 +195,7 @@ def check_swap(run):
     assert len(run.notes.tested) == len(SCORES)
     for tested, mean in zip(run.notes.tested, means(run), strict=True):
         np.testing.assert_allclose(tested, mean, rtol=1e-4, atol=1e-6)
-    # The next epoch uses the weights themselves.
+    # The next epoch continues with the weights themselves.
     for after, raw in zip(run.notes.after[1:], run.notes.raw[STEPS - 1 :: STEPS], strict=False):
         np.testing.assert_allclose(after, raw, rtol=1e-4, atol=1e-6)
     assert abs(run.notes.tested[0] - run.notes.raw[1]).max() > 1e-4

@@ -1,4 +1,4 @@
-"""A network learns: every loss falls, and what it learnt is found again in inference."""
+"""A network learns: every loss falls, and inference finds the learned shapes."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from tests.mini import MiniShapes, mini_config, silent
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The model after 120 steps, six epochs of twenty, and its history."""
+    """Return a model after six epochs of twenty steps, and its history."""
     keras.utils.set_random_seed(1)
     config = mini_config(TRAIN_BN=None, IMAGES_PER_GPU=4, STEPS_PER_EPOCH=20)
     model = MaskRCNN("training", config, str(tmp_path_factory.mktemp("logs")))
@@ -28,7 +28,7 @@ def test_every_loss_falls(run):
     assert history["loss"][-1] < 0.3 * history["loss"][0]
 
 
-def test_total_is_that_of_the_five_and_the_decay(run):
+def test_total_is_the_sum_of_losses_and_decay(run):
     history = run[1]
     total = sum(np.array(history[name]) for name in LOSS_NAMES)
     decay = history["loss"] - total

@@ -16,13 +16,13 @@ SLOPES = [
 ]
 
 
-def config_with(optimizer="SGD", **words):
-    words = {"GRADIENT_CLIP_NORM": None, "WEIGHT_DECAY": 0.1} | words
-    return mini_config(OPTIMIZER=optimizer, **words)
+def config_with(optimizer="SGD", **settings):
+    settings = {"GRADIENT_CLIP_NORM": None, "WEIGHT_DECAY": 0.1} | settings
+    return mini_config(OPTIMIZER=optimizer, **settings)
 
 
 def kernel_after(optimizer, slopes=SLOPES):
-    """The kernel of `KERNEL` after a step along each of the slopes."""
+    """Return the kernel after a step along each of the slopes, from `KERNEL` on."""
     kernel = keras.Variable(KERNEL, name="kernel")
     for slope in slopes:
         optimizer.apply([tf.constant(slope, tf.float32)], [kernel])
@@ -30,7 +30,7 @@ def kernel_after(optimizer, slopes=SLOPES):
 
 
 def adam(slopes, rate, decay=0.0, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
-    """Kingma and Ba, Algorithm 1, in the form without hats; Loshchilov and Hutter's decay."""
+    """Compute Adam (Kingma and Ba, algorithm 1) with the decay of Loshchilov and Hutter."""
     w, m, v = KERNEL.copy(), 0.0, 0.0
     for t, g in enumerate(slopes, start=1):
         w = w - rate * decay * w
@@ -47,7 +47,7 @@ def test_sgd():
         w = w + velocity
     optimizer = make_optimizer(config_with(), 0.01, 0.8)
     np.testing.assert_allclose(kernel_after(optimizer), w, rtol=1e-6)
-    # A whole number is a number, too.
+    # The momentum may be a whole number.
     expected = KERNEL - 0.01 * sum(SLOPES)
     found = kernel_after(make_optimizer(config_with(), 0.01, 0))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -76,7 +76,7 @@ def test_gradients_are_clipped_by_their_global_norm(kind):
 
 
 def test_clipping_over_two_variables():
-    # The norm of all is 13: both become 5/13 of what they were.
+    # The norm of both together is 13, so each is multiplied by 5/13.
     weights = [keras.Variable([0.0, 0.0]), keras.Variable([0.0])]
     optimizer = make_optimizer(config_with(GRADIENT_CLIP_NORM=5.0), 1.0, 0.0)
     optimizer.apply([tf.constant([3.0, 4.0]), tf.constant([12.0])], weights)
@@ -97,7 +97,7 @@ def test_instance_that_clips_itself():
 
 
 def decaying_model():
-    """A layer named like beta, and a batch normalization; all weights are 1."""
+    """Return a model of a layer named like beta and a batch normalization; all weights are 1."""
     inputs = keras.Input((2,))
     x = keras.layers.Dense(2, name="beta")(inputs)
     model = keras.Model(inputs, keras.layers.BatchNormalization(name="bn")(x))
@@ -117,7 +117,7 @@ def test_decay_leaves_batch_normalization_alone(kind):
     model = decaying_model()
     found = after_a_step_without_gradient(model, make_optimizer(config_with(kind), 0.5, 0.9))
     assert found.pop("gamma") == found.pop("beta") == 1.0
-    # Of the others, a tenth of the rate.
+    # The other weights lose a tenth of the rate.
     assert list(found.values()) == pytest.approx([0.95, 0.95])
     assert len(found) == 2
 
@@ -141,7 +141,7 @@ def test_no_weight_decays_twice(kind, expected):
 # Instances
 
 
-def test_instance_is_made_anew():
+def test_instance_is_copied():
     kind = keras.optimizers.Adam(0.5, beta_1=0.5, beta_2=0.75, epsilon=0.125)
     kernel_after(kind)
     optimizers = [make_optimizer(config_with(kind), rate, 0.9) for rate in (0.01, 0.001)]
@@ -168,19 +168,19 @@ def test_schedule():
 
 
 class Own(keras.optimizers.SGD):
-    """Its get_config lacks what its __init__ needs."""
+    """An optimizer whose get_config lacks an argument of its __init__."""
 
     def __init__(self, secret, **kwargs):
         super().__init__(**kwargs)
 
 
 def test_instances_that_cannot_be_used():
-    with pytest.raises(ValueError, match="OPTIMIZER is a Own that cannot be made anew from its"):
+    with pytest.raises(ValueError, match="OPTIMIZER is a Own that cannot be copied from its"):
         make_optimizer(config_with(Own(secret=1)), 0.1, 0.9)
 
 
 class Many(keras.optimizers.SGD):
-    """As one that hands the variables to others, with a rate each."""
+    """An optimizer without a rate of its own, like one that hands variables to others."""
 
     learning_rate = property()
 
@@ -214,8 +214,8 @@ def test_instance_that_averages_itself():
 def test_losses_are_scaled_in_float16(kind):
     for dtype in ("float32", "bfloat16"):
         assert isinstance(make_optimizer(config_with(kind), 1.0, 0.0, dtype), keras.optimizers.SGD)
-    words = {"GRADIENT_CLIP_NORM": 5.0, "EMA_MOMENTUM": 0.5}
-    optimizer = make_optimizer(config_with(kind, **words), 1.0, 0.0, "float16")
+    settings = {"GRADIENT_CLIP_NORM": 5.0, "EMA_MOMENTUM": 0.5}
+    optimizer = make_optimizer(config_with(kind, **settings), 1.0, 0.0, "float16")
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     weight = keras.Variable([0.0, 0.0])
     optimizer.build([weight])
@@ -228,7 +228,7 @@ def test_losses_are_scaled_in_float16(kind):
     # No step, and half the scale.
     np.testing.assert_allclose(weight.numpy(), [-3, -4], rtol=1e-6)
     assert float(optimizer.scale_loss(1.0)) == scale / 2
-    # One step was made, of which the mean is the weights.
+    # After one step the mean equals the weights.
     optimizer.finalize_variable_values([weight])
     np.testing.assert_allclose(weight.numpy(), [-3, -4], rtol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Steps in mixed precision: what is scaled, what is left out, and what stays float32."""
+"""Steps in mixed precision: loss scaling, skipped steps, and values that stay float32."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from tests.training.test_step import BATCH, toy_network
 
 
 def half_model(slope, kernel, clip_norm=None):
-    """A model whose losses are scaled, by 2^15 at first, as those in float16 are."""
+    """Return a model with scaled losses as in float16, by 2^15 at first."""
     model = toy_network(slope, kernel)
     config = mini_config(GRADIENT_CLIP_NORM=clip_norm)
     optimizer = make_optimizer(config, 0.1, 0.0, compute_dtype="float16")
@@ -33,19 +33,19 @@ def test_scaled_losses_give_the_same_step():
     np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-6)
 
 
-def test_step_with_too_long_gradients_is_left_out():
-    """1e36 times 2^15 is beyond float32, too: nothing is learned, and the scale is halved."""
+def test_step_with_overflowing_gradients_is_skipped():
+    """1e36 times 2^15 is beyond float32 too: no weight changes, and the scale is halved."""
     model = half_model([1e36, 0.0], [1.0, 2.0])
     losses = Steps(model, weight_decay=0).train(BATCH)
     np.testing.assert_array_equal(model.get_weights()[0], [1, 2])
     assert float(model.optimizer.dynamic_scale.numpy()) == 2.0**14
-    # That is no reason to stop training.
+    # Training does not stop for it.
     assert float(losses["gradient_norm"]) == 0
     assert np.isfinite(float(losses["loss"]))
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
-def test_what_stays_float32(precision):
+def test_weights_and_losses_stay_float32(precision):
     model = build_graph(mini_config(PRECISION=precision), "training")
     computed = {layer.name: layer.compute_dtype for layer in model.layers}
     half = precision.removeprefix("mixed_")
@@ -59,7 +59,7 @@ def test_what_stays_float32(precision):
 
 def test_float16_step(batch):
     """The losses are those of float32 within 2 %, and the weights change likewise."""
-    words = {"USE_RPN_ROIS": False, "POST_NMS_ROIS_TRAINING": 8, "TRAIN_ROIS_PER_IMAGE": 24}
+    settings = {"USE_RPN_ROIS": False, "POST_NMS_ROIS_TRAINING": 8, "TRAIN_ROIS_PER_IMAGE": 24}
     # Four RoIs on the object of an image, four beside it.
     boxes = batch["input_gt_boxes"].numpy()[:, :1]
     shifts = np.array([[0] * 4, [1, 2, 1, 2], [-2, 1, -2, 1], [0, 0, 3, 3]] * 2)
@@ -68,7 +68,7 @@ def test_float16_step(batch):
     results, changes, weights = [], [], None
     for precision, dtype in (("float32", "float32"), ("mixed_float16", "float16")):
         keras.utils.set_random_seed(0)
-        config = mini_config(PRECISION=precision, **words)
+        config = mini_config(PRECISION=precision, **settings)
         model = build_graph(config, "training")
         weights = weights or model.get_weights()
         model.set_weights(weights)

@@ -1,4 +1,4 @@
-"""Learning rates of the steps of a run; a loop of two steps per epoch stands for training."""
+"""Learning rates of the steps of a run, in a loop of two steps per epoch instead of training."""
 
 import numbers
 
@@ -13,12 +13,12 @@ from tests.mini import mini_config
 STEPS = 2
 
 
-def config_with(**words):
-    return mini_config(STEPS_PER_EPOCH=STEPS, **words)
+def config_with(**settings):
+    return mini_config(STEPS_PER_EPOCH=STEPS, **settings)
 
 
 def state(callback):
-    """The public attributes that are plain numbers.
+    """Return the public attributes that are plain numbers.
 
     Keras turns the sign of `min_delta` when the first epoch of a training ends.
     """
@@ -28,7 +28,7 @@ def state(callback):
 
 
 class Run:
-    """Rates as a run of training sees them.
+    """A stand-in for training, with its use of rates.
 
     Args:
         config, learning_rate: of the training.
@@ -47,11 +47,11 @@ class Run:
         self.list.on_train_begin()
 
     def save(self, at):
-        """Keep the rate, and the state of the callbacks."""
+        """Add the rate and the state of the callbacks to `saved`."""
         self.saved.append((at, current_rate(self.optimizer), list(map(state, self.callbacks))))
 
     def resume(self, saved):
-        """Set all to what another run has saved; returns where it was."""
+        """Restore what another run has saved; return its position."""
         (epoch, step), rate, states = saved
         if step:
             self.list.on_epoch_begin(epoch)
@@ -86,12 +86,12 @@ def approximately(rates):
 
 
 def plateau():
-    """A tenth after every epoch but the first, as the loss is no better."""
+    """Return a list with a callback that divides the rate by 10 after every epoch but the first."""
     return [keras.callbacks.ReduceLROnPlateau("loss", factor=0.1, patience=1)]
 
 
 def halves():
-    """Half of the rate with every epoch."""
+    """Return a list with a callback that halves the rate with every epoch."""
     return [keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)]
 
 
@@ -140,7 +140,7 @@ def test_decay_of_a_later_stage(epoch):
 
 def test_decay_on_a_plateau():
     run = Run(config_with(**DECAYS), 1.0, plateau)
-    # Each of the two, by itself.
+    # Plateau and decay reduce the rate independently.
     assert run.train(4) == approximately(twice([1, 1, 0.1 * 0.1, 0.01 * 0.01]))
 
 
@@ -183,14 +183,16 @@ def test_function_and_scheduler():
     assert run.train(3) == approximately(twice([1 / 2, 1 / 2 / 4, 1 / 3 / 8]))
 
 
-def test_scheduler_that_knows_the_rate():
-    """A rule that ignores the rate decides it."""
+def test_scheduler_with_its_own_rates():
+    """A scheduler that ignores the current rate decides it."""
 
     def own():
         return [keras.callbacks.LearningRateScheduler(lambda epoch: 1 + float(epoch))]
 
-    for rate, words in ((hyperbola, {}), (1.0, DECAYS)):
-        assert Run(config_with(**words), rate, own).train(4) == approximately(twice([1, 2, 3, 4]))
+    for rate, settings in ((hyperbola, {}), (1.0, DECAYS)):
+        assert Run(config_with(**settings), rate, own).train(4) == approximately(
+            twice([1, 2, 3, 4])
+        )
 
 
 # Warm-up
@@ -216,14 +218,14 @@ def test_warm_up_to_a_rate_that_changes():
 
 @pytest.mark.parametrize("before", [False, True])
 def test_warm_up_to_the_rate_of_a_scheduler(before):
-    """It may be listed before the warm-up, too."""
+    """The scheduler may come before the warm-up too."""
     run = Run(config_with(WARMUP_STEPS=4), 1.0, halves)
     if before:
         run.list.callbacks.reverse()
     assert run.train(3) == approximately([1 / 8, 2 / 8, 3 / 16, 4 / 16, 1 / 8, 1 / 8])
 
 
-def test_plateau_sees_and_changes_the_whole_rate():
+def test_plateau_reads_and_changes_the_full_rate():
     run = Run(config_with(WARMUP_STEPS=8), 1.0, plateau)
     # The second epoch is no better than the first, and so on.
     expected = [1 / 8, 2 / 8, 3 / 8, 4 / 8, 0.5 / 8, 0.6 / 8, 0.07 / 8, 0.01]
@@ -232,7 +234,7 @@ def test_plateau_sees_and_changes_the_whole_rate():
 
 
 def test_rate_that_changes_after_the_warm_up():
-    """In the rest of its last epoch, too."""
+    """It may change in the rest of the last warm-up epoch too."""
 
     def change(batch, logs):
         if batch == 1:
@@ -248,11 +250,11 @@ def test_rate_that_changes_after_the_warm_up():
 
 @pytest.mark.parametrize("custom", [list, plateau, halves])
 @pytest.mark.parametrize(
-    ("rate", "words"),
+    ("rate", "settings"),
     [(0.1, DECAYS), (0.1, DECAYS | {"WARMUP_STEPS": 7}), (hyperbola, {"WARMUP_STEPS": 3})],
 )
-def test_run_resumes_from_any_step(rate, words, custom):
-    config = config_with(**words)
+def test_run_resumes_from_any_step(rate, settings, custom):
+    config = config_with(**settings)
     whole = Run(config, rate, custom)
     rates = whole.train(5)
     assert len(whole.saved) == len(rates) == 5 * STEPS
@@ -269,12 +271,12 @@ ERRORS = [
     (SCHEDULE, {"WARMUP_STEPS": 4}, "WARMUP_STEPS is 4 and learning_rate is a schedule"),
     (SCHEDULE, DECAYS, r"LEARNING_RATE_DECAY_EPOCHS is \(2, 3\) and learning_rate is a schedule"),
     (hyperbola, DECAYS, r"LEARNING_RATE_DECAY_EPOCHS is \(2, 3\) and learning_rate is a function"),
-    (lambda epoch: 0, {}, "a function that gives 0 for epoch 0; it must give a number above 0"),
-    (lambda epoch: -0.5, {}, "gives -0.5 for epoch 0"),
-    (lambda epoch: np.nan, {}, "gives nan for epoch 0"),
-    (lambda epoch: None, {}, "gives None for epoch 0"),
-    (lambda epoch: "0.1", {}, "gives '0.1' for epoch 0"),
-    (lambda epoch: [0.1, 0.2], {}, r"gives \[0.1, 0.2\] for epoch 0"),
+    (lambda epoch: 0, {}, "a function that returns 0 for epoch 0; it must return a number above 0"),
+    (lambda epoch: -0.5, {}, "returns -0.5 for epoch 0"),
+    (lambda epoch: np.nan, {}, "returns nan for epoch 0"),
+    (lambda epoch: None, {}, "returns None for epoch 0"),
+    (lambda epoch: "0.1", {}, "returns '0.1' for epoch 0"),
+    (lambda epoch: [0.1, 0.2], {}, r"returns \[0.1, 0.2\] for epoch 0"),
     ("0.1", {}, "learning_rate is '0.1'; it must be a number, 0 or more, a schedule of keras"),
     (None, {}, "learning_rate is None; it must be a number"),
     ([0.1], {}, r"learning_rate is \[0.1\]; it must be a number"),
@@ -284,9 +286,9 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("rate", "words", "message"), ERRORS)
-def test_rates_that_cannot_be(rate, words, message):
-    config = config_with(**words)
+@pytest.mark.parametrize(("rate", "settings", "message"), ERRORS)
+def test_rates_that_cannot_be(rate, settings, message):
+    config = config_with(**settings)
     with pytest.raises(ValueError, match=message):
         first_rate(rate, config, 0)
     with pytest.raises(ValueError, match=message):
@@ -295,5 +297,5 @@ def test_rates_that_cannot_be(rate, words, message):
 
 def test_function_that_fails_later():
     run = Run(config_with(), lambda epoch: 1 - epoch / 2)
-    with pytest.raises(ValueError, match="gives 0.0 for epoch 2; it must give a number above 0"):
+    with pytest.raises(ValueError, match="returns 0.0 for epoch 2; it must return a number"):
         run.train(3)

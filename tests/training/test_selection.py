@@ -1,4 +1,4 @@
-"""Which layers learn."""
+"""Selection of the layers that learn."""
 
 import re
 
@@ -45,7 +45,7 @@ def test_selections(model, layers, expected):
     model.set_trainable(SELECTIONS.get(layers, layers), verbose=0)
     chosen = [layer.name for layer in trainable_layers(model.keras_model) if layer.trainable]
     assert sorted(chosen) == sorted(expected)
-    # What the optimizer gets: kernel and bias of each, gamma and beta of batch normalization.
+    # Variables of the optimizer: kernel and bias, gamma and beta of batch normalization.
     assert len(model.keras_model.trainable_variables) == 2 * len(expected)
     names = [variable.path.split("/")[-2] for variable in model.keras_model.trainable_variables]
     assert sorted(set(names)) == sorted(expected)
@@ -59,7 +59,7 @@ def test_layers_of_nested_models_one_by_one(model):
     )
 
 
-def test_frozen_container_does_not_freeze_what_is_chosen(model):
+def test_frozen_container_does_not_freeze_chosen_layers(model):
     model.keras_model.get_layer("rpn_model").trainable = False
     model.set_trainable("rpn_class_raw", verbose=0)
     paths = [variable.path for variable in model.keras_model.trainable_variables]
@@ -94,7 +94,7 @@ def test_expression_without_a_match(model, regex):
     with pytest.raises(ValueError, match="matches no layer; accepted are heads, 3\\+, 4\\+") as e:
         model.set_trainable(regex, verbose=0)
     assert f'layers is "{regex}"' in str(e.value)
-    # Nothing was frozen on the way.
+    # No layer was frozen before the error.
     assert len(model.keras_model.trainable_variables) == 2 * len(ALL)
 
 
@@ -107,16 +107,14 @@ def test_broken_expression(model, regex):
 
 @pytest.fixture
 def eagerly():
-    """A single step needs no compiling."""
+    """Run functions without compiling: the tests take single steps."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
 
 
 @pytest.mark.parametrize(("layers", "expected"), [CHOICES[i] for i in (0, 2, 5)])
-def test_a_step_changes_what_is_chosen_and_not_one_bit_more(
-    model, batch, eagerly, layers, expected
-):
+def test_a_step_changes_chosen_layers_only(model, batch, eagerly, layers, expected):
     model.set_trainable(SELECTIONS.get(layers, layers), verbose=0)
     model.compile(learning_rate=0.01, momentum=0.9)
     before = {w.path: w.numpy() for w in model.keras_model.weights}
@@ -125,7 +123,7 @@ def test_a_step_changes_what_is_chosen_and_not_one_bit_more(
     for weight in model.keras_model.weights:
         *_, layer, kind = weight.path.split("/")
         if layer not in expected:
-            # Frozen batch normalization keeps its statistics, too.
+            # Frozen batch normalization keeps its statistics too.
             np.testing.assert_array_equal(weight.numpy(), before[weight.path])
         elif kind != "bias":
             # Batch normalization with the statistics of the batch takes biases away again.
@@ -142,7 +140,7 @@ HISTORICAL = {
 
 
 def graph_on(backbone):
-    """Backbone, pyramid, an RPN that is a model inside the graph, and a layer of a head."""
+    """Return a model of backbone, pyramid, nested RPN and a layer of a head."""
     image = keras.Input((None, None, 3), name="input_image")
     pyramid = fpn(build_backbone(backbone, image, train_bn=False), channels=8)
     features = keras.Input((None, None, 8))
@@ -159,8 +157,8 @@ def names_of(layers):
 @pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "resnet152", "small"])
 def test_stages_of_a_resnet_are_those_of_the_historical_expressions(backbone):
     graph = graph_on(backbone)
-    for words, regex in HISTORICAL.items():
-        set_trainable(graph, words, verbose=0)
+    for name, regex in HISTORICAL.items():
+        set_trainable(graph, name, verbose=0)
         chosen = {layer.name for layer in trainable_layers(graph) if layer.trainable}
         assert chosen == {n for n in names_of(trainable_layers(graph)) if re.fullmatch(regex, n)}
 
@@ -185,7 +183,7 @@ def conv(x, name, stride=2):
 
 
 def own_backbone(image):
-    """Layers whose names tell nothing; C2 has a layer of its own, and a block is a model."""
+    """Return stages of layers with meaningless names; C2 has its own layer, a block is a model."""
     trunk = conv(conv(image, "red"), "green")
     inside = keras.Input((None, None, 4))
     block = keras.Model(inside, conv(inside, "inner"), name="blue")

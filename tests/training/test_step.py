@@ -16,7 +16,7 @@ from tests.mini import MiniShapes, mini_backbone, mini_config
 
 
 class Linear(keras.layers.Layer):
-    """The sum of all entries of slope * kernel.
+    """A loss: the sum of all entries of slope * kernel.
 
     gamma and beta are there for the weight decay to leave alone.
     """
@@ -79,7 +79,7 @@ def test_gradients_are_clipped_by_their_global_norm():
     losses = Steps(model, weight_decay=0).train(BATCH)
     np.testing.assert_allclose(model.get_weights()[0], [0.7, 1.6], rtol=1e-6)
     assert float(losses["loss"]) == 30 * 1 + 40 * 2
-    # Losses are told without their weights, and the gradient as it was.
+    # Reported losses are without their weights, and the norm is from before clipping.
     assert {name: float(loss) for name, loss in losses.items()} == {
         "loss": 110,
         "a_loss": 110,
@@ -107,7 +107,7 @@ def test_momentum_carries_on():
 
 
 def test_weight_decay():
-    """The penalty is 0.5 * |w|^2 / 4: the gradient is w / 4, but of gamma and beta nothing."""
+    """The penalty 0.5 * |w|^2 / 4 has the gradient w / 4; gamma and beta have no penalty."""
     kernel = np.array([[1.0, 2.0], [3.0, 4.0]])
     model = toy_model(np.zeros((2, 2)), kernel, clip_norm=None)
     losses = Steps(model, weight_decay=0.5).train(BATCH)
@@ -125,7 +125,7 @@ def test_weight_decay_is_clipped_with_the_rest():
 
 
 def test_a_step_is_compiled_once():
-    """Variables of the optimizer that were made within the first step would have it done twice."""
+    """The optimizer's variables exist before, else TensorFlow would trace the step twice."""
     model = toy_model([1.0, 1.0], [1.0, 2.0], clip_norm=5.0, momentum=0.9)
     calls, layer = [], model.get_layer("toy")
     call = layer.call
@@ -145,7 +145,7 @@ def test_validation_changes_nothing():
 
 @pytest.fixture
 def eagerly():
-    """A single step needs no compiling."""
+    """Run functions without compiling: the tests take single steps."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -170,7 +170,7 @@ def test_total_is_the_weighted_sum_and_the_decay(batch):
 
 
 def test_losses_without_weight_teach_nothing(batch, eagerly):
-    """With the RPN's class loss alone, the layers that only the other four reach stay put."""
+    """With the RPN's class loss alone, layers that only the other four reach do not change."""
     weights = dict.fromkeys(LOSS_NAMES, 0.0) | {"rpn_class_loss": 1.0}
     keras.utils.set_random_seed(0)
     config = mini_config(LOSS_WEIGHTS=weights)
@@ -186,7 +186,7 @@ def test_losses_without_weight_teach_nothing(batch, eagerly):
 
 def test_bfloat16_step(batch, eagerly):
     """Losses are float32, and within 5 % of those of the same weights in float32."""
-    # Without the RPN the RoIs are given, so a rounding cannot choose others.
+    # The RoIs are given: with proposals of an RPN, rounding could choose others.
     config = mini_config(USE_RPN_ROIS=False, POST_NMS_ROIS_TRAINING=8, TRAIN_ROIS_PER_IMAGE=24)
     boxes = batch["input_gt_boxes"].numpy()[:, :1]
     shifts = np.array([[0] * 4, [1, 2, 1, 2], [-2, 1, -2, 1], [0, 0, 3, 3]] * 2)
@@ -216,13 +216,13 @@ def test_bfloat16_step(batch, eagerly):
         assert np.isfinite(weight.numpy()).all()
 
 
-# Several batches a step
+# Several batches per step
 
 
-def given_rois(**words):
-    """A model that gets its RoIs with the images; of them 20 an image are drawn."""
-    # A rounding cannot choose other proposals.
-    config = mini_config(USE_RPN_ROIS=False, GRADIENT_CLIP_NORM=None, **words)
+def given_rois(**settings):
+    """Return a model that gets its RoIs with the images, and draws 20 per image."""
+    # The RoIs are given: with proposals of an RPN, rounding could choose others.
+    config = mini_config(USE_RPN_ROIS=False, GRADIENT_CLIP_NORM=None, **settings)
     keras.utils.set_random_seed(0)
     model = build_graph(config, "training")
     compile_model(model, config, learning_rate=1.0, momentum=0.0)
@@ -238,13 +238,13 @@ def eight():
 
 
 def pieces(batch, count):
-    """A batch as `count` smaller ones."""
+    """Split a batch into `count` smaller ones."""
     split = {name: tf.split(values, count) for name, values in batch.items()}
     return [{name: parts[i] for name, parts in split.items()} for i in range(count)]
 
 
 def learned(batches):
-    """Return what a step subtracts from the weights, by path (the gradient), and the losses."""
+    """Return what a step subtracts from the weights, the gradient by path, and the losses."""
     model = given_rois()
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     steps = Steps(model, 0.01, accumulate=len(batches), seed=5)
@@ -263,7 +263,7 @@ def test_four_batches_of_two_are_a_batch_of_eight(eight, eagerly):
         assert difference <= 1e-4 * np.linalg.norm(gradient), path
     length = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in whole[0].values()))
     assert ours[1]["gradient_norm"] == pytest.approx(length, rel=1e-4)
-    # The mean over the batches is another thing: their numbers of positives differ.
+    # The mean over the batches is different, because their numbers of positives differ.
     steps, alone = Steps(given_rois(), 0), []
     for place, batch in enumerate(batches):
         with batch_part(tf.constant([5, 3], tf.int64), place, 4):
@@ -290,8 +290,8 @@ def dropping_backbone(image, stage5=True, train_bn=None):
     return [*stages, keras.layers.Dropout(0.5, name="drop")(last)]
 
 
-def test_batches_are_counted_without_a_trace(eight, eagerly):
-    """Each batch moves statistics and random numbers once, though it runs twice."""
+def test_counting_batches_changes_no_state(eight, eagerly):
+    """Each batch moves statistics and random numbers once, although it runs twice."""
     model = given_rois(BACKBONE=staticmethod(dropping_backbone), TRAIN_BN=True)
     batches = pieces(eight, 4)[:2]
     model.optimizer.learning_rate = 0.0

@@ -1,4 +1,4 @@
-"""Which strategy training takes, and which of its processes does what."""
+"""Choice of the strategy, and the tasks of its processes."""
 
 import json
 
@@ -22,7 +22,7 @@ WITH_CHIEF = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
 
 
 class Resolved:
-    """Stands for a strategy: the `index`-th process of a kind in a cluster, such as WORKERS."""
+    """A fake strategy: process number `index` of a job in a cluster, such as WORKERS."""
 
     def __init__(self, cluster, kind, index, replicas=1):
         count = sum(map(len, cluster.values()))
@@ -34,11 +34,11 @@ class Resolved:
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """A function: set TF_CONFIG to a cluster; and then list what was made of it."""
+    """Return a function that sets TF_CONFIG to a cluster, and returns a list of those joined."""
     made = []
 
-    def make(**words):
-        made.append(words)
+    def make(**settings):
+        made.append(settings)
         return "several workers"
 
     def set_cluster(jobs):
@@ -53,7 +53,7 @@ def cluster(monkeypatch):
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """A function: have TensorFlow see so many GPUs; and then list the devices of strategies."""
+    """Return a function that fakes a number of GPUs, and returns a list of strategies' devices."""
     made = []
 
     def see(count):
@@ -70,7 +70,7 @@ def gpus(monkeypatch):
     return see
 
 
-# The choice
+# Choice
 
 
 def test_one_device_has_the_strategy_of_tensorflow(cluster, gpus):
@@ -99,7 +99,7 @@ def test_fewer_gpus_than_asked_for(cluster, gpus, seen, advice):
 def test_gpus_of_a_machine_of_several(cluster, gpus, monkeypatch):
     cluster(WORKERS)
     gpus(2)
-    # To ask for these is to start TensorFlow, after which no workers can be joined.
+    # Listing these starts TensorFlow, after which workers can no longer be joined.
     monkeypatch.delattr(tf.config, "list_logical_devices")
     assert choose_strategy(2) == "several workers"
     with pytest.raises(ValueError, match="^GPU_COUNT is 3, and TensorFlow sees 2 GPUs"):
@@ -123,7 +123,7 @@ def test_several_workers_are_joined(cluster, jobs, capsys):
     made = cluster(jobs)
     assert choose_strategy(1) == "several workers"
     assert made == [{}]
-    # One that waits for another says for which.
+    # A waiting process prints the addresses of the others.
     addresses = ", ".join(address for job in jobs.values() for address in job)
     assert f"Joining the workers {addresses};" in capsys.readouterr().out
 
@@ -164,7 +164,7 @@ def test_workers_are_joined_before_anything_is_computed(cluster, monkeypatch):
 
 
 def test_a_process_has_one_strategy():
-    """Messages of two would bear the same numbers."""
+    """Messages of two strategies would have the same numbers."""
     devices = tuple(device.name for device in tf.config.list_logical_devices("CPU"))
     assert strategies._mirrored(devices) is strategies._mirrored(devices)
     assert strategies._multi_worker.__wrapped__ is tf.distribute.MultiWorkerMirroredStrategy
@@ -177,7 +177,7 @@ def test_a_process_has_one_strategy():
     "jobs, chiefs",
     [
         (WORKERS, [("worker", 0)]),
-        # Then the first worker is a worker like the others.
+        # With a chief, the first worker is a worker like the others.
         (WITH_CHIEF, [("chief", 0)]),
     ],
 )
@@ -202,11 +202,11 @@ def test_without_a_cluster_there_is_one_process(make):
     assert process_count(strategy) == 1
     agreement = Agreement(strategy)
     assert [agreement.any(True), agreement.any(False)] == [True, False]
-    # Larger than what a float32 holds, as seeds are.
+    # Seeds are larger than float32 can hold exactly.
     assert agreement.of_chief(2**62 + 1) == 2**62 + 1
 
 
-# Workers that are gone
+# Lost workers
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_lost_worker_gets_a_sentence(kind):
 def test_other_errors_stay_as_they_are():
     with pytest.raises(FloatingPointError), telling_of_lost_workers(Resolved(WORKERS, "worker", 0)):
         raise FloatingPointError
-    # A process of its own has nobody to lose.
+    # A single process cannot lose another.
     with pytest.raises(tf.errors.AbortedError):
         with telling_of_lost_workers(tf.distribute.get_strategy()):
             raise tf.errors.AbortedError(None, None, "")

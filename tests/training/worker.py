@@ -1,9 +1,9 @@
-"""Trainings that need a Python of their own, for several devices or processes.
+"""Trainings that need a separate Python process, for several devices or processes.
 
     python worker.py devices '{"folder": ...}'
     python worker.py process '{"folder": ..., "model_dir": ...}'
 
-The arguments are those of the functions here as JSON. What a training ends with goes to `folder`.
+The arguments are those of the functions here as JSON. A training writes its results to `folder`.
 """
 
 import json
@@ -28,7 +28,7 @@ IMAGES, STEPS = 4, 5
 
 
 class Square(layers.Layer):
-    """Adds the mean square of its input to the loss."""
+    """A layer that adds the mean square of its input to the loss."""
 
     def call(self, x):
         self.add_loss(tf.reduce_mean(tf.square(x)))
@@ -36,7 +36,7 @@ class Square(layers.Layer):
 
 
 def adding_backbone(image, stage5=True, train_bn=None):
-    """One whose layers add two losses, of the images and of the weights."""
+    """Return stages whose layers add two losses, of the images and of the weights."""
     *stages, last = mini_backbone(image, stage5, train_bn)
     regularizer = keras.regularizers.L2(0.01)
     last = layers.Conv2D(24, 1, name="res5b", kernel_regularizer=regularizer)(last)
@@ -44,7 +44,7 @@ def adding_backbone(image, stage5=True, train_bn=None):
 
 
 class Dies(keras.callbacks.Callback):
-    """Ends the process within an epoch as a crash would."""
+    """A callback that ends the process within an epoch, as a crash would."""
 
     def __init__(self, steps):
         super().__init__()
@@ -55,23 +55,23 @@ class Dies(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(model_dir, strategy=None, images=IMAGES, seed=0, callbacks=(), resume=False, **words):
-    """Train for one epoch; returns the weights by path before and after it, and the history."""
+def train(model_dir, strategy=None, images=IMAGES, seed=0, callbacks=(), resume=False, **settings):
+    """Train for one epoch; return the weights by path before and after, and the history."""
     keras.utils.set_random_seed(seed)
-    words = {
+    settings = {
         "BACKBONE": staticmethod(adding_backbone),
         "IMAGES_PER_GPU": images,
         "STEPS_PER_EPOCH": STEPS,
         "TRAIN_BN": False,
         "TRAIN_WITH_EMPTY_IMAGES": True,
-        # A rounding cannot choose other proposals.
+        # The RoIs are given: with proposals of an RPN, rounding could choose others.
         "USE_RPN_ROIS": False,
         "LOSS_WEIGHTS": dict(zip(LOSS_NAMES, (2.0, 0.5, 3.0, 0.25, 4.0), strict=True)),
         # Gradients are longer.
         "GRADIENT_CLIP_NORM": 1.0,
-        **words,
+        **settings,
     }
-    model = MaskRCNN("training", mini_config(**words), str(model_dir), strategy=strategy)
+    model = MaskRCNN("training", mini_config(**settings), str(model_dir), strategy=strategy)
     before = values(model)
     # 11 images do not fill whole steps, and the empty ones give replicas different numbers of
     # positives.
@@ -85,14 +85,14 @@ def values(model):
 
 
 def keep(folder, name, before, after, history, **facts):
-    """Write what a training ended with."""
+    """Write the results of a training."""
     facts = json.dumps({"history": history, **facts})
     weights = {path: np.stack([before[path], after[path]]) for path in before}
     np.savez(Path(folder) / f"{name}.npz", facts=facts, **weights)
 
 
 def devices(folder):
-    """The same steps on one device, on two, and on two with half the images at a time."""
+    """Take the same steps on one device, on two, and on two with half the images at a time."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     model_dir = Path(folder) / "devices"
@@ -110,7 +110,7 @@ def mean_loss(x):
 
 
 def moving_means(two):
-    """Return the moving means of two devices after a step, of which one saw 1, the other 3."""
+    """Return the moving mean on each of two devices after a step with 1 on one, 3 on the other."""
     with two.scope():
         x = keras.Input((1,), name="x")
         model = keras.Model([x], LossLayer("mean_loss")(BatchNorm(momentum=0.5, name="bn")(x)))
@@ -122,7 +122,7 @@ def moving_means(two):
     return [value.numpy().tolist() for value in two.experimental_local_results(mean)]
 
 
-def process(folder, model_dir, dies_after=None, resume=False, **words):
+def process(folder, model_dir, dies_after=None, resume=False, **settings):
     """Train in a process, which is one of several if TF_CONFIG says so.
 
     Args:
@@ -140,9 +140,9 @@ def process(folder, model_dir, dies_after=None, resume=False, **words):
     callbacks = [keras.callbacks.CSVLogger(f"{model_dir}/own.csv")]
     if dies_after:
         callbacks.append(Dies(dies_after))
-    # What is random is that of the chief.
+    # The seed differs per process; training takes that of the chief.
     images = IMAGES // facts["process_count"]
-    ended = train(model_dir, None, images, index, callbacks, resume, **words)
+    ended = train(model_dir, None, images, index, callbacks, resume, **settings)
     keep(folder, f"process {index}", *ended, **facts)
 
 

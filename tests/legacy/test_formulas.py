@@ -1,0 +1,37 @@
+"""Formulas that only old scripts use."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrcnn.legacy.formulas import compute_iou, non_max_suppression
+
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "matterport_utils.npz")
+
+
+def test_iou_by_hand():
+    # The first box is contained, the second has half of itself in common, the third has no area.
+    boxes = np.array([[0, 0, 1, 2], [1, 0, 3, 2], [0, 0, 0, 0]])
+    areas = np.array([2, 4, 0])
+    np.testing.assert_allclose(compute_iou([0, 0, 2, 2], boxes, 4, areas), [2 / 4, 2 / 6, 0])
+
+
+def test_suppression_by_hand():
+    # The second box covers 2/3 of the first (IoU 2 / 3), the third touches nothing.
+    boxes = np.array([[0, 0, 1, 2], [0, 0, 1, 3], [5, 5, 6, 6]])
+    scores = np.array([0.5, 0.9, 0.1])
+    assert non_max_suppression(boxes, scores, 0.6).tolist() == [1, 2]
+    assert non_max_suppression(boxes, scores, 0.7).tolist() == [1, 0, 2]
+
+
+def test_suppression_equals_the_original():
+    # The scores of this case fall with the index; its threshold is 0.4.
+    kept = non_max_suppression(GOLDEN["nms_boxes"], np.linspace(1, 0, 24), 0.4)
+    assert kept.dtype == np.int32
+    np.testing.assert_array_equal(kept, GOLDEN["nms"])
+
+
+def test_suppression_needs_a_box():
+    with pytest.raises(AssertionError, match="at least one box"):
+        non_max_suppression(np.zeros((0, 4)), np.zeros(0), 0.5)
