@@ -96,38 +96,53 @@ def require_equal(ours, expected):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Return the folder with all results, and the output of the two processes."""
+def devices(tmp_path_factory):
+    """Return the folder of what trainings on one and on two devices keep."""
     folder = tmp_path_factory.mktemp("trained")
-    model_dirs = [folder / "models0", folder / "models1"]
+    with Worker("devices", folder) as worker:
+        worker.end_well()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def processes(devices):
+    """Return the same folder and what two processes print that train as the devices did."""
+    model_dirs = [devices / "models0", devices / "models1"]
     for model_dir in model_dirs:
         model_dir.mkdir()
-    first, second = workers(folder, model_dirs)
-    with first, second, Worker("devices", folder) as devices:
-        return folder, [worker.end_well() for worker in (first, second, devices)]
+    first, second = workers(devices, model_dirs)
+    with first, second:
+        return devices, [worker.end_well() for worker in (first, second)]
 
 
-def test_moving_statistics_are_those_of_all(trained):
+TRAININGS = [
+    *(("devices", name) for name in ("two devices", "two devices, two batches")),
+    *(pytest.param("processes", f"process {index}", marks=pytest.mark.slow) for index in range(2)),
+]
+
+
+@pytest.fixture
+def folder(devices, request):
+    """Return the folder once it holds what the test's `trainer` keeps."""
+    request.getfixturevalue(request.node.callspec.params["trainer"])
+    return devices
+
+
+def test_moving_statistics_are_those_of_all(devices):
     """0.5 * 0 + 0.5 * 1 on one device and 0.5 * 0 + 0.5 * 3 on the other: 1 in the mean."""
-    assert json.loads((trained[0] / "statistics.json").read_text()) == [[1.0], [1.0]]
+    assert json.loads((devices / "statistics.json").read_text()) == [[1.0], [1.0]]
 
 
-@pytest.mark.parametrize(
-    "name", ["two devices", "two devices, two batches", "process 0", "process 1"]
-)
-def test_the_weights_are_those_of_one_device(trained, name):
-    folder, _ = trained
+@pytest.mark.parametrize(("trainer", "name"), TRAININGS)
+def test_the_weights_are_those_of_one_device(folder, trainer, name):
     (expected, _), (ours, _) = kept(folder, "one device"), kept(folder, name)
     # The backbone adds losses, and the gradient is clipped.
     assert "res5b/kernel" in expected
     require_equal(ours, expected)
 
 
-@pytest.mark.parametrize(
-    "name", ["two devices", "two devices, two batches", "process 0", "process 1"]
-)
-def test_the_losses_are_those_of_one_device(trained, name):
-    folder, _ = trained
+@pytest.mark.parametrize(("trainer", "name"), TRAININGS)
+def test_the_losses_are_those_of_one_device(folder, trainer, name):
     expected, ours = (kept(folder, n)[1]["history"] for n in ("one device", name))
     assert ours.keys() == expected.keys()
     assert expected["gradient_norm"][0] > 1
@@ -137,8 +152,9 @@ def test_the_losses_are_those_of_one_device(trained, name):
             assert ours[key] == pytest.approx(means, rel=1e-5), key
 
 
-def test_the_processes_agree(trained):
-    folder, _ = trained
+@pytest.mark.slow
+def test_the_processes_agree(processes):
+    folder, _ = processes
     facts = [kept(folder, f"process {index}")[1] for index in range(2)]
     assert [fact["is_chief"] for fact in facts] == [True, False]
     for fact in facts:
@@ -148,8 +164,9 @@ def test_the_processes_agree(trained):
         assert fact["of_chief"] == 2**62 + 1
 
 
-def test_the_chief_alone_writes_and_shows_progress(trained):
-    folder, (first, second, _) = trained
+@pytest.mark.slow
+def test_the_chief_alone_writes_and_shows_progress(processes):
+    folder, (first, second) = processes
     names = {path.name for path in folder.glob("models0/**/*")}
     assert {"own.csv", "log.csv", "mask_rcnn_mini_0001.h5", "state_0001_000000.npz"} <= names
     assert list(folder.glob("models1/*")) == []
