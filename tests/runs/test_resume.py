@@ -24,8 +24,14 @@ from tests.runs.interrupted import (
     train,
 )
 
+# Every second moment is enough for the default run.
+EACH = [
+    pytest.param(moment, marks=[pytest.mark.slow] if number % 2 else [], id=str(moment))
+    for number, moment in enumerate(MOMENTS)
+]
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=str)
+
+@pytest.mark.parametrize("moment", EACH)
 def test_interrupted_anywhere(make_model, tmp_path, whole, moment):
     weights, history, epochs, rows = whole
     np.random.seed(7)  # noqa: NPY002

@@ -115,9 +115,19 @@ def processes(devices):
         return devices, [worker.end_well() for worker in (first, second)]
 
 
+@pytest.fixture(scope="module")
+def halves(devices):
+    """Return the same folder with a training on two devices in two batches per step."""
+    with Worker("halves", devices) as worker:
+        worker.end_well()
+    return devices
+
+
 TRAININGS = [
-    *(("devices", name) for name in ("two devices", "two devices, two batches")),
-    *(pytest.param("processes", f"process {index}", marks=pytest.mark.slow) for index in range(2)),
+    ("devices", "two devices"),
+    pytest.param("halves", "two devices, two batches", marks=pytest.mark.slow),
+    pytest.param("processes", "process 0", marks=pytest.mark.slow),
+    pytest.param("processes", "process 1", marks=pytest.mark.slow),
 ]
 
 

@@ -91,17 +91,26 @@ def keep(folder, name, before, after, history, **facts):
     np.savez(Path(folder) / f"{name}.npz", facts=facts, **weights)
 
 
-def devices(folder):
-    """Take the same steps on one device, on two, and on two with half the images at a time."""
+def two_devices():
+    """Return a strategy of two devices, halves of the processor."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    model_dir = Path(folder) / "devices"
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def devices(folder):
+    """Keep the same steps on one device and on two."""
+    model_dir, two = Path(folder) / "devices", two_devices()
     keep(folder, "one device", *train(model_dir))
-    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     keep(folder, "two devices", *train(model_dir, two, IMAGES // 2))
-    halves = train(model_dir, two, IMAGES // 4, ACCUMULATE_BATCHES=2)
-    keep(folder, "two devices, two batches", *halves)
     Path(folder, "statistics.json").write_text(json.dumps(moving_means(two)))
+
+
+def halves(folder):
+    """Keep the steps on two devices with half the images at a time."""
+    two = two_devices()
+    ended = train(Path(folder) / "halves", two, IMAGES // 4, ACCUMULATE_BATCHES=2)
+    keep(folder, "two devices, two batches", *ended)
 
 
 @LossLayer.register(count=lambda x: tf.cast(tf.size(x), tf.float32))
@@ -147,4 +156,6 @@ def process(folder, model_dir, dies_after=None, resume=False, **settings):
 
 
 if __name__ == "__main__":
-    {"devices": devices, "process": process}[sys.argv[1]](**json.loads(sys.argv[2]))
+    {"devices": devices, "halves": halves, "process": process}[sys.argv[1]](
+        **json.loads(sys.argv[2])
+    )
