@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # Training steps in each notebook: a few go through everything, the default of the notebooks learns.
 NOTEBOOK_STEPS ?= 4
-# Processes of the tests, with up to 1.5 GB of memory each.
+# Processes of the tests, each with up to 2.5 GB of memory.
 TEST_PROCESSES ?= 2
 
 BIN := $(VENV)/bin
