@@ -88,4 +88,5 @@ def test_many_calls_of_train(tmp_path, settings):
         graphs.append(sum(isinstance(thing, tf.Graph) for thing in gc.get_objects()))
     # The first five calls fill caches.
     assert graphs[5:] == graphs[5:6] * 20
-    assert growth(values[5:]) < 60
+    # Kept graphs would be 900 MiB; the allocator alone makes some 50 to 100 of difference.
+    assert growth(values[5:]) < 150
