@@ -25,6 +25,13 @@ def test_suppression_by_hand():
     assert non_max_suppression(boxes, scores, 0.7).tolist() == [1, 0, 2]
 
 
+def test_suppression_keeps_an_overlap_of_the_threshold():
+    """A box and its half have an IoU of 0.5 exactly, which no rounding changes."""
+    boxes = np.array([[0, 0, 1, 2], [0, 0, 1, 1]])
+    assert non_max_suppression(boxes, [0.9, 0.8], 0.5).tolist() == [0, 1]
+    assert non_max_suppression(boxes, [0.9, 0.8], 0.4999).tolist() == [0]
+
+
 def test_suppression_equals_the_original():
     # The scores of this case fall with the index; its threshold is 0.4.
     kept = non_max_suppression(GOLDEN["nms_boxes"], np.linspace(1, 0, 24), 0.4)
