@@ -182,6 +182,8 @@ RUNS = [0, 10, HEIGHT * WIDTH - 10]
         ([[1, 2, 30, 4, 5]], "a polygon with different numbers"),
         ([[1, 2, 30, float("nan"), 5, 6]], "a coordinate that is not a number"),
         ([[61, 2, 70, 2, 70, 9]], "a shape outside the image"),
+        # Below the image of 40 rows; with x for y it would be inside.
+        ([[5, 45, 9, 45, 9, 55]], "a shape outside the image"),
         ([1, 2, 30, 4, 5, 6], "a segmentation that is not a list of polygons"),
         (5, "a segmentation that is not a list of polygons"),
         ("1 2 3 4", "a segmentation that is not a list of polygons"),
