@@ -43,7 +43,8 @@ def plot_losses(history, first_epoch=None, *, save_to=None) -> None:
             ax.grid(alpha=0.3)
         for ax in axes[-columns:]:
             ax.set_xlabel("epoch", fontsize=9)
-        axes[0].legend(fontsize=8, frameon=False)
+        # Where both kinds of curve are: some values, such as the gradient's norm, are of training.
+        max(axes, key=lambda ax: len(ax.lines)).legend(fontsize=8, frameon=False)
 
 
 def _curve(ax, name, values, first_epoch):

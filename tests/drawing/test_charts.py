@@ -55,6 +55,13 @@ def test_overlaps_of_another_size_are_named():
         plot_overlaps([1, 1], [1, 1, 1], [1, 1, 1], np.zeros((2, 3)), ["BG", "cat"])
 
 
+def test_legend_names_every_kind_of_curve():
+    plot_losses({"gradient_norm": [2.0, 1.0], "loss": [3.0, 2.0], "val_loss": [4.0, 3.0]})
+    norm, loss = plt.gcf().axes[:2]
+    assert norm.get_legend() is None
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation"]
+
+
 def test_training_and_validation_losses_share_a_chart():
     history = {
         "loss": [3.0, 2.0],
