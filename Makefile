@@ -6,15 +6,20 @@ NOTEBOOK_STEPS ?= 4
 # Processes of the tests, each with up to 2.5 GB of memory.
 TEST_PROCESSES ?= 2
 
+# Damaged files per format in `make fuzz`, and their seed.
+FUZZ_CASES ?= 20000
+FUZZ_SEED ?= 1
+
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test test-slow notebooks lint format bench
+.PHONY: help install demo test test-slow fuzz notebooks lint format bench
 
 help:
 	@echo "make demo       train on drawn shapes, evaluate, write pictures to demo_output/"
 	@echo "make test       the tests, but for the slow ones"
 	@echo "make test-slow  the slow tests"
+	@echo "make fuzz       read many damaged files (FUZZ_CASES per format, FUZZ_SEED)"
 	@echo "make notebooks  run every notebook, with little training (NOTEBOOK_STEPS)"
 	@echo "make lint       check style and format"
 	@echo "make format     mend style and format"
@@ -35,6 +40,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(INSTALLED)
+	MRCNN_FUZZ_CASES=$(FUZZ_CASES) MRCNN_FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest -n $(TEST_PROCESSES) tests/fuzz
 
 notebooks: $(INSTALLED)
 	MRCNN_NOTEBOOK_STEPS=$(NOTEBOOK_STEPS) $(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 notebooks

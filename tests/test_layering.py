@@ -16,7 +16,7 @@ MODULES = sorted((ROOT / "mrcnn").rglob("*.py"))
 # Lowest first. A name stands for mrcnn/<name>.py or for the whole package mrcnn/<name>/.
 RANKS = [
     {"registry"},
-    {"constants", "files", "config_check"},
+    {"constants", "files", "config_check", "limits"},
     {"ops", "inputs"},
     {"config", "download", "drawing"},
     {"layers", "data"},
