@@ -6,7 +6,6 @@ when a model is made, so that `--help` and wrong command lines answer at once.
 
 import argparse
 import copy
-import os
 from pathlib import Path
 
 # Of other classes, for networks of the original's sizes.
@@ -89,8 +88,6 @@ class CommandLine:
     def __call__(self, argv=None):
         """Run a command line; errors in files and values end it with one sentence and status 1."""
         args = self.parser.parse_args(argv)
-        # Pages of notes by TensorFlow's compiler would bury the progress bar.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         weights = getattr(args, "weights", None)
         if weights in PRETRAINED and getattr(args, "small", False):
             args.error(f"there are no {weights} weights for --small; leave out one of the two")
