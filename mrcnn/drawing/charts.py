@@ -115,9 +115,11 @@ def plot_f1(curve, title="", *, save_to=None) -> None:
         ax.plot(curve.thresholds, curve.f1, color=TRAIN_COLOR, label="F1")
         ax.plot(curve.thresholds, curve.precision, color="gray", ls="--", label="precision")
         ax.plot(curve.thresholds, curve.recall, color="gray", ls=":", label="recall")
-        ax.plot([curve.best_threshold], [curve.best_f1], "o", color=VAL_COLOR)
-        best = f"best F1 {curve.best_f1:.3f} with scores of {curve.best_threshold:.2f} and more"
-        ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score threshold", title=title or best)
+        if curve.best_f1:
+            ax.plot([curve.best_threshold], [curve.best_f1], "o", color=VAL_COLOR)
+        best = curve.summary().replace(", with", " with")
+        title = title or (f"best F1 {best}" if curve.best_f1 else f"best F1: {best}")
+        ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score threshold", title=title)
         ax.grid(alpha=0.3)
         ax.legend(fontsize=9, frameon=False)
 

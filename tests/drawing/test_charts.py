@@ -157,6 +157,14 @@ def test_f1_over_the_threshold():
     assert ax.get_title() == "best F1 0.500 with scores of 0.50 and more"
 
 
+def test_f1_of_nothing_marks_no_point():
+    none = np.zeros(0)
+    plot_f1(F1Curve(none, none, none, none, best_f1=0.0, best_threshold=1.0))
+    ax = plt.gcf().axes[0]
+    assert ax.get_title() == "best F1: none, nothing was detected"
+    assert len(ax.lines) == 3
+
+
 def test_confusion_by_hand():
     plot_confusion_matrix([[0, 3, 1], [2, 6, 0], [0, 5, 0]], ["BG", "cat", "dog"])
     ax = plt.gcf().axes[0]
