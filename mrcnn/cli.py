@@ -154,7 +154,7 @@ def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings
 def _config_of(weights, logs, kinds):
     """Return the Config kept with a file or with the newest run of the `kinds`; else the first."""
     from mrcnn.runs.run import Run, checkpoints, run_folders
-    from mrcnn.runs.settings import make_config, read_facts
+    from mrcnn.runs.settings import read_config
 
     if weights == "last":
         runs = [Run(folder, kind.NAME) for kind in kinds for folder in run_folders(logs, kind.NAME)]
@@ -162,7 +162,7 @@ def _config_of(weights, logs, kinds):
         weights = next((path for run in runs for path in checkpoints(run.folder)), None)
     try:
         # Without any checkpoint, loading the weights will say where it looked.
-        return make_config(read_facts(weights)["config"]) if weights else kinds[0]
+        return read_config(weights)[0] if weights else kinds[0]
     except ValueError:
         # The original's files do not hold their settings.
         return kinds[0]

@@ -107,8 +107,8 @@ class Config:
     #   "square"  scaled up until the short side has IMAGE_MIN_DIM, unless the long side would
     #             exceed IMAGE_MAX_DIM, and padded with zeros to IMAGE_SHAPE: a square of
     #             IMAGE_MAX_DIM, rounded up to a multiple of 64, unless you set another.
-    #   "pad64"   scaled to IMAGE_MIN_DIM and IMAGE_MIN_SCALE, then padded to multiples of 64.
-    #             Only for batches of one image, because sizes differ.
+    #   "pad64"   scaled to IMAGE_MIN_DIM and IMAGE_MIN_SCALE, then padded to multiples of 64, in
+    #             training to those of the largest image of the batch.
     #   "crop"    scaled as "pad64", then a random square of IMAGE_MIN_DIM. Training only.
     IMAGE_RESIZE_MODE = "square"
 

@@ -80,7 +80,7 @@ class SampleLoader:
         augmentation, flip_half: see `load_sample`.
         no_augmentation_sources: names of sources whose images are not augmented.
         random_rois: number of RoIs per sample, for training the heads without the RPN.
-        batch_size: number of samples that will be stacked, and so must have one size.
+        batch_size: number of samples that will be stacked.
         seed: of all random numbers; None draws one from `np.random`.
 
     Attributes:
@@ -126,7 +126,7 @@ class SampleLoader:
         self.first_pass = self.num_images
         # Threads share these. One operation on a set or dict is atomic, so they need no lock.
         self._seen, self._used, self._first_pass_ended = set(), set(), False
-        self._orders, self._first_size = {}, {}
+        self._orders = {}
 
     def image_id(self, number: int) -> int:
         """Return the id of the image of a sample; each image comes once per epoch."""
@@ -164,8 +164,6 @@ class SampleLoader:
         else:
             if sample is None:
                 self.skipped.add(image_id)
-            else:
-                self._require_common_size(sample["input_image"].shape[:2], image_id)
         if sample is None:
             self.unused.add(number)
         if number < self.num_images:
@@ -213,20 +211,6 @@ class SampleLoader:
         """Return random RoIs, as the additional arrays of a sample."""
         shape, class_ids, boxes = sample.image.shape, sample.class_ids, sample.boxes
         return {"input_roi": generate_random_rois(shape, self.random_rois, class_ids, boxes, rng)}
-
-    def _require_common_size(self, size, image_id):
-        """Stop the run when a batch would stack images of different sizes."""
-        # setdefault is atomic: the first of all threads decides.
-        common, first_id = self._first_size.setdefault("size", (size, image_id))
-        if size != common and self.batch_size > 1:
-            this, first = (describe_image(self.dataset, each) for each in (image_id, first_id))
-            message = (
-                f"{this} became {size[0]}x{size[1]} pixels and {first} {common[0]}x{common[1]}, "
-                f"which do not fit into a batch of {self.batch_size}; with IMAGE_RESIZE_MODE "
-                f"{self.config.IMAGE_RESIZE_MODE!r} set the batch size to 1 (IMAGES_PER_GPU), or "
-                "use 'square'."
-            )
-            self.errors.stop(ValueError(message))
 
     def report_skipped(self) -> None:
         """Log the images without instances so far, unless they were logged for this dataset."""

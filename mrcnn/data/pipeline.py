@@ -12,8 +12,10 @@ import tensorflow as tf
 
 from mrcnn.data.feed import SampleFeed
 from mrcnn.data.loader import SampleLoader
+from mrcnn.data.uneven import spread_matches
 from mrcnn.inputs import Input, model_inputs
 from mrcnn.ops.images import subtract_mean
+from mrcnn.ops.meta import parse_meta
 
 # Batches made ahead of the training step. More would only cost memory.
 _PREFETCH = 2
@@ -120,7 +122,8 @@ def make_dataset(
 
     Returns:
         `TrainingData`. Its batches are molded (mean colour subtracted), as `mrcnn.inputs` lists:
-        shapes are static, but for the image size in the resize modes "none" and "pad64".
+        shapes are static, but for the image size in the resize modes "none" and "pad64", where
+        images of different sizes are padded to the largest of their batch.
 
     Raises:
         ValueError, TypeError: see `SampleLoader`. Its `load` raises while batches are drawn.
@@ -147,15 +150,14 @@ def make_dataset(
         )
 
     end = np.iinfo(np.int64).max // shard.processes if repeat else loader.first_pass
-    batches = (
+    samples = (
         tf.data.Dataset.range(start, end)
         .map(load, num_parallel_calls=threads, deterministic=True)
         .filter(lambda usable, *sample: usable)
         .map(lambda usable, *sample: _with_shapes(specs, sample))
-        .batch(loader.batch_size, drop_remainder=repeat)
-        .map(lambda batch: _mold(batch, config))
-        .prefetch(_PREFETCH)
     )
+    batches = _batch(samples, config, loader.batch_size, repeat)
+    batches = batches.map(lambda batch: _mold(batch, config)).prefetch(_PREFETCH)
     options = tf.data.Options()
     # Private threads: Keras layers that augment block theirs until TensorFlow has computed.
     options.threading.private_threadpool_size = threads + 1
@@ -187,6 +189,24 @@ def _with_shapes(specs, sample):
     """Name the arrays and set their shapes, which `tf.numpy_function` does not know."""
     pairs = zip(specs, sample, strict=True)
     return {spec.name: tf.ensure_shape(array, spec.shape) for spec, array in pairs}
+
+
+def _batch(samples, config, size, drop_remainder):
+    """Batch samples; images of different sizes are padded to the largest of their batch."""
+    if config.IMAGE_RESIZE_MODE in ("square", "crop"):
+        return samples.batch(size, drop_remainder=drop_remainder)
+    generator = config.recipe().anchors(config)
+
+    def spread(batch):
+        sizes = parse_meta(batch["input_image_meta"])["image_shape"][:, :2]
+        match, sizes = batch["input_rpn_match"], tf.cast(sizes, tf.int32)
+        arguments = [match, sizes]
+        match = tf.numpy_function(
+            lambda *arrays: spread_matches(*arrays, generator), arguments, tf.int32
+        )
+        return batch | {"input_rpn_match": tf.ensure_shape(match, (None, None, 1))}
+
+    return samples.padded_batch(size, drop_remainder=drop_remainder).map(spread)
 
 
 def _mold(batch, config):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from mrcnn.data.loader import SampleLoader
+from mrcnn.data.uneven import spread_matches, stack_padded
 from mrcnn.inputs import model_inputs
 from mrcnn.legacy.detection_targets import build_detection_targets
 from mrcnn.ops.images import subtract_mean
@@ -158,7 +159,11 @@ class DataGenerator(keras.utils.PyDataset):
 def _collate(samples, config):
     """Stack samples into the lists of the original."""
     names = [spec.name for spec in model_inputs(config, "training")[:7]]
-    arrays = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+    arrays = {name: stack_padded([sample[name] for sample in samples]) for name in samples[0]}
+    sizes = np.array([sample["input_image"].shape[:2] for sample in samples])
+    if (sizes != sizes[0]).any():
+        generator = config.recipe().anchors(config)
+        arrays["input_rpn_match"] = spread_matches(arrays["input_rpn_match"], sizes, generator)
     # In float32: in float64, an image of 1024x1024 takes longer than all the rest.
     arrays["input_image"] = subtract_mean(arrays["input_image"], np.float32(config.MEAN_PIXEL))
     inputs = [arrays[name] for name in [*names, "input_roi", "rois"] if name in arrays]

@@ -169,14 +169,6 @@ def test_images_of_any_size_in_batches_of_one(array_dataset, rectangles, config)
     assert shapes == [((64, 64), 1023), ((128, 128), 4092)]
 
 
-def test_different_sizes_in_a_batch_are_refused(array_dataset, rectangles, config):
-    config.IMAGE_RESIZE_MODE = "pad64"
-    samples = [rectangles([(4, 4, 20, 20)], [1], size=size) for size in (64, 100)]
-    data = make_dataset(array_dataset(samples), config, shuffle=False)
-    with pytest.raises(ValueError, match="do not fit into a batch of 2"):
-        next(iter(data))
-
-
 def test_full_masks_and_given_rois(numbered_dataset, config):
     config.USE_MINI_MASK, config.USE_RPN_ROIS = False, False
     dataset = numbered_dataset(2)
