@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mrcnn import utils
 from mrcnn.legacy.formulas import compute_iou, non_max_suppression
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "matterport_utils.npz")
