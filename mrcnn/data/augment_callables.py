@@ -53,6 +53,10 @@ def _apply_keywords(augmentation, image, masks, rng):
     if not words["masks"]:
         # Some versions refuse an empty list.
         words["masks"] = [np.zeros(image.shape[:2], np.uint8)]
+    # A Compose that was made for boxes too asks for them; training takes those of the new masks.
+    for kind, processor in (getattr(augmentation, "processors", None) or {}).items():
+        fields = getattr(getattr(processor, "params", None), "label_fields", None) or ()
+        words |= {name: [] for name in (kind, *fields)}
     if rng is not None and hasattr(augmentation, "set_random_seed"):
         augmentation = _copy_of_thread(augmentation)
         augmentation.set_random_seed(int(rng.integers(2**31)))
@@ -94,7 +98,7 @@ def _apply_torchvision(augmentation, image, masks, rng):
     from torchvision import tv_tensors
 
     def channels_first(array):
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0)))
+        return torch.from_numpy(np.moveaxis(array, -1, 0).copy())
 
     picture = tv_tensors.Image(channels_first(image))
     layers = tv_tensors.Mask(channels_first(masks.astype(np.uint8)))
