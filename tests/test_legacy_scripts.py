@@ -171,7 +171,8 @@ def test_server_with_one_model_for_all_threads(tmp_path):
 
     with start(tmp_path, "server.py") as process:
         try:
-            address = f"http://127.0.0.1:{int(process.stdout.readline())}"
+            port = next(line for line in process.stdout if line.strip().isdigit())
+            address = f"http://127.0.0.1:{int(port)}"
             jobs = [*range(6)] * 4
             # The first six requests come at once, before anything is compiled.
             with ThreadPoolExecutor(6) as pool:

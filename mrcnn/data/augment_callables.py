@@ -36,12 +36,15 @@ def find_callable(augmentation):
         )
     if isinstance(augmentation, type) or any(name.split(".")[0] == "torch" for name in modules):
         return None
-    return _apply_keywords if _accepts(augmentation, "image", "masks") else None
+    words = "image", "masks"
+    is_called_so = _accepts(augmentation, *words) or _accepts(augmentation, *words, "rng")
+    return _apply_keywords if is_called_so else None
 
 
 def _accepts(function, *names):
     try:
         inspect.signature(function).bind(**dict.fromkeys(names))
+    # Built-in functions may have no signature.
     except (TypeError, ValueError):
         return False
     return True
@@ -60,7 +63,7 @@ def _apply_keywords(augmentation, image, masks, rng):
     if rng is not None and hasattr(augmentation, "set_random_seed"):
         augmentation = _copy_of_thread(augmentation)
         augmentation.set_random_seed(int(rng.integers(2**31)))
-    elif rng is not None and _takes_rng(augmentation):
+    elif "rng" in inspect.signature(augmentation).parameters:
         words["rng"] = rng
     result = augmentation(**words)
     if not isinstance(result, Mapping) or not {"image", "masks"} <= set(result):
@@ -79,11 +82,6 @@ def _apply_keywords(augmentation, image, masks, rng):
     # Masks may come back as 0 and 255, or as floats from 0 to 1.
     found = [mask >= 0.5 if mask.dtype.kind == "f" else mask > 0 for mask in found]
     return _checked(result["image"], image), np.stack(found, axis=-1)[..., : masks.shape[-1]]
-
-
-def _takes_rng(function):
-    """A parameter named rng, not `**kwargs`, which Albumentations has."""
-    return "rng" in inspect.signature(function).parameters
 
 
 def _copy_of_thread(augmentation):
