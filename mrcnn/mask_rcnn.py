@@ -210,7 +210,8 @@ class MaskRCNN(LegacyMethods):
             epochs: the total, finished epochs included: stages of training end at 20, 40, ...
             layers: "heads", "3+", "4+", "5+" (that stage of the backbone and what is above it),
                 "all", or a regular expression of layer names.
-            augmentation: an imgaug augmenter or Keras preprocessing layers.
+            augmentation: "default" or "strong"; an imgaug augmenter; Keras preprocessing layers; a
+                transform of Albumentations or torchvision v2; or a function, see docs/your_data.md.
             custom_callbacks: any Keras callbacks.
             no_augmentation_sources: names of sources whose images are not augmented.
             resume: continue the newest run in `model_dir` as if it had not stopped, with optimizer,
