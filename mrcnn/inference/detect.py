@@ -1,5 +1,6 @@
 """Detection in any number of images of any size."""
 
+import warnings
 from functools import partial
 
 import keras
@@ -13,6 +14,10 @@ from mrcnn.ops.rle import paste_rles
 # Functions that paste the masks: to `[height, width, n]` bool, or to a list of COCO RLEs.
 MASK_FORMATS = {"full": paste_masks, "rle": paste_rles}
 
+# Layers whose outputs are the detections and their masks, and the layer that decides on classes.
+_OUTPUTS = ("mrcnn_detection", "mrcnn_mask")
+_CLASS_HEAD = "mrcnn_class_logits"
+
 
 class Detector:
     """An inference graph, compiled once for all batch and image sizes.
@@ -20,25 +25,41 @@ class Detector:
     Args:
         keras_model: of `build_graph(config, "inference")`.
         get_anchors: function of a molded image shape that returns normalized anchors `[A, 4]`.
+        all_masks: return the masks of all classes, `[batch, D, h, w, num_classes]`.
+
+    Raises:
+        ValueError: if the model, of a subclass's `build`, lacks the outputs.
     """
 
-    def __init__(self, keras_model, get_anchors):
+    def __init__(self, keras_model, get_anchors, all_masks=False):
         self.keras_model, self.get_anchors = keras_model, get_anchors
+        self.all_masks = all_masks
         # TensorFlow skips the computation of all other outputs.
         outputs = dict(zip(keras_model.output_names, keras_model.outputs, strict=True))
-        wanted = [outputs[name] for name in ("mrcnn_detection", "mrcnn_mask", "mrcnn_class")]
+        missing = [name for name in _OUTPUTS if name not in outputs]
+        if missing:
+            raise ValueError(
+                f"detect() needs outputs of keras_model named {' and '.join(_OUTPUTS)}; it has "
+                f"{', '.join(outputs)}."
+            )
+        # A subclass's `build` may leave out the probabilities.
+        names = [name for name in (*_OUTPUTS, "mrcnn_class") if name in outputs]
+        wanted = [outputs[name] for name in names]
         model = keras.Model(keras_model.inputs, wanted)
 
-        @tf.function(autograph=False, reduce_retracing=True)
         def predict(images, metas, anchors):
             anchors = tf.tile(anchors[None], [tf.shape(images)[0], 1, 1])
-            detections, masks, probs = model([images, metas, anchors], training=False)
+            detections, masks, *probs = model([images, metas, anchors], training=False)
+            best = tf.reduce_max(probs[0][..., 1:], [1, 2]) if probs else metas[:, 0] * np.nan
+            if all_masks:
+                return detections, masks, best
             class_ids = tf.cast(detections[..., 4], tf.int32)
             # Only the mask of the predicted class: with COCO, 1/80 of the numbers to copy.
             masks = tf.gather(masks, class_ids, axis=4, batch_dims=2)
             return detections, masks, tf.reduce_max(probs[..., 1:], axis=[1, 2])
 
-        self.predict = predict
+        # TensorFlow warns of code that is traced five times, but counts each partial by itself.
+        self.predict = tf.function(partial(predict), autograph=False, reduce_retracing=True)
 
     def __call__(self, molded_images, metas):
         """Run the graph.
@@ -48,8 +69,9 @@ class Detector:
             metas: `[batch, meta_size]`.
 
         Returns:
-            Detections `[batch, D, 6]`, masks `[batch, D, h, w]` of their classes, and the best
-            probability of any class but the background over all proposals `[batch]`, NumPy arrays.
+            Detections `[batch, D, 6]`, masks `[batch, D, h, w]` of their classes, or all masks, and
+            the best probability of any class but the background over all proposals `[batch]`, NaN
+            if the model does not have it, NumPy arrays.
         """
         anchors = self.get_anchors(molded_images.shape[1:])
         outputs = self.predict(
@@ -65,8 +87,7 @@ def detect(detector, images, config, mask_format="full"):
 
     Batches are made of up to `BATCH_SIZE` images of one molded shape.
     """
-    if mask_format not in MASK_FORMATS:
-        raise ValueError(f'mask_format is "{mask_format}"; accepted are "full" and "rle".')
+    check_format(mask_format)
     as_photo = partial(unmold, paste=MASK_FORMATS[mask_format], space=config.recipe().SPACE)
     images = as_images(images, int(config.IMAGE_SHAPE[2]))
     results = [None] * len(images)
@@ -82,6 +103,12 @@ def detect(detector, images, config, mask_format="full"):
     return results
 
 
+def check_format(mask_format):
+    """Raise ValueError for an unknown `mask_format`."""
+    if mask_format not in MASK_FORMATS:
+        raise ValueError(f'mask_format is "{mask_format}"; accepted are "full" and "rle".')
+
+
 def _detect_batch(detector, group, images, results, as_photo, config):
     indices, molded, metas, windows = zip(*group, strict=True)
     detections, masks, best = detector(np.stack(molded), np.stack(metas))
@@ -89,7 +116,7 @@ def _detect_batch(detector, group, images, results, as_photo, config):
         found = detections[row], masks[row]
         shapes = images[index].shape, molded[row].shape
         found = as_photo(*found, *shapes, windows[row])
-        results[index] = _as_result(*found, best[row], config)
+        results[index] = as_result(*found, best[row], config)
 
 
 def detect_molded(detector, molded_images, metas, config):
@@ -105,14 +132,33 @@ def detect_molded(detector, molded_images, metas, config):
         batch = slice(start, start + config.BATCH_SIZE)
         for *found, best in zip(*detector(molded_images[batch], metas[batch]), strict=True):
             found = unmold(*found, shape, shape, window, space)
-            results.append(_as_result(*found, best, config))
+            results.append(as_result(*found, best, config))
     return results
 
 
-def _as_result(boxes, class_ids, scores, masks, best, config):
+def as_result(boxes, class_ids, scores, masks, best, config):
     result = {"rois": boxes, "class_ids": class_ids, "scores": scores, "masks": masks}
-    if not len(boxes):
+    if not len(boxes) and np.isfinite(best):
         # NumPy scalars, for callers that treat all entries of a result alike.
         result["best_score"] = best
         result["min_confidence"] = np.float32(config.DETECTION_MIN_CONFIDENCE)
     return result
+
+
+def class_head(keras_model):
+    """Return the weights of the layer that decides on classes; None without such a layer."""
+    # A subclass's `build` may return anything.
+    layers = [each for each in getattr(keras_model, "layers", ()) if each.name == _CLASS_HEAD]
+    return layers[0].get_weights() if layers else None
+
+
+def warn_of_random_head(keras_model, initial, stacklevel):
+    """Warn if the class head still has its initial weights, those of `class_head`, or None."""
+    current = class_head(keras_model) if initial else None
+    if current and all(map(np.array_equal, current, initial)):
+        warnings.warn(
+            "This model has random weights: neither load_weights(), start_from() nor training has "
+            "set those of its class head, so detections are meaningless. Load a trained model with "
+            "load_weights(path), start_from(...) or MaskRCNN.from_run(folder).",
+            stacklevel=stacklevel,
+        )
