@@ -56,7 +56,7 @@ class Detector:
             class_ids = tf.cast(detections[..., 4], tf.int32)
             # Only the mask of the predicted class: with COCO, 1/80 of the numbers to copy.
             masks = tf.gather(masks, class_ids, axis=4, batch_dims=2)
-            return detections, masks, tf.reduce_max(probs[..., 1:], axis=[1, 2])
+            return detections, masks, best
 
         # TensorFlow warns of code that is traced five times, but counts each partial by itself.
         self.predict = tf.function(partial(predict), autograph=False, reduce_retracing=True)
