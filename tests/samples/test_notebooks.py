@@ -23,7 +23,7 @@ NAMES = {
 }
 
 # Kept with their outputs, which `notebooks/keep_outputs.py` makes.
-SHOWN = {"inspect_data"}
+SHOWN = {"inspect_data", "inspect_model"}
 
 # Folders of one machine: /home/me, C:\data. What a notebook needs it finds from its own place.
 ABSOLUTE_PATH = re.compile(r"""(?<![\w.:/}])/\w[\w.-]*/\w|["'][A-Za-z]:[\\/]|~/""")
