@@ -232,3 +232,18 @@ def test_outlines_follow_a_photo_that_exif_turns(via_file, write_photo):
     masks, _ = dataset.load_mask(0)
     assert dataset.load_image(0).shape[:2] == masks.shape[:2] == (WIDTH, HEIGHT)
     assert masks.sum() == 150
+
+
+def test_parts_of_a_split_keep_their_photos_and_masks(via_file):
+    xs = [5, 9, 30]
+    polygons = {f"{n}.png": [1 + n, 1 + n, 20] for n in range(5)}
+    regions = {
+        name: [region({"all_points_y": ys, "all_points_x": xs})] for name, ys in polygons.items()
+    }
+    parts = load(via_file(regions)).split(0.4)
+    assert [part.num_images for part in parts] == [3, 2]
+    for part in parts:
+        for image_id in part.image_ids:
+            name = part.image_info[image_id]["id"]
+            masks, _ = part.load_mask(image_id)
+            np.testing.assert_array_equal(masks[..., 0], polygon_mask(polygons[name], xs))
