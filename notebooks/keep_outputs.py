@@ -27,17 +27,27 @@ def small_picture(png):
     return base64.b64encode(file.getvalue()).decode()
 
 
+def joined(outputs):
+    """Join texts in a row to one output, as a line that is drawn over comes in many."""
+    texts = []
+    for output in outputs:
+        name = output.get("name")
+        if texts and name is not None and texts[-1].get("name") == name:
+            texts[-1]["text"] += output["text"]
+        elif name != "stderr":
+            texts.append(output)
+    return texts
+
+
 def tidy(output):
-    """Change an output for keeping; return False for one to leave out."""
-    if output.get("name") == "stderr":
-        return False
+    """Change an output for keeping, and return it."""
     if "text" in output:
         # Of a line that was drawn over, the last state is kept.
         text = re.sub(r"[^\n]*\r(?=[^\n])", "", output["text"])
         output["text"] = text.replace(f"{FOLDER.resolve().parent}/", "")
     if "image/png" in output.get("data", {}):
         output["data"]["image/png"] = small_picture(output["data"]["image/png"])
-    return True
+    return output
 
 
 def keep_outputs(path):
@@ -47,7 +57,7 @@ def keep_outputs(path):
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if tidy(output)]
+            cell.outputs = [tidy(output) for output in joined(cell.outputs)]
     # Keras and Python write their versions into the metadata; those of the repository stay.
     notebook.metadata = nbformat.read(path, as_version=4).metadata
     nbformat.write(notebook, path)

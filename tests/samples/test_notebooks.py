@@ -23,7 +23,7 @@ NAMES = {
 }
 
 # Kept with their outputs, which `notebooks/keep_outputs.py` makes.
-SHOWN = {"inspect_data", "inspect_model"}
+SHOWN = {"inspect_data", "inspect_model", "train_shapes"}
 
 # Folders of one machine: /home/me, C:\data. What a notebook needs it finds from its own place.
 ABSOLUTE_PATH = re.compile(r"""(?<![\w.:/}])/\w[\w.-]*/\w|["'][A-Za-z]:[\\/]|~/""")
