@@ -64,7 +64,5 @@ def _held_back(path):
     finally:
         signal.signal(signal.SIGINT, handler)
     if pressed:
-        print(
-            f"{path} is written; train(resume=True) or --model last resumes this run.", flush=True
-        )
+        print(f"Wrote {path}; train(resume=True) or --model last resumes the run.", flush=True)
         handler(*pressed[0])

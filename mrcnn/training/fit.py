@@ -29,6 +29,7 @@ from mrcnn.watching.coco_metrics import CocoMetrics
 from mrcnn.watching.log import RunLog
 from mrcnn.watching.pictures import DetectionPictures
 from mrcnn.watching.progress import Progress
+from mrcnn.watching.tensorboard import TensorBoard
 
 # Callbacks that write files: only the chief of several processes runs them.
 _WRITERS = (
@@ -241,7 +242,7 @@ def _callbacks(run, config, rates, val_dataset, make_detector, custom, chief):
     # Before the callbacks that read or change the rate, so that they see the epoch's full rate.
     callbacks += rates
     # The graph would make large files, and histograms are slow.
-    callbacks.append(keras.callbacks.TensorBoard(run.folder, write_graph=False))
+    callbacks.append(TensorBoard(run.folder, write_graph=False))
     if val_dataset is not None and config.TENSORBOARD_IMAGES:
         count = config.TENSORBOARD_IMAGES
         callbacks.append(DetectionPictures(val_dataset, make_detector, run.folder, count))
