@@ -14,6 +14,7 @@ from mrcnn.runs.lock import RunLock, RunLockedError
 _RUN = re.compile(r"(?P<name>.*)(?P<day>\d{8})T(?P<minute>\d{4})(?:-(?P<number>\d+))?")
 # Such as mask_rcnn_coco_0001.h5. Names may hold dots and spaces.
 _CHECKPOINT = re.compile(r"mask_rcnn_.*?(\d{4,})\.h5")
+_STATE = re.compile(r"state_\d{4,}_\d{6,}\.npz")
 
 CONFIG_FILE = "config.json"
 # Of a `config.json` that is read for the number of its run, and the largest such number.
@@ -98,6 +99,8 @@ class Run:
             yield
         finally:
             self._locks = False
+            if self.saved is None:
+                self.seen = None
             if self._lock is not None:
                 self._lock.release()
                 self._lock = None
@@ -106,15 +109,14 @@ class Run:
         """Lock the folder if this is within `locked` and has not been done."""
         if not self._locks or self._lock is not None:
             return
-        saved, seen, self.seen = self.saved, self.seen, None
-        # Another attempt has to read the state again.
-        self.saved = None
+        saved, self.saved = self.saved, None
         self._lock = RunLock(self.folder)
-        if seen is not None and seen != names_to_resume(self.folder):
+        if self.seen is not None and self.seen != names_to_resume(self.folder):
             raise RunLockedError(
                 f'Another process has trained in "{self.folder}" since this one read its state; '
                 "call train(resume=True) again."
             )
+        # Else another attempt has to read the state again.
         self.saved = saved
 
     def claim(self):
@@ -197,9 +199,9 @@ def checkpoints(folder):
 
 
 def names_to_resume(folder):
-    """Return the names of the files in the folder of a run from which it can be resumed."""
+    """Return the names of the checkpoints and states in the folder of a run."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    return {name for name in names if name.endswith((".npz", ".h5")) and name[0] != "."}
+    return {name for name in names if _CHECKPOINT.fullmatch(name) or _STATE.fullmatch(name)}
 
 
 def run_folders(model_dir, *names):

@@ -20,7 +20,8 @@ def _forgiving(name):
         except (tf.errors.OpError, OSError) as error:
             self._has_failed = True
             # TensorFlow's errors of full memory and of a full disk are the same class.
-            reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error).replace("\n", " "))[:300].strip()
+            first = str(error).partition("\n")[0]
+            reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", first).strip()
             warnings.warn(
                 f'TensorBoard\'s curves in "{self.log_dir}" cannot be written ({reason}); training '
                 "continues without them.",

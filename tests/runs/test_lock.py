@@ -169,6 +169,9 @@ def test_a_run_that_another_process_trained_meanwhile(make_model, tmp_path, caps
     interrupt(train, first, Interrupt(("train_batch_end", 1, 2)))
     late = make_model(tmp_path)
     late.start_from("last")
+    # A file of the user's own is no training.
+    late.keras_model.save_weights(os.path.join(late.log_dir, "own.h5"))
+    assert train(late, epochs=1, resume=False).history == {}
     train(first, epochs=2)
     with pytest.raises(RunLockedError, match="has trained in .* since this one read its state"):
         train(late, resume=False)
