@@ -7,6 +7,9 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
+# Installed as `mrcnn.samples`, so that an installation without a clone has them.
+SAMPLES = ("balloon", "coco", "nucleus", "shapes")
+
 setup(
     name="mrcnn",
     version=runpy.run_path(str(ROOT / "mrcnn" / "__init__.py"))["__version__"],
@@ -27,7 +30,12 @@ setup(
         "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
-    packages=find_packages(include=["mrcnn", "mrcnn.*"]),
+    packages=[
+        *find_packages(include=["mrcnn", "mrcnn.*"]),
+        "mrcnn.samples",
+        *(f"mrcnn.samples.{name}" for name in SAMPLES),
+    ],
+    package_dir={"mrcnn.samples": "samples"},
     python_requires=">=3.10",
     install_requires=[
         "h5py",
@@ -46,6 +54,14 @@ setup(
         "and-cuda": ["tensorflow[and-cuda]"],
         "notebooks": ["ipykernel", "jupyter", "nbmake"],
         # Another minor version of ruff may format the same code in another way.
-        "dev": ["ipykernel", "nbmake", "pytest>=8", "pytest-xdist", "ruff~=0.17.5"],
+        "dev": [
+            "ipykernel",
+            "nbmake",
+            "pytest>=8",
+            "pytest-xdist",
+            "ruff~=0.17.5",
+            "setuptools>=64",
+            "wheel",
+        ],
     },
 )

@@ -62,6 +62,15 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+def product_rate(dtype, side=2048, runs=9):
+    """Rate of TensorFlow's product of two square matrices, in GFLOP/s: the speed of the moment."""
+    import tensorflow as tf
+
+    matrix = tf.cast(tf.random.stateless_normal((side, side), seed=(0, 0)), dtype)
+    times = seconds(lambda: tf.matmul(matrix, matrix).numpy(), runs)
+    return 2 * side**3 / statistics.median(times) / 1e9
+
+
 def report(title, rows):
     """Print a table of median and minimum, then memory and what it was measured on.
 
@@ -75,4 +84,7 @@ def report(title, rows):
     for name, times in rows.items():
         print(f"{name:24} {statistics.median(times):8.4f} s {min(times):8.4f} s {len(times):6}")
     print(f"peak memory {peak_memory()}")
+    if "tensorflow" in sys.modules:
+        rates = [f"{product_rate(dtype):.0f} ({dtype})" for dtype in ("float32", "bfloat16")]
+        print(f"matrix products, GFLOP/s: {', '.join(rates)}")
     print(f"Python {platform.python_version()}, {packages}; {cores()} cores of {processor()}")

@@ -6,7 +6,6 @@ when a model is made, so that `--help` and wrong command lines answer at once.
 
 import argparse
 import copy
-import os
 from pathlib import Path
 
 # Of other classes, for networks of the original's sizes.
@@ -89,8 +88,6 @@ class CommandLine:
     def __call__(self, argv=None):
         """Run a command line; errors in files and values end it with one sentence and status 1."""
         args = self.parser.parse_args(argv)
-        # Pages of notes by TensorFlow's compiler would bury the progress bar.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         weights = getattr(args, "weights", None)
         if weights in PRETRAINED and getattr(args, "small", False):
             args.error(f"there are no {weights} weights for --small; leave out one of the two")
@@ -157,14 +154,14 @@ def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings
 def _config_of(weights, logs, kinds):
     """Return the Config kept with a file or with the newest run of the `kinds`; else the first."""
     from mrcnn.runs.run import checkpoints, run_folders
-    from mrcnn.runs.settings import make_config, read_facts
+    from mrcnn.runs.settings import read_config
 
     if weights == "last":
         runs = reversed(run_folders(logs, *(kind.NAME for kind in kinds)))
         weights = next((path for run in runs for path in checkpoints(run)), None)
     try:
         # Without any checkpoint, loading the weights will say where it looked.
-        return make_config(read_facts(weights)["config"]) if weights else kinds[0]
+        return read_config(weights)[0] if weights else kinds[0]
     except ValueError:
         # The original's files do not hold their settings.
         return kinds[0]

@@ -1,6 +1,7 @@
 """The settings of a model: one flat class that projects subclass."""
 
 import importlib
+import inspect
 import json
 from collections.abc import Callable
 from types import ModuleType
@@ -53,12 +54,11 @@ class Config:
 
     # "resnet50", "resnet101", "resnet152"; "small", a tenth of the computation, for training from
     # random weights; another name of `mrcnn.registry.BACKBONES`, such as "MobileNetV2"; or a
-    # function that builds the stages C1 to C5 on an image tensor (in a class body, wrap it in
-    # staticmethod so that it does not become a method).
+    # function that builds the stages C1 to C5 on an image tensor.
     BACKBONE = "resnet101"
 
-    # Required with a function as BACKBONE: a function from the image shape to [(height, width),
-    # ...] of the pyramid levels P2 to P6, in cells.
+    # For a function as BACKBONE whose levels do not have ceil(side / stride) cells: a function from
+    # the image shape to [(height, width), ...] of the pyramid levels P2 to P6, in cells.
     COMPUTE_BACKBONE_SHAPE = None
 
     # Pixels of the image between neighbouring cells of P2, P3, P4, P5, P6. BACKBONE "small" also
@@ -105,7 +105,8 @@ class Config:
     # How images are resized for the model:
     #   "none"    not at all: both sides must be multiples of 64.
     #   "square"  scaled up until the short side has IMAGE_MIN_DIM, unless the long side would
-    #             exceed IMAGE_MAX_DIM, and padded with zeros to a square of IMAGE_MAX_DIM.
+    #             exceed IMAGE_MAX_DIM, and padded with zeros to IMAGE_SHAPE: a square of
+    #             IMAGE_MAX_DIM, rounded up to a multiple of 64, unless you set another.
     #   "pad64"   scaled to IMAGE_MIN_DIM and IMAGE_MIN_SCALE, then padded to multiples of 64.
     #             Only for batches of one image, because sizes differ.
     #   "crop"    scaled as "pad64", then a random square of IMAGE_MIN_DIM. Training only.
@@ -256,14 +257,29 @@ class Config:
 
     @Computed
     def IMAGE_SHAPE(self):
-        """Shape of the model's input, int array [height, width, channels]."""
+        """Shape of the model's input, int array [height, width, channels].
+
+        With IMAGE_RESIZE_MODE "square" you may set another, such as (512, 768, 3) for wide photos,
+        which are made to fit into it. Both sides must be multiples of 64, and IMAGE_MAX_DIM not
+        less than the longer one.
+        """
         side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
+        if side and self.IMAGE_RESIZE_MODE == "square":
+            multiple = int(max(self.BACKBONE_STRIDES))
+            side = -(-side // multiple) * multiple
         return np.array([side, side, self.IMAGE_CHANNEL_COUNT])
 
     @Computed
     def IMAGE_META_SIZE(self):
         """Length of `image_meta`: id, two shapes, window, scale, one flag per class."""
         return meta_size(self.NUM_CLASSES)
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # Else Python would pass the Config to the function as its first argument.
+        for name in ("BACKBONE", "COMPUTE_BACKBONE_SHAPE"):
+            if inspect.isfunction(vars(cls).get(name)):
+                setattr(cls, name, staticmethod(vars(cls)[name]))
 
     def __init__(self):
         channels = self.IMAGE_CHANNEL_COUNT

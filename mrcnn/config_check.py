@@ -23,13 +23,20 @@ RECIPE_NAMES = ("SPACE", "WEIGHT_SETTINGS", "anchors", "rpn_targets", "network_p
 SIDES = {
     "none": (),
     "square": ("IMAGE_MAX_DIM",),
-    "pad64": ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM"),
+    "pad64": (),
     "crop": ("IMAGE_MIN_DIM",),
 }
 
 # A name this similar to a setting (difflib ratio) is a typing error. A lower ratio would refuse
 # constants that users add, such as VALIDATION_SPLIT or IMAGE_SIZE.
 TYPO_RATIO = 0.9
+
+# Parts of a network: an unknown setting with one of these words looks as if it changed something.
+_SUBJECTS = frozenset(
+    "ANCHOR ANCHORS BACKBONE BBOX BN CLIP CONFIDENCE DECAY DETECTION FPN GT IMAGE IOU "
+    "LOSS MASK MOMENTUM NMS OPTIMIZER PROPOSAL PROPOSALS PYRAMID RESIZE RESNET ROI ROIS RPN SCORE "
+    "STRIDE STRIDES WARMUP".split()
+)
 
 
 def recipe_module(name: str) -> str | None:
@@ -212,13 +219,21 @@ def _require(holds, sentence):
 
 
 def _check_names(config, base):
-    legal = [name for name in vars(base) if name.isupper()]
+    legal, unread = [name for name in vars(base) if name.isupper()], []
     for name in sorted(set(dir(config)).difference(legal)):
         if name == "IMAGE_PADDING":
             _check_image_padding(config)
         elif name.isupper() and not name.startswith("_"):
             for near in difflib.get_close_matches(name, legal, n=1, cutoff=TYPO_RATIO):
                 raise ValueError(f"`{name}` is not a Config attribute; did you mean `{near}`?")
+            unread += [name] if set(name.split("_")) & _SUBJECTS else []
+    # The recipe of a user may read settings of its own.
+    if unread and config.RECIPE == base.RECIPE:
+        warnings.warn(
+            f"The Config has {', '.join(unread)}, which mrcnn does not read. If this is not for "
+            "your own code, remove it, or look for the setting that you mean in mrcnn/config.py.",
+            stacklevel=4,
+        )
 
 
 def _check_image_padding(config):
@@ -234,14 +249,26 @@ def _check_image_padding(config):
 def _check_image_size(config):
     """Require sides that are multiples of the largest stride, see `ops.pixels`."""
     mode = config.IMAGE_RESIZE_MODE
-    # "pad64" pads to multiples of 64, whatever the strides.
-    multiple = max(int(max(config.BACKBONE_STRIDES)), 64 if mode == "pad64" else 1)
+    multiple = int(max(config.BACKBONE_STRIDES))
     for name in SIDES[mode]:
         side = getattr(config, name)
         _require(
-            side is not None and side % multiple == 0,
+            side is not None and (mode == "square" or side % multiple == 0),
             f"{name} is {side}; with IMAGE_RESIZE_MODE {mode!r} it must be a multiple of "
             f"{multiple}, such as 512, 768 or 1024.",
+        )
+    if mode == "square":
+        shape, channels = config.IMAGE_SHAPE, config.IMAGE_CHANNEL_COUNT
+        is_shape = _positives(3, "").accepts(shape) and shape[2] == channels
+        _require(
+            is_shape and all(side % multiple == 0 for side in shape[:2]),
+            f"IMAGE_SHAPE is {shape}; it must be [height, width, {channels}], both sides multiples "
+            f"of {multiple}, such as [512, 768, {channels}]. Images are made to fit into it.",
+        )
+        _require(
+            max(shape[:2]) - config.IMAGE_MAX_DIM < multiple,
+            f"IMAGE_MAX_DIM is {config.IMAGE_MAX_DIM}, so that no image would fill the IMAGE_SHAPE "
+            f"{shape}; set IMAGE_MAX_DIM to {max(shape[:2])} or more.",
         )
 
 
@@ -252,8 +279,7 @@ def _check_computed(config, base):
         f"BATCH_SIZE is {config.BATCH_SIZE}; it must be a multiple of GPU_COUNT, "
         f"{config.GPU_COUNT}.",
     )
-    has_one_shape = config.IMAGE_RESIZE_MODE in ("square", "crop")
-    for name in ["IMAGE_META_SIZE"] + ["IMAGE_SHAPE"] * has_one_shape:
+    for name in ["IMAGE_META_SIZE"] + ["IMAGE_SHAPE"] * (config.IMAGE_RESIZE_MODE == "crop"):
         value, computed = getattr(config, name), vars(base)[name].rule(config)
         _require(
             np.array_equal(value, computed),
@@ -264,10 +290,11 @@ def _check_computed(config, base):
 def _check_backbone(config):
     backbone = find_backbone(config.BACKBONE)
     if callable(config.BACKBONE):
+        shapes = config.COMPUTE_BACKBONE_SHAPE
         _require(
-            callable(config.COMPUTE_BACKBONE_SHAPE),
-            f"COMPUTE_BACKBONE_SHAPE is {config.COMPUTE_BACKBONE_SHAPE!r}; with a function as "
-            "BACKBONE it must be a function that returns the shapes of P2 to P6.",
+            shapes is None or callable(shapes),
+            f"COMPUTE_BACKBONE_SHAPE is {shapes!r}; it must be a function that returns the shapes "
+            "of P2 to P6, or None for ceil(side / stride).",
         )
     else:
         strides, accepted = list(config.BACKBONE_STRIDES), list(map(list, backbone.strides))

@@ -83,6 +83,7 @@ def check_folder(folder: str | os.PathLike) -> None:
             pass
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
+        text = text if len(text) <= 300 else f"{text[:297]}..."
         found = type(error)(f'No files can be written to the folder "{text}": {reason}.')
         found.errno = error.errno
         raise found from error

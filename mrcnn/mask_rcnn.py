@@ -16,7 +16,7 @@ from mrcnn.inference.trace import log
 from mrcnn.runs.resume import load_first_whole
 from mrcnn.runs.resume import resume as resume_run
 from mrcnn.runs.run import Run, checkpoints, checkpoints_at, last_checkpoint
-from mrcnn.runs.settings import as_metadata, describe, for_detection, make_config, read_facts
+from mrcnn.runs.settings import as_metadata, describe, for_detection, read_config
 from mrcnn.training import fit, selection
 from mrcnn.training.strategy import choose_strategy
 from mrcnn.weights.keras_model import CheckpointModel
@@ -102,14 +102,13 @@ class MaskRCNN:
                 is not passed.
         """
         paths = checkpoints_at(path, name)
-        facts = read_facts(paths[0])
-        config = make_config(facts["config"], **settings)
+        config, class_names = read_config(paths[0], **settings)
         if mode == "inference":
             config = for_detection(config)
         folder = os.path.dirname(os.path.abspath(paths[0]))
         in_run = Run.of_checkpoint(paths[0], config.NAME) is not None
         model = cls(mode, config, model_dir or (os.path.dirname(folder) if in_run else folder))
-        model.class_names = facts.get("class_names")
+        model.class_names = class_names
         model._describe()
         load_first_whole(paths, model.load_weights)
         return model

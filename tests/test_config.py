@@ -213,8 +213,6 @@ def test_a_misspelt_setting_is_refused_on_class_and_instance(wrong, meant):
     [
         "CLASS_NAMES",
         "VALIDATION_SPLIT",
-        "IMAGE_SIZE",
-        "IMAGE_DIR",
         "LEARNING_RATE_HEADS",
         "EPOCHS",
         "NUM_EPOCHS",
@@ -228,6 +226,36 @@ def test_constants_of_ones_own_pass(name):
     config = own(**{name: 1})
     config.validate()
     assert getattr(config, name) == 1
+
+
+def test_constants_that_look_like_settings_are_kept_with_a_warning():
+    config = own(SOFT_NMS=True, IMAGE_SIZE=512, CLASS_NAMES=["cell"])
+    with pytest.warns(UserWarning, match="has IMAGE_SIZE, SOFT_NMS, which mrcnn does not read"):
+        config.validate()
+    assert config.SOFT_NMS is True
+
+
+def test_a_recipe_of_ones_own_may_read_further_settings():
+    assert own(SOFT_NMS=True, RECIPE="mrcnn.recipes.matterport").validate() is None
+
+
+def test_a_side_that_is_no_multiple_is_rounded_up_for_the_input():
+    config = own(IMAGE_MIN_DIM=800, IMAGE_MAX_DIM=1000)
+    assert config.IMAGE_SHAPE.tolist() == [1024, 1024, 3]
+    strides = {"BACKBONE": "small", "BACKBONE_STRIDES": [2, 4, 8, 16, 32]}
+    assert own(IMAGE_MAX_DIM=100, **strides).IMAGE_SHAPE.tolist() == [128, 128, 3]
+
+
+def test_functions_in_a_class_body_do_not_become_methods():
+    class Own(Config):
+        def BACKBONE(image):
+            return image
+
+        def COMPUTE_BACKBONE_SHAPE(shape):
+            return [shape]
+
+    assert Own().BACKBONE("image") == "image"
+    assert Own().COMPUTE_BACKBONE_SHAPE(1) == [1]
 
 
 def test_image_padding_true_warns_and_false_is_refused():
@@ -262,25 +290,25 @@ def test_image_padding_true_warns_and_false_is_refused():
         ({"RPN_ANCHOR_SCALES": (8, 16)}, "five positive numbers, one for each of P2 to P6"),
         ({"RPN_ANCHOR_SCALES": ((8, 9), 1)}, "five positive numbers"),
         ({"RPN_ANCHOR_RATIOS": []}, "RPN_ANCHOR_RATIOS is []; it must be one or more positive"),
-        ({"IMAGE_MAX_DIM": 1000}, "IMAGE_MAX_DIM is 1000; with IMAGE_RESIZE_MODE 'square' it"),
         ({"IMAGE_MAX_DIM": None}, "IMAGE_MAX_DIM is None; with IMAGE_RESIZE_MODE 'square' it"),
         ({"IMAGE_RESIZE_MODE": "crop"}, "IMAGE_MIN_DIM is 800; with IMAGE_RESIZE_MODE 'crop' it"),
-        ({"IMAGE_RESIZE_MODE": "pad64"}, "IMAGE_MIN_DIM is 800; with IMAGE_RESIZE_MODE 'pad64'"),
+        # The largest stride decides.
         (
-            {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 512, "IMAGE_MAX_DIM": 1000},
-            "IMAGE_MAX_DIM is 1000; with IMAGE_RESIZE_MODE 'pad64' it must be a multiple of 64",
+            {"BACKBONE": "small", "BACKBONE_STRIDES": [2, 4, 8, 16, 32], "IMAGE_MIN_DIM": 100}
+            | {"IMAGE_RESIZE_MODE": "crop"},
+            "IMAGE_MIN_DIM is 100; with IMAGE_RESIZE_MODE 'crop' it must be a multiple of 32",
         ),
-        # The largest stride decides; "pad64" pads to multiples of 64 even so.
+        ({"IMAGE_SHAPE": [500, 512, 3]}, "it must be [height, width, 3], both sides multiples of"),
+        ({"IMAGE_SHAPE": [512, 512, 1]}, "IMAGE_SHAPE is [512, 512, 1]; it must be [height, width"),
+        ({"IMAGE_SHAPE": 512}, "IMAGE_SHAPE is 512; it must be [height, width, 3], both sides"),
         (
-            {"BACKBONE": "small", "BACKBONE_STRIDES": [2, 4, 8, 16, 32], "IMAGE_MAX_DIM": 100},
-            "IMAGE_MAX_DIM is 100; with IMAGE_RESIZE_MODE 'square' it must be a multiple of 32",
+            {"IMAGE_MAX_DIM": 512, "IMAGE_SHAPE": (512, 768, 3)},
+            "no image would fill the IMAGE_SHAPE (512, 768, 3); set IMAGE_MAX_DIM to 768 or more",
         ),
         (
-            {"BACKBONE": "small", "BACKBONE_STRIDES": [2, 4, 8, 16, 32], "IMAGE_MIN_DIM": 96}
-            | {"IMAGE_RESIZE_MODE": "pad64"},
-            "IMAGE_MIN_DIM is 96; with IMAGE_RESIZE_MODE 'pad64' it must be a multiple of 64",
+            {"IMAGE_RESIZE_MODE": "crop", "IMAGE_MIN_DIM": 512, "IMAGE_SHAPE": [512, 768, 3]},
+            "IMAGE_SHAPE is [512, 768, 3], but other settings make it [512 512   3]; do not set",
         ),
-        ({"IMAGE_SHAPE": [512, 512, 3]}, "IMAGE_SHAPE is [512, 512, 3], but other settings make"),
         ({"IMAGE_META_SIZE": 92}, "IMAGE_META_SIZE is 92, but other settings make it 93"),
         ({"BATCH_SIZE": 3, "GPU_COUNT": 2}, "BATCH_SIZE is 3; it must be a multiple of GPU_COUNT"),
         ({"MEAN_PIXEL": [1.0, 2.0]}, "MEAN_PIXEL has 2 values; it must have one, or one for each"),
@@ -291,7 +319,10 @@ def test_image_padding_true_warns_and_false_is_refused():
             {"BACKBONE": "small", "BACKBONE_STRIDES": [8, 16, 32, 64, 128]},
             "those of small are [4, 8, 16, 32, 64] or [2, 4, 8, 16, 32].",
         ),
-        ({"BACKBONE": print}, "COMPUTE_BACKBONE_SHAPE is None; with a function as BACKBONE"),
+        (
+            {"BACKBONE": print, "COMPUTE_BACKBONE_SHAPE": [[8, 8]]},
+            "COMPUTE_BACKBONE_SHAPE is [[8, 8]]; it must be a function that returns the shapes",
+        ),
         (
             {"RECIPE": "mattreport"},
             "RECIPE is 'mattreport'; it must be 'matterport', the name of a",
@@ -316,7 +347,11 @@ def test_a_value_out_of_range_is_refused_in_one_sentence(settings, sentence):
         {"IMAGE_RESIZE_MODE": "none", "IMAGE_MIN_DIM": None, "IMAGE_MAX_DIM": 500},
         {"IMAGE_RESIZE_MODE": "crop", "IMAGE_MIN_DIM": 512, "IMAGE_MAX_DIM": 1000},
         {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 512, "IMAGE_SHAPE": [512, 1024, 3]},
+        {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 800, "IMAGE_MAX_DIM": 1000},
         {"IMAGE_MIN_DIM": 800, "IMAGE_MAX_DIM": 512},
+        {"IMAGE_MIN_DIM": 800, "IMAGE_MAX_DIM": 1000},
+        {"IMAGE_SHAPE": (512, 768, 3)},
+        {"BACKBONE": print, "COMPUTE_BACKBONE_SHAPE": None},
         {"BACKBONE": "small", "BACKBONE_STRIDES": [2, 4, 8, 16, 32], "IMAGE_MAX_DIM": 96},
         {"STEPS_PER_EPOCH": np.int64(5), "LEARNING_RATE": np.float32(0.1)},
         {"GRADIENT_CLIP_NORM": None, "TRAIN_BN": None, "LOADER_WORKERS": 1},

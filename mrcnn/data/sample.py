@@ -170,6 +170,7 @@ def _resize(image, masks, config, rng):
         min_scale=config.IMAGE_MIN_SCALE,
         mode=config.IMAGE_RESIZE_MODE,
         rng=random.Random(int(rng.integers(2**63))) if draws_crop else random,
+        canvas=tuple(map(int, config.IMAGE_SHAPE[:2])),
     )
     # An image of the right size leaves nothing to do, not even a copy.
     if scale != 1 or crop is not None or np.any(padding):

@@ -44,6 +44,7 @@ def mold_one(image, config, index=0):
         max_dim=config.IMAGE_MAX_DIM,
         min_scale=config.IMAGE_MIN_SCALE,
         mode=config.IMAGE_RESIZE_MODE,
+        canvas=tuple(map(int, config.IMAGE_SHAPE[:2])),
     )
     check_sides(molded.shape, config.BACKBONE_STRIDES, f"Image {index}")
     meta = compose_image_meta(

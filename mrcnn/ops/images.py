@@ -116,6 +116,7 @@ def _resize_scale(
     max_dim: int | None,
     min_scale: float | None,
     mode: str,
+    canvas: tuple[int, int] | None,
 ) -> float:
     """Return the scale factor of `resize_image`; the integer 1 means no resampling."""
     scale = max(1, min_dim / min(height, width)) if min_dim else 1
@@ -123,6 +124,9 @@ def _resize_scale(
         scale = max(scale, min_scale)
     if max_dim and mode == "square" and round(max(height, width) * scale) > max_dim:
         scale = max_dim / max(height, width)
+    for side, limit in zip((height, width), canvas or (), strict=False):
+        if round(side * scale) > limit:
+            scale = limit / side
     return scale
 
 
@@ -136,10 +140,6 @@ def _check_resize(image: np.ndarray, min_dim: int | None, max_dim: int | None, m
         raise ValueError('Image resize mode "square" needs max_dim; given: None.')
     if mode == "crop" and not min_dim:
         raise ValueError('Image resize mode "crop" needs min_dim; given: None.')
-    if mode == "pad64" and min_dim and min_dim % 64:
-        raise ValueError(
-            f'Image resize mode "pad64" needs a min_dim that is a multiple of 64; given: {min_dim}.'
-        )
 
 
 def resize_image(
@@ -150,6 +150,7 @@ def resize_image(
     mode: str = "square",
     *,
     rng: Any = random,
+    canvas: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, Window, float, Padding, tuple[int, int, int, int] | None]:
     """Resize an image to a size that the network accepts, and keep its aspect ratio.
 
@@ -159,10 +160,12 @@ def resize_image(
         max_dim: in mode "square", the side of the result; the longer side never exceeds it.
         min_scale: enlarge by at least this factor, as far as `max_dim` allows.
         mode: "none": return the image unchanged; the other arguments have no effect;
-            "square": centre it on a black square of `max_dim`;
+            "square": centre it on a black square of `max_dim`, or on the `canvas`;
             "pad64": centre it on black whose sides are multiples of 64;
             "crop": cut out a square of `min_dim` at a place drawn from `rng`.
         rng: Python's `random`, or a `random.Random`.
+        canvas: in mode "square", the `(height, width)` of the result, if it is no square of
+            `max_dim`. The image is made to fit into it.
 
     Returns:
         image: `[new_height, new_width, ...]` in the type of the input. Integers are truncated.
@@ -180,7 +183,9 @@ def resize_image(
     if mode == "none":
         return image, (0, 0, height, width), 1, [(0, 0)] * 3, None
 
-    scale, dtype = _resize_scale(height, width, min_dim, max_dim, min_scale, mode), image.dtype
+    canvas = canvas if mode == "square" else None
+    scale = _resize_scale(height, width, min_dim, max_dim, min_scale, mode, canvas)
+    dtype = image.dtype
     if scale != 1:
         height, width = max(1, round(height * scale)), max(1, round(width * scale))
         image = _resize_pixels(image, (height, width))
@@ -191,12 +196,15 @@ def resize_image(
         image = image[top : top + min_dim, left : left + min_dim].astype(dtype)
         return image, (0, 0, min_dim, min_dim), scale, [(0, 0)] * 3, crop
 
-    full = [max_dim] * 2 if mode == "square" else [-(-side // 64) * 64 for side in (height, width)]
+    if mode == "square":
+        full = canvas or (max_dim, max_dim)
+    else:
+        full = [-(-side // 64) * 64 for side in (height, width)]
     top, left = (full[0] - height) // 2, (full[1] - width) // 2
-    canvas = np.zeros((*full, *image.shape[2:]), dtype)
-    canvas[top : top + height, left : left + width] = image
+    padded = np.zeros((*full, *image.shape[2:]), dtype)
+    padded[top : top + height, left : left + width] = image
     padding = [(top, full[0] - height - top), (left, full[1] - width - left), (0, 0)]
-    return canvas, (top, left, top + height, left + width), scale, padding, None
+    return padded, (top, left, top + height, left + width), scale, padding, None
 
 
 def subtract_mean(images: Any, mean_pixel: Any, xp: ModuleType = np) -> Any:

@@ -46,7 +46,13 @@ class Run:
 
     @classmethod
     def new(cls, model_dir, name, start=None):
-        """Return a run that starts now, or at `start`. `claim` makes its folder."""
+        """Return a run that starts now, or at `start`. `claim` makes its folder.
+
+        Raises:
+            TypeError: if `model_dir` is no path.
+        """
+        if not isinstance(model_dir, str | os.PathLike):
+            raise TypeError(f"model_dir is {model_dir!r}; it must be the path of a folder.")
         start = start or datetime.datetime.now()
         run = cls(os.path.join(model_dir, folder_name(name, start)), name)
         run._planned = run.folder

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import sys
 from types import ModuleType
 
 import keras
@@ -49,14 +50,92 @@ def read_facts(path):
             raise
         metadata = {}
     if "config" in metadata:
-        return {name: json.loads(text) for name, text in metadata.items()}
+        return {name: _parsed(text, f'"{path}"') for name, text in metadata.items()}
     if os.path.isfile(beside):
-        with open(beside, encoding="utf-8") as file:
-            return json.load(file)
+        with open(beside, "rb") as file:
+            facts = _parsed(file.read(), f'"{beside}"')
+        if isinstance(facts, dict) and "config" in facts:
+            return facts
     raise ValueError(
         f'"{path}" does not say with which settings it was trained, and has no {CONFIG_FILE} '
         "beside it; make a MaskRCNN with its Config and call load_weights."
     )
+
+
+def _parsed(text, origin):
+    """Return the value of a JSON text; ValueError names where it is from."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"The settings in {origin} are not JSON: {error}.") from None
+
+
+def read_config(path, **changes):
+    """Return the Config of a weight file and its class names, which may be None.
+
+    Nothing in the file can run code: recipes and optimizers are found by name among those of this
+    package and of Keras.
+
+    Args:
+        path: see `read_facts`.
+        changes: see `make_config`.
+
+    Raises:
+        ValueError: names the file, if it has no settings, or such that no model can have.
+    """
+    facts = read_facts(path)
+    settings, names = facts["config"], facts.get("class_names")
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not isinstance(settings, dict) or not (names is None or is_list):
+        raise ValueError(
+            f'The settings in "{path}" are damaged; pass a Config to MaskRCNN instead.'
+        )
+    recipe = settings.get("RECIPE", Config.RECIPE)
+    if "RECIPE" not in changes and not _is_known_recipe(recipe):
+        raise ValueError(
+            f'"{path}" was made with the recipe {recipe!r}. A file may not choose a module to '
+            "import; if you trust this one, import it before, or pass RECIPE as well."
+        )
+    try:
+        config = make_config(settings, **changes)
+        config.validate()
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        if _functions(settings, changes):
+            raise
+        raise ValueError(f'The settings in "{path}" cannot be used: {error}') from error
+    _check_size(config, path)
+    return config, names
+
+
+def _is_known_recipe(name):
+    """Return whether a recipe is one of this package, or a module that is already imported."""
+    if not isinstance(name, str):
+        return False
+    folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), "recipes")
+    is_ours = name.isidentifier() and os.path.isfile(os.path.join(folder, f"{name}.py"))
+    return is_ours or name in sys.modules
+
+
+def _check_size(config, path):
+    """Refuse settings that would fill the memory with weights that the file cannot hold."""
+    width, units = config.TOP_DOWN_PYRAMID_SIZE, config.FPN_CLASSIF_FC_LAYERS_SIZE
+    box = units * (config.POOL_SIZE**2 * width + units + 5 * config.NUM_CLASSES)
+    needed = 4 * (box + width * (9 * 4 * width + config.NUM_CLASSES))
+    # Files may be compressed.
+    if needed > 10 * os.path.getsize(path) + (1 << 28):
+        raise ValueError(
+            f'The settings in "{path}" ask for heads with {needed / 1e9:.1f} GB of weights, but '
+            f"the file has {os.path.getsize(path) / 1e9:.3f} GB; it is damaged."
+        )
+
+
+def _functions(settings, changes):
+    """Return the paths of the functions among stored settings that are not changed, by name."""
+    return {
+        name: value["function"]
+        for name, value in settings.items()
+        if _is_encoded(value, "function") and name not in changes
+    }
 
 
 def make_config(settings, **changes):
@@ -69,12 +148,7 @@ def make_config(settings, **changes):
     Raises:
         ValueError: if a setting is a function that is not among the changes.
     """
-    functions = {
-        name: value["function"]
-        for name, value in settings.items()
-        if _is_encoded(value, "function") and name not in changes
-    }
-    if functions:
+    if functions := _functions(settings, changes):
         given = ", ".join(f"{name}={path.split('.')[-1]}" for name, path in functions.items())
         raise ValueError(
             f"A file cannot hold functions, and this model was made with "
@@ -82,6 +156,8 @@ def make_config(settings, **changes):
         )
     config, computed = Config(), {}
     for name, value in settings.items():
+        if name in changes and _is_encoded(value, "optimizer"):
+            continue
         default = getattr(Config, name, None)
         if isinstance(default, Computed):
             computed[name] = _decode(value)
@@ -126,8 +202,26 @@ def _decode(value):
     if _is_encoded(value, "array"):
         return np.array(value["array"], value["dtype"])
     if _is_encoded(value, "optimizer"):
-        return keras.optimizers.deserialize(value["optimizer"])
+        return _optimizer(value["optimizer"])
     return value
+
+
+def _optimizer(stored, package=keras.optimizers):
+    """Make an optimizer or a schedule of Keras's own classes and plain arguments alone."""
+    kind = getattr(package, str(stored["class_name"]), None)
+    bases = (keras.optimizers.Optimizer, keras.optimizers.schedules.LearningRateSchedule)
+    if not (isinstance(kind, type) and issubclass(kind, bases)):
+        raise ValueError(
+            f"OPTIMIZER has {stored['class_name']!r}, which is not one of Keras's own classes; "
+            "pass OPTIMIZER as well."
+        )
+    arguments = {}
+    for name, value in stored["config"].items():
+        if isinstance(value, dict):
+            inner = name == "inner_optimizer"
+            value = _optimizer(value, package if inner else keras.optimizers.schedules)
+        arguments[name] = value
+    return kind(**arguments)
 
 
 def _is_encoded(value, kind):

@@ -126,6 +126,38 @@ def test_largest_side_limits_the_smallest_scale():
     assert image_ops.resize_image(image, 32, 100, min_scale=3.0)[2] == 2.5
 
 
+def test_pad64_takes_a_smallest_side_that_is_no_multiple():
+    # 50 x 80 times 2, then up to 128 x 192: 14 rows above and below, 16 columns left and right.
+    padded, window, scale, _, _ = image_ops.resize_image(
+        np.ones((50, 80, 3)), min_dim=100, mode="pad64"
+    )
+    assert padded.shape == (128, 192, 3)
+    assert (window, scale) == ((14, 16, 114, 176), 2)
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "window"),
+    [
+        # The height decides: 32 / 64; then the width: 48 / 96.
+        ((64, 64), 0.5, (0, 8, 32, 40)),
+        ((48, 96), 0.5, (4, 0, 28, 48)),
+        # 16 x 16 grows until the shorter side has min_dim.
+        ((16, 16), 1.5, (4, 12, 28, 36)),
+    ],
+)
+def test_square_mode_fits_images_into_a_canvas(size, scale, window):
+    padded, found, factor, padding, _ = image_ops.resize_image(
+        np.full((*size, 3), 9, np.uint8), min_dim=24, max_dim=48, canvas=(32, 48)
+    )
+    assert padded.shape == (32, 48, 3)
+    assert (found, factor) == (window, scale)
+    assert padding[:2] == [(window[0], 32 - window[2]), (window[1], 48 - window[3])]
+    y1, x1, y2, x2 = window
+    # Enlarging mixes zeros into the outermost pixels.
+    assert (padded[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1] == 9).all()
+    assert padded[:, :x1].sum() == padded[:y1].sum() == 0
+
+
 def test_pad64_needs_no_smallest_side():
     padded, window, scale, _, _ = image_ops.resize_image(np.ones((64, 70, 3)), mode="pad64")
     assert (padded.shape, window, scale) == ((64, 128, 3), (0, 29, 64, 99), 1)
@@ -142,7 +174,6 @@ def test_a_thin_image_keeps_one_row():
         ({"mode": "squares", "max_dim": 8}, '"squares"; accepted are none, square, pad64, crop'),
         ({"mode": "square"}, '"square" needs max_dim; given: None'),
         ({"mode": "crop"}, '"crop" needs min_dim; given: None'),
-        ({"mode": "pad64", "min_dim": 100}, "multiple of 64; given: 100"),
     ],
 )
 def test_wrong_resize_is_explained(arguments, message):

@@ -11,7 +11,7 @@ import pytest
 from mrcnn.config import Config
 from mrcnn.recipes import matterport
 from mrcnn.runs.run import Run
-from mrcnn.runs.settings import as_metadata, describe, make_config, read_facts
+from mrcnn.runs.settings import as_metadata, describe, make_config, read_config, read_facts
 from mrcnn.weights.keras_model import CheckpointModel
 from tests.mini import mini_backbone, mini_backbone_shapes, mini_config
 
@@ -137,3 +137,63 @@ def test_recipe_is_kept_by_name(tmp_path):
     with pytest.raises(ValueError, match="made with types.SimpleNamespace; pass RECIPE="):
         make_config(settings)
     assert make_config(settings, RECIPE=own).recipe() is own
+
+
+def damaged(tmp_path, size=1 << 20, **settings):
+    """A weight file of `size` bytes beside a config.json with some settings replaced."""
+    facts = describe(OwnConfig(), ["BG", "cell"])
+    facts["config"] |= settings
+    Run(tmp_path, "own").write_config(facts)
+    (tmp_path / "w.keras").write_bytes(b"PK" + bytes(size))
+    return tmp_path / "w.keras"
+
+
+def test_config_of_a_file(tmp_path):
+    config, class_names = read_config(damaged(tmp_path, 300 << 20), IMAGE_MAX_DIM=128)
+    assert (config.NAME, config.IMAGE_MAX_DIM, class_names) == ("own", 128, ["BG", "cell"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"NUM_CLASSES": "many"}, "cannot be used: "),
+        ({"NUM_CLASSES": 1, "IMAGE_META_SIZE": 13}, "used: NUM_CLASSES is 1; it must be 2 or more"),
+        ({"LOSS_WEIGHTS": [1]}, "cannot be used: "),
+        ({"MEAN_PIXEL": {"array": [[1], [2, 3]], "dtype": "float32"}}, "cannot be used: "),
+        ({"MEAN_PIXEL": {"array": [1], "dtype": "no"}}, "cannot be used: "),
+        ({"OPTIMIZER": {"optimizer": {"class_name": "Popen", "config": {}}}}, "has 'Popen', which"),
+        ({"OPTIMIZER": {"optimizer": []}}, "cannot be used: "),
+        ({"BATCH_SIZE": {}}, "cannot be used: "),
+        # 49 * 256 * 10**6 weights of the first layer alone.
+        ({"FPN_CLASSIF_FC_LAYERS_SIZE": 10**6}, "heads with 40.* GB of weights, but the file has"),
+        ({"RECIPE": "antigravity"}, "made with the recipe 'antigravity'. A file may not choose"),
+        ({"RECIPE": 3}, "made with the recipe 3."),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_settings_in_a_file_that_no_model_can_have(tmp_path, settings, sentence):
+    import sys
+
+    path = damaged(tmp_path, **settings)
+    with pytest.raises(ValueError, match=sentence) as error:
+        read_config(path)
+    assert str(path) in str(error.value)
+    assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("text", ["", "[", "[]", "3", '{"config": 3}', "[" * 100_000, "\xff"])
+def test_settings_that_are_no_settings(tmp_path, text):
+    path = damaged(tmp_path)
+    (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        read_config(path)
+
+
+def test_optimizers_with_schedules_and_scales_come_back():
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 100, alpha=0.5)
+    inner = keras.optimizers.AdamW(rate, beta_1=0.75)
+    for optimizer in (inner, keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))):
+        config = OwnConfig()
+        config.OPTIMIZER = optimizer
+        found = make_config(describe(config)["config"]).OPTIMIZER
+        assert found.get_config() == optimizer.get_config()
