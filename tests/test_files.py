@@ -146,7 +146,8 @@ def test_folders_that_cannot_be_written_to(tmp_path, monkeypatch):
         with pytest.raises(OSError) as caught:
             check_folder(folder)
         assert type(caught.value) is kind
-        expected = f'No files can be written to the folder "{folder}": {reason}.'
+        shown = f"{str(folder)[:297]}..." if folder == long else folder
+        expected = f'No files can be written to the folder "{shown}": {reason}.'
         assert str(caught.value) == expected
 
     def read_only(dir):

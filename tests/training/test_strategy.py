@@ -227,6 +227,29 @@ def test_a_lost_worker_gets_a_sentence(kind):
     assert isinstance(caught.value.__cause__, kind)
 
 
+def test_the_lost_worker_is_named():
+    """TensorFlow lists the workers that it has not heard of, one in a line."""
+    text = (
+        "Error reported from /job:worker/task:1: The following tasks are unhealthy (stopped "
+        "sending heartbeats):\n/job:worker/replica:0/task:2\n/job:chief/replica:0/task:0\n"
+        "The tasks have crashed.\n/job:worker/replica:0/task:2"
+    )
+    message = "because worker 2 and chief 0 did not answer: it may be paused, ended or"
+    with pytest.raises(WorkerLostError, match=message):
+        with telling_of_lost_workers(Resolved(WORKERS, "worker", 0)):
+            raise tf.errors.UnavailableError(None, None, text)
+
+
+def test_workers_are_waited_for_before_tensorflow_joins_them(cluster, monkeypatch):
+    made, waited = cluster(WORKERS), []
+    monkeypatch.setattr(
+        strategies, "wait_for_workers", lambda cluster: waited.append((cluster.own, list(made)))
+    )
+    assert choose_strategy(1) == "several workers"
+    assert waited == [("worker 0", [])]
+    assert len(made) == 1
+
+
 def test_other_errors_stay_as_they_are():
     with pytest.raises(FloatingPointError), telling_of_lost_workers(Resolved(WORKERS, "worker", 0)):
         raise FloatingPointError
