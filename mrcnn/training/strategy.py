@@ -50,12 +50,6 @@ def choose_strategy(gpu_count, mode="training"):
             "tf.config.list_physical_devices('GPU') does not list the others."
         )
     if cluster.own:
-        print(
-            f"Joining the workers {', '.join(cluster.addresses.values())}; this is {cluster.own}. "
-            "Waiting until all have started.",
-            flush=True,
-        )
-        wait_for_workers(cluster)
         try:
             return _multi_worker()
         except RuntimeError as error:
@@ -71,8 +65,20 @@ def choose_strategy(gpu_count, mode="training"):
 
 # One strategy per process: two would give their messages the same numbers, and TensorFlow would mix
 # them up.
-_multi_worker = functools.cache(tf.distribute.MultiWorkerMirroredStrategy)
 _mirrored = functools.cache(tf.distribute.MirroredStrategy)
+
+
+@functools.cache
+def _multi_worker():
+    """Return the strategy of the workers in TF_CONFIG, once all have started."""
+    cluster = read_cluster()
+    print(
+        f"Joining the workers {', '.join(cluster.addresses.values())}; this is {cluster.own}. "
+        "Waiting until all have started.",
+        flush=True,
+    )
+    wait_for_workers(cluster)
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def is_chief(strategy):
