@@ -131,27 +131,30 @@ def member(ports, own):
 
 def test_workers_that_start_one_after_the_other_find_each_other(ports, capsys, monkeypatch):
     monkeypatch.setattr(clusters, "_PAUSE_SECONDS", 0.05)
-    ended = []
+    ended, all_ended = [], threading.Event()
 
     def start(own):
         wait_for_workers(member(ports, own), seconds=0.2)
         ended.append(own)
         # As TensorFlow does, which then has the port.
-        server = socket.create_server(("127.0.0.1", ports[int(own[-1])]))
-        time.sleep(1)
-        server.close()
+        with socket.create_server(("127.0.0.1", ports[int(own[-1])])):
+            if len(ended) == 3:
+                all_ended.set()
+            all_ended.wait(30)
 
     threads = [threading.Thread(target=start, args=[f"worker {index}"]) for index in range(3)]
     for thread in threads[:2]:
         thread.start()
-    time.sleep(0.6)
+    expected, printed = f"worker 2 at 127.0.0.1:{ports[2]} (connection refused).\n", ""
+    end = time.monotonic() + 30
+    while f"Still waiting for {expected}" not in printed and time.monotonic() < end:
+        time.sleep(0.1)
+        printed += capsys.readouterr().out
+    assert f"Still waiting for {expected}" in printed
     assert ended == []
-    out = capsys.readouterr().out
-    assert f"Still waiting for worker 2 at 127.0.0.1:{ports[2]} (connection refused).\n" in out
-    assert out.count("Still waiting") <= 8
     threads[2].start()
     for thread in threads:
-        thread.join(timeout=20)
+        thread.join(timeout=30)
     assert sorted(ended) == ["worker 0", "worker 1", "worker 2"]
 
 
