@@ -5,7 +5,7 @@ import warnings
 
 import keras
 
-from mrcnn.runs.run import Run, checkpoints, run_folders
+from mrcnn.runs.run import Run, checkpoints, names_to_resume, run_folders
 from mrcnn.runs.state import keyed, last_state
 from mrcnn.weights.matterport import WeightFileError
 
@@ -29,9 +29,11 @@ def resume(run, model_dir, name, keras_model):
         return run
     own = [] if run.is_new else [run.folder]
     for folder in filter(os.path.isdir, [*own, *reversed(run_folders(model_dir, name))]):
+        seen = names_to_resume(folder)
         found = _restore(folder, name, keras_model)
         if found is None:
             continue
+        found.seen = seen
         step = found.saved.facts["step"] if found.saved else 0
         # An earlier stage of the same program ended there.
         if run.is_new or step or (run.folder, run.epoch) != (found.folder, found.epoch):

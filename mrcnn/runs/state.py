@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mrcnn.files import replacing
+from mrcnn.runs.saving import saving
 
 _NAME = "state_{:04d}_{:06d}.npz"
 _STATE = re.compile(r"state_(\d{4,})_(\d{6,})\.npz")
@@ -140,13 +141,14 @@ class StateWriter:
                 arrays |= _numbered(f"{key}.{name}", values)
         facts["arrays"] = sorted(arrays)
         path = self.folder / _NAME.format(epoch, step)
-        os.makedirs(self.folder, exist_ok=True)
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, facts=np.array(json.dumps(facts, default=_to_python)), **arrays)
-            file.flush()
-            # Else a power failure could leave the file's name without its content.
-            os.fsync(file.fileno())
-        self._drop_others(path)
+        with saving(path):
+            os.makedirs(self.folder, exist_ok=True)
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, facts=np.array(json.dumps(facts, default=_to_python)), **arrays)
+                file.flush()
+                # Else a power failure could leave the file's name without its content.
+                os.fsync(file.fileno())
+            self._drop_others(path)
 
     def _drop_others(self, path):
         states = _states(self.folder)

@@ -6,6 +6,7 @@ datasets it names. Facts about the model are further attributes of the root, whi
 ignore.
 """
 
+import io
 import os
 from contextlib import contextmanager
 
@@ -155,7 +156,9 @@ def save(model, path, overwrite=True, metadata=None):
     path = os.fspath(path)
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f'"{path}" exists already.')
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    # HDF5 ends the process where the disk is full, so it writes to memory.
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
         file.attrs["layer_names"] = _as_bytes(layer.name for layer in model.layers)
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = b"2.1.6"
@@ -168,6 +171,8 @@ def save(model, path, overwrite=True, metadata=None):
             group.attrs["weight_names"] = _as_bytes(names)
             for name, weight in zip(names, layer.weights, strict=True):
                 group.create_dataset(name, data=np.asarray(weight))
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def _as_bytes(names):
