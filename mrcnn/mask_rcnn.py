@@ -11,16 +11,17 @@ from mrcnn.config_check import check_losses
 from mrcnn.graph import build_network
 from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
-from mrcnn.inference import trace
 from mrcnn.inference.trace import log
+from mrcnn.legacy.checkpoint_path import CheckpointPath
+from mrcnn.legacy.methods import LegacyMethods, detect_overridden, overridden
 from mrcnn.runs.resume import load_first_whole
 from mrcnn.runs.resume import resume as resume_run
 from mrcnn.runs.run import Run, checkpoints, checkpoints_at, last_checkpoint
 from mrcnn.runs.settings import as_metadata, describe, for_detection, read_config
-from mrcnn.training import fit, selection
+from mrcnn.training import fit
 from mrcnn.training.strategy import choose_strategy
 from mrcnn.weights.keras_model import CheckpointModel
-from mrcnn.weights.start import imagenet_weights, starting_weights
+from mrcnn.weights.start import starting_weights
 
 
 def _of_run(name):
@@ -30,7 +31,7 @@ def _of_run(name):
     )
 
 
-class MaskRCNN:
+class MaskRCNN(LegacyMethods):
     """Mask R-CNN: trains on a `Dataset`, detects in photos, keeps its checkpoints.
 
     Args:
@@ -69,6 +70,7 @@ class MaskRCNN:
         self.set_log_dir()
         with self.strategy.scope():
             self.keras_model = self.build(mode, config)
+        self._random_head = detection.class_head(self.keras_model)
         self._describe()
 
     def build(self, mode, config):
@@ -125,7 +127,7 @@ class MaskRCNN:
 
     def find_last(self):
         """Return the path of the last checkpoint of the newest run in `model_dir` that has any."""
-        return last_checkpoint(self.model_dir, self.config.NAME)
+        return CheckpointPath(last_checkpoint(self.model_dir, self.config.NAME))
 
     def load_weights(self, filepath, by_name=False, exclude=None):
         """Load weights. If they are a checkpoint of a run, training continues that run.
@@ -146,6 +148,8 @@ class MaskRCNN:
                 f"meaningless: {', '.join(untrained[:5])}.",
                 stacklevel=2,
             )
+        if self.mode == "inference":
+            self._random_head = None
         self.set_log_dir(filepath)
 
     def start_from(self, weights):
@@ -162,6 +166,8 @@ class MaskRCNN:
             mrcnn.download.DownloadError: if a download fails.
         """
         self._resumes = False
+        if weights == "imagenet":
+            weights = self.get_imagenet_weights()
         if weights != "last":
             path, exclude = starting_weights(
                 weights, self.model_dir, self.config.NUM_CLASSES, self.config.BACKBONE
@@ -179,29 +185,7 @@ class MaskRCNN:
         older = checkpoints(os.path.dirname(last))
         load_first_whole(dict.fromkeys([last, *older]), self.load_weights)
 
-    def get_imagenet_weights(self):
-        """Return the path of the backbone's ImageNet weights, downloaded once."""
-        return imagenet_weights(self.config.BACKBONE)
-
     # Training
-
-    def compile(self, learning_rate, momentum):
-        """Give `keras_model` its `OPTIMIZER`, gradients clipped by `GRADIENT_CLIP_NORM`."""
-        fit.compile_model(
-            self.keras_model, self.config, self.strategy, learning_rate, momentum, self.epoch
-        )
-
-    def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
-        """Train the layers whose whole name matches a regular expression; freeze the rest."""
-        selection.set_trainable(keras_model or self.keras_model, layer_regex, indent, verbose)
-
-    def get_trainable_layers(self):
-        """Return the layers with weights, those of nested models one by one."""
-        return selection.trainable_layers(self.keras_model)
-
-    def find_trainable_layer(self, layer):
-        """Return `layer`; the original unwraps layers here."""
-        return layer
 
     def train(
         self,
@@ -225,7 +209,8 @@ class MaskRCNN:
             epochs: the total, finished epochs included: stages of training end at 20, 40, ...
             layers: "heads", "3+", "4+", "5+" (that stage of the backbone and what is above it),
                 "all", or a regular expression of layer names.
-            augmentation: an imgaug augmenter or Keras preprocessing layers.
+            augmentation: "default" or "strong"; an imgaug augmenter; Keras preprocessing layers; a
+                transform of Albumentations or torchvision v2; or a function, see docs/your_data.md.
             custom_callbacks: any Keras callbacks.
             no_augmentation_sources: names of sources whose images are not augmented.
             resume: continue the newest run in `model_dir` as if it had not stopped, with optimizer,
@@ -266,6 +251,8 @@ class MaskRCNN:
             augmentation,
             list(custom_callbacks or []),
             no_augmentation_sources,
+            select=overridden(self, "set_trainable"),
+            compile=overridden(self, "compile"),
             make_detector=lambda: self.inference_model(for_detection(self.config)),
         )
         if history.history:
@@ -277,9 +264,11 @@ class MaskRCNN:
     def detect(self, images, verbose=0, mask_format="full"):
         """Detect instances.
 
+        A subclass's `mold_inputs` and `unmold_detections` are called as the original calls them.
+
         Args:
             images: list of images of any sizes, `[height, width, 3]` RGB uint8, or grey, RGBA,
-                uint16, or floats from 0 to 1.
+                uint16, or floats from 0 to 1; or paths of image files.
             verbose: 1 prints the shapes of the inputs.
             mask_format: "full", or "rle" for a list of COCO RLEs of the same pixels, small however
                 large the image: `{"size": [height, width], "counts": bytes}`.
@@ -292,12 +281,19 @@ class MaskRCNN:
         Raises:
             RuntimeError: in training mode.
             ValueError: names the image that is refused, and the reason; for another mask_format.
+            FileNotFoundError, OSError: if an image file is missing or damaged.
         """
+        is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")
+        detector = self._detector_for("detect", all_masks=bool(is_own))
+        images = mold.read_images(images)
         if verbose:
             log(f"Processing {len(images)} images")
             for image in images:
                 log("image", image)
-        return detection.detect(self._detector_for("detect"), images, self.config, mask_format)
+        if is_own:
+            return detect_overridden(self, detector, images, mask_format)
+        images = mold.without_mean(images, self.config)
+        return detection.detect(detector, images, self.config, mask_format)
 
     def detect_molded(self, molded_images, image_metas, verbose=0):
         """Run `detect` on `[batch, height, width, channels]` molded images.
@@ -334,34 +330,20 @@ class MaskRCNN:
         other._describe()
         return other
 
-    def _detector_for(self, method):
+    def _detector_for(self, method, all_masks=False):
         if self.mode != "inference":
             raise RuntimeError(
                 f'{method}() needs a MaskRCNN made with mode="inference"; this one has '
                 f'"{self.mode}", and its inference_model() gives one with the same weights.'
             )
-        if self._detector is None or self._detector.keras_model is not self.keras_model:
-            self._detector = detection.Detector(self.keras_model, self.get_anchors)
-        return self._detector
-
-    def mold_inputs(self, images):
-        """Prepare images as in `detect`, whose molded shapes must agree, for the graph.
-
-        Returns:
-            molded images `[batch, height, width, channels]` float32, image metas
-            `[batch, meta_size]`, windows int `[batch, (y1, x1, y2, x2)]` in molded pixels.
-        """
-        return mold.mold_inputs(images, self.config)
-
-    def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
-        """Convert outputs of the graph for one image, see `mrcnn.inference.molding.unmold`.
-
-        `mrcnn_mask` has the masks of all classes, `[D, h, w, num_classes]`.
-        """
-        classes = np.asarray(detections)[:, 4].astype(np.int32)
-        masks = np.asarray(mrcnn_mask)[np.arange(len(classes)), :, :, classes]
-        shapes, space = (original_image_shape, image_shape), self.config.recipe().SPACE
-        return mold.unmold(detections, masks, *shapes, window, space)
+        detection.warn_of_random_head(self.keras_model, self._random_head, stacklevel=4)
+        self._random_head = None
+        detector, wanted = self._detector, (self.keras_model, all_masks)
+        if detector is None or (detector.keras_model, detector.all_masks) != wanted:
+            # Other threads may change the attribute: keep the object.
+            detector = detection.Detector(self.keras_model, self.get_anchors, all_masks)
+            self._detector = detector
+        return detector
 
     def get_anchors(self, image_shape):
         """Return the anchors of a molded image shape: `[num_anchors, 4]` float32, normalized."""
@@ -370,31 +352,3 @@ class MaskRCNN:
             self._anchor_cache[shape] = mold.normalized_anchors(self.config, shape)
         self.anchors, normalized = self._anchor_cache[shape]
         return normalized
-
-    # Intermediate results
-
-    def ancestor(self, tensor, name, checked=None):
-        """Return a tensor of the graph by its historical name, see `trace.ancestor`.
-
-        `tensor` and `checked` have no effect: Keras 3 keeps no path from tensor to tensor.
-        """
-        return trace.ancestor(self.keras_model, name)
-
-    def run_graph(self, images, outputs, image_metas=None):
-        """Evaluate tensors of the graph; returns an OrderedDict of NumPy arrays by name.
-
-        Args:
-            images: list of images as in `detect`, or, with `image_metas`, molded images.
-            outputs: list of `(name, tensor)`: outputs of layers, or results of `ancestor`.
-            image_metas: `[batch, meta_size]`.
-        """
-        if image_metas is None:
-            molded, image_metas, _ = self.mold_inputs(images)
-        else:
-            molded = np.asarray(images)
-        anchors = self.get_anchors(molded.shape[1:])
-        anchors = np.broadcast_to(anchors, (len(molded), *anchors.shape))
-        values = trace.run_graph(self.keras_model, [molded, image_metas, anchors], outputs)
-        for name, value in values.items():
-            log(name, value)
-        return values

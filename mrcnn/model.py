@@ -8,6 +8,7 @@ from mrcnn.heads.rpn import rpn_class_loss_graph
 from mrcnn.inference.trace import log
 from mrcnn.layers.losses import smooth_l1_loss
 from mrcnn.layers.norm import BatchNorm
+from mrcnn.legacy import imports as _imports
 from mrcnn.legacy.detection_targets import build_detection_targets
 from mrcnn.legacy.formulas import (
     build_rpn_targets,
@@ -44,3 +45,5 @@ from mrcnn.legacy.layers import (
 )
 from mrcnn.mask_rcnn import MaskRCNN
 from mrcnn.ops.meta import compose_image_meta
+
+__getattr__ = _imports.lazy_imports(__name__, _imports.MODEL)

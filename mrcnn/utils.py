@@ -7,6 +7,7 @@ to every user. Importing it does not import TensorFlow.
 from mrcnn.data.dataset import Dataset
 from mrcnn.evaluation.ap import compute_ap, compute_ap_range, compute_matches, compute_recall
 from mrcnn.evaluation.dataset_metrics import compute_coco_metrics
+from mrcnn.legacy import imports as _imports
 from mrcnn.legacy.formulas import (
     apply_box_deltas,
     box_refinement,
@@ -17,9 +18,10 @@ from mrcnn.legacy.formulas import (
     mold_mask,
     non_max_suppression,
     norm_boxes,
+    resize_image,
 )
 from mrcnn.ops.boxes import compute_overlaps, trim_zeros
-from mrcnn.ops.images import resize, resize_image
+from mrcnn.ops.images import resize
 from mrcnn.ops.masks import (
     compute_overlaps_masks,
     expand_mask,
@@ -30,15 +32,11 @@ from mrcnn.ops.masks import (
 )
 from mrcnn.weights.download import COCO_MODEL_URL, download_trained_weights
 
-# These are imported when they are asked for.
-_NEED_TENSORFLOW = ("batch_slice", "box_refinement_graph")
+# These need TensorFlow, and are imported when they are asked for.
+_LAZY = {
+    name: f"mrcnn.legacy.graph_names:{name}" for name in ("batch_slice", "box_refinement_graph")
+}
 
-__all__ = [*(name for name in globals() if not name.startswith("_")), *_NEED_TENSORFLOW]
+__all__ = [*(name for name in globals() if not name.startswith("_")), *_LAZY]
 
-
-def __getattr__(name):
-    if name not in _NEED_TENSORFLOW:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mrcnn.legacy import graph_names
-
-    return getattr(graph_names, name)
+__getattr__ = _imports.lazy_imports(__name__, _LAZY | _imports.UTILS)

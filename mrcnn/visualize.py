@@ -20,3 +20,6 @@ from mrcnn.drawing.instances import display_comparison, display_instances
 from mrcnn.drawing.pixels import apply_mask, draw_box, random_colors
 from mrcnn.drawing.weights import display_table, display_weight_stats, plot_weight_histograms
 from mrcnn.evaluation.differences import display_differences
+from mrcnn.legacy import imports as _imports
+
+__getattr__ = _imports.lazy_imports(__name__, _imports.VISUALIZE)

@@ -1,18 +1,22 @@
-"""Random changes to training images: imgaug augmenters and Keras preprocessing layers.
+"""Random changes to training images: ready ones by name, and those of four libraries.
 
 Augmenters that move pixels move masks with them; those that change colours leave masks unchanged.
-The augmenters themselves make this difference: by imgaug's segmentation maps, and by Keras's
-method `transform_segmentation_masks`.
+The augmenters themselves make this difference: by imgaug's segmentation maps, Keras's method
+`transform_segmentation_masks`, Albumentations' `masks=` and torchvision's `tv_tensors.Mask`.
 
 Shorthand: H, W height and width, N instances, K = ceil(N / 8) bytes per pixel.
 """
 
+import difflib
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+from mrcnn.data.augment_callables import find_callable
+from mrcnn.data.augment_presets import PRESETS
 
 # Keras layers hold the state of their random numbers: only one thread may set and use it at a time.
 _KERAS_STATE = threading.Lock()
@@ -21,8 +25,10 @@ _KERAS_STATE = threading.Lock()
 _BLENDING_LAYERS = ("MixUp", "CutMix", "AugMix")
 
 _ACCEPTED = (
-    "an imgaug augmenter, a keras.layers preprocessing layer such as RandomFlip, or a "
-    "keras.Sequential or keras.layers.Pipeline of such layers"
+    '"default", "strong", an imgaug augmenter, a keras.layers preprocessing layer such as '
+    "RandomFlip, a keras.Sequential or keras.layers.Pipeline of such layers, a transform of "
+    "torchvision.transforms.v2 or of Albumentations, and a function f(image=, masks=) that returns "
+    'a dict with "image" and "masks"'
 )
 
 
@@ -37,10 +43,15 @@ def augment_sample(
     Args:
         image: `[H, W, channels]`; pixel values on the 0..255 scale.
         mask: `[H, W, N]` bool; instances may overlap.
-        augmentation: an imgaug augmenter, a Keras preprocessing layer, or a keras.Sequential or
-            keras.layers.Pipeline of such layers.
+        augmentation: "default" for flips, zoom and colours, or "strong" for more of them, see
+            `Preset`; an imgaug augmenter; a Keras preprocessing layer, or a keras.Sequential or
+            keras.layers.Pipeline of such layers; a transform of torchvision.transforms.v2; or a
+            callable as those of Albumentations, called with `image=` and `masks=`, a list of
+            `[H, W]` uint8 of 0 and 1, which returns a dict with both.
         rng: source of all random numbers. Without it, imgaug draws from its own generator, as in
-            the original, and Keras layers are seeded from `np.random`.
+            the original, callables from theirs, and others are seeded from `np.random`. A function
+            gets it as `rng=` if it has such a parameter; else its own numbers are not repeatable,
+            nor are those of Albumentations before 1.4.19.
 
     Returns:
         image: `[H', W', channels]` of the same type; some augmentations change the size.
@@ -48,20 +59,18 @@ def augment_sample(
 
     Raises:
         TypeError: if `augmentation` is of another type.
-        ValueError: if it cannot transform masks, or changes the number of channels.
+        ValueError: if it has another name, cannot transform masks, changes the number of channels,
+            or returns something else.
     """
-    apply = find_adapter(augmentation)
-    # Eight instances may share a byte, because augmenters only copy mask pixels or fill in zeros.
-    labels = _pack(mask)
-    new_image, labels = apply(augmentation, image, labels, rng)
+    new_image, new_mask = find_adapter(augmentation)(augmentation, image, mask, rng)
     new_image = _restore_dtype(np.asarray(new_image), image.dtype)
-    if new_image.shape[2:] != image.shape[2:] or new_image.shape[:2] != labels.shape[:2]:
+    if new_image.shape[2:] != image.shape[2:] or new_image.shape[:2] != new_mask.shape[:2]:
         raise ValueError(
             f"augmentation {_name(augmentation)} made an image of shape {new_image.shape} and "
-            f"masks of {labels.shape[:2]} from an image of {image.shape}; it must keep the "
+            f"masks of {new_mask.shape[:2]} from an image of {image.shape}; it must keep the "
             "channels, and give image and masks one size."
         )
-    return new_image, _unpack(labels, mask.shape[-1])
+    return new_image, new_mask
 
 
 def draw_seed() -> int:
@@ -74,6 +83,14 @@ def find_adapter(augmentation: Any) -> Callable:
 
     Call it to check an augmentation before the first image is loaded.
     """
+    if isinstance(augmentation, str):
+        if augmentation not in PRESETS:
+            close = difflib.get_close_matches(augmentation.lower(), PRESETS, n=1)
+            hint = f'; did you mean "{close[0]}"?' if close else "."
+            raise ValueError(
+                f'augmentation is "{augmentation}"; accepted names are "default" and "strong"{hint}'
+            )
+        return _apply_preset
     # The package of an existing augmenter is imported already; imgaug is optional.
     iaa = sys.modules.get("imgaug.augmenters")
     if iaa is not None and isinstance(augmentation, iaa.Augmenter):
@@ -83,10 +100,20 @@ def find_adapter(augmentation: Any) -> Callable:
         for layer in _leaves(augmentation):
             _check_layer(layer)
         return _apply_keras
+    apply = find_callable(augmentation) if callable(augmentation) else None
+    if apply:
+        return apply
     raise TypeError(f"augmentation is {_name(augmentation)}; accepted are {_ACCEPTED}.")
 
 
-def _apply_imgaug(augmenter, image, labels, rng):
+def _apply_preset(name, image, masks, rng):
+    rng = np.random.default_rng(draw_seed()) if rng is None else rng
+    # Eight instances may share a byte, because augmenters only copy mask pixels or fill in zeros.
+    image, labels = PRESETS[name](image, _pack(masks), rng)
+    return image, _unpack(labels, masks.shape[-1])
+
+
+def _apply_imgaug(augmenter, image, masks, rng):
     # Repairs imgaug if the script imported it without the shim.
     from mrcnn.data.imgaug_shim import imgaug
 
@@ -94,15 +121,15 @@ def _apply_imgaug(augmenter, image, labels, rng):
     augmenter = augmenter.to_deterministic()
     if rng is not None:
         augmenter.seed_(int(rng.integers(2**31)), deterministic_too=True)
-    maps = imgaug.SegmentationMapsOnImage(labels, shape=image.shape)
+    maps = imgaug.SegmentationMapsOnImage(_pack(masks), shape=image.shape)
     image, maps = augmenter(image=image, segmentation_maps=maps)
-    return image, maps.get_arr()
+    return image, _unpack(maps.get_arr(), masks.shape[-1])
 
 
-def _apply_keras(augmentation, image, labels, rng):
+def _apply_keras(augmentation, image, masks, rng):
     import keras
 
-    batches = [np.asarray(array, np.float32)[np.newaxis] for array in (image, labels)]
+    batches = [np.asarray(array, np.float32)[np.newaxis] for array in (image, _pack(masks))]
     if rng is None:
         rng = np.random.default_rng(draw_seed())
     # On the CPU: images come one by one, as numbers of instances vary, and a GPU gains nothing.
@@ -119,7 +146,7 @@ def _apply_keras(augmentation, image, labels, rng):
                     keras.ops.convert_to_tensor(batches[index]), transformation, training=True
                 )
         image, labels = (keras.ops.convert_to_numpy(batch)[0] for batch in batches)
-    return image, labels.astype(np.uint8)
+    return image, _unpack(labels.astype(np.uint8), masks.shape[-1])
 
 
 def _leaves(layer) -> Iterator[Any]:

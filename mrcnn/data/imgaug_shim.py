@@ -1,7 +1,8 @@
 """imgaug 0.4.0, the last release, on NumPy versions that came after it.
 
-imgaug is optional, and fails to import under NumPy 2 because `np.sctypes` is gone. Import it
-through this module, which adds what is missing to NumPy, at the first use only:
+imgaug is optional, and fails to import under NumPy 2 because `np.sctypes` is gone. After
+`import mrcnn`, the first `import imgaug` adds what is missing to NumPy. Importing it from here does
+so without that order, and repairs one augmenter as well:
 
     from mrcnn.data.imgaug_shim import iaa, imgaug
 """
@@ -33,13 +34,18 @@ def __getattr__(name):
     return imgaug if name == "imgaug" else augmenters
 
 
-@functools.cache
-def _load():
-    """Import imgaug and its augmenters, repaired for this NumPy."""
+def restore_names():
+    """Add to NumPy the names that imgaug uses and this version lacks."""
     for name, value in _REMOVED.items():
         # Not hasattr(): NumPy 1.20 to 1.23 would warn of the deprecated names.
         if name not in vars(np):
             setattr(np, name, value)
+
+
+@functools.cache
+def _load():
+    """Import imgaug and its augmenters, repaired for this NumPy."""
+    restore_names()
     imgaug = importlib.import_module("imgaug")
     augmenters = importlib.import_module("imgaug.augmenters")
     _keep_float32(augmenters.ElasticTransformation)

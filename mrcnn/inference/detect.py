@@ -1,5 +1,6 @@
 """Detection in any number of images of any size."""
 
+import warnings
 from functools import partial
 
 import keras
@@ -13,6 +14,10 @@ from mrcnn.ops.rle import paste_rles
 # Functions that paste the masks: to `[height, width, n]` bool, or to a list of COCO RLEs.
 MASK_FORMATS = {"full": paste_masks, "rle": paste_rles}
 
+# Layers whose outputs are the detections and their masks, and the layer that decides on classes.
+_OUTPUTS = ("mrcnn_detection", "mrcnn_mask")
+_CLASS_HEAD = "mrcnn_class_logits"
+
 
 class Detector:
     """An inference graph, compiled once for all batch and image sizes.
@@ -20,19 +25,32 @@ class Detector:
     Args:
         keras_model: of `build_graph(config, "inference")`.
         get_anchors: function of a molded image shape that returns normalized anchors `[A, 4]`.
+        all_masks: return the masks of all classes, `[batch, D, h, w, num_classes]`.
+
+    Raises:
+        ValueError: if the model, of a subclass's `build`, lacks the outputs.
     """
 
-    def __init__(self, keras_model, get_anchors):
+    def __init__(self, keras_model, get_anchors, all_masks=False):
         self.keras_model, self.get_anchors = keras_model, get_anchors
+        self.all_masks = all_masks
         # TensorFlow skips the computation of all other outputs.
         outputs = dict(zip(keras_model.output_names, keras_model.outputs, strict=True))
-        wanted = [outputs["mrcnn_detection"], outputs["mrcnn_mask"]]
+        missing = [name for name in _OUTPUTS if name not in outputs]
+        if missing:
+            raise ValueError(
+                f"detect() needs outputs of keras_model named {' and '.join(_OUTPUTS)}; it has "
+                f"{', '.join(outputs)}."
+            )
+        wanted = [outputs[name] for name in _OUTPUTS]
         model = keras.Model(keras_model.inputs, wanted)
 
         @tf.function(autograph=False, reduce_retracing=True)
         def predict(images, metas, anchors):
             anchors = tf.tile(anchors[None], [tf.shape(images)[0], 1, 1])
             detections, masks = model([images, metas, anchors], training=False)
+            if all_masks:
+                return detections, masks
             class_ids = tf.cast(detections[..., 4], tf.int32)
             # Only the mask of the predicted class: with COCO, 1/80 of the numbers to copy.
             masks = tf.gather(masks, class_ids, axis=4, batch_dims=2)
@@ -48,7 +66,8 @@ class Detector:
             metas: `[batch, meta_size]`.
 
         Returns:
-            Detections `[batch, D, 6]` and masks `[batch, D, h, w]` of their classes, NumPy arrays.
+            Detections `[batch, D, 6]` and masks `[batch, D, h, w]` of their classes, NumPy arrays,
+            or all masks.
         """
         anchors = self.get_anchors(molded_images.shape[1:])
         detections, masks = self.predict(
@@ -64,8 +83,7 @@ def detect(detector, images, config, mask_format="full"):
 
     Batches are made of up to `BATCH_SIZE` images of one molded shape.
     """
-    if mask_format not in MASK_FORMATS:
-        raise ValueError(f'mask_format is "{mask_format}"; accepted are "full" and "rle".')
+    check_format(mask_format)
     as_photo = partial(unmold, paste=MASK_FORMATS[mask_format], space=config.recipe().SPACE)
     images = as_images(images, int(config.IMAGE_SHAPE[2]))
     results = [None] * len(images)
@@ -81,13 +99,19 @@ def detect(detector, images, config, mask_format="full"):
     return results
 
 
+def check_format(mask_format):
+    """Raise ValueError for an unknown `mask_format`."""
+    if mask_format not in MASK_FORMATS:
+        raise ValueError(f'mask_format is "{mask_format}"; accepted are "full" and "rle".')
+
+
 def _detect_batch(detector, group, images, results, as_photo):
     indices, molded, metas, windows = zip(*group, strict=True)
     detections, masks = detector(np.stack(molded), np.stack(metas))
     for row, index in enumerate(indices):
         found = detections[row], masks[row]
         shapes = images[index].shape, molded[row].shape
-        results[index] = _as_result(*as_photo(*found, *shapes, windows[row]))
+        results[index] = as_result(*as_photo(*found, *shapes, windows[row]))
 
 
 def detect_molded(detector, molded_images, metas, config):
@@ -102,9 +126,28 @@ def detect_molded(detector, molded_images, metas, config):
     for start in range(0, len(molded_images), config.BATCH_SIZE):
         batch = slice(start, start + config.BATCH_SIZE)
         for found in zip(*detector(molded_images[batch], metas[batch]), strict=True):
-            results.append(_as_result(*unmold(*found, shape, shape, window, space)))
+            results.append(as_result(*unmold(*found, shape, shape, window, space)))
     return results
 
 
-def _as_result(boxes, class_ids, scores, masks):
+def as_result(boxes, class_ids, scores, masks):
     return {"rois": boxes, "class_ids": class_ids, "scores": scores, "masks": masks}
+
+
+def class_head(keras_model):
+    """Return the weights of the layer that decides on classes; None without such a layer."""
+    # A subclass's `build` may return anything.
+    layers = [each for each in getattr(keras_model, "layers", ()) if each.name == _CLASS_HEAD]
+    return layers[0].get_weights() if layers else None
+
+
+def warn_of_random_head(keras_model, initial, stacklevel):
+    """Warn if the class head still has its initial weights, those of `class_head`, or None."""
+    current = class_head(keras_model) if initial else None
+    if current and all(map(np.array_equal, current, initial)):
+        warnings.warn(
+            "This model has random weights: neither load_weights(), start_from() nor training has "
+            "set those of its class head, so detections are meaningless. Load a trained model with "
+            "load_weights(path), start_from(...) or MaskRCNN.from_run(folder).",
+            stacklevel=stacklevel,
+        )

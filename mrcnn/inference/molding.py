@@ -1,25 +1,112 @@
 """Conversion of photos to inputs of the graph, and of its outputs to pixels of the photos."""
 
+import contextlib
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
+from mrcnn.data.photos import read_image
 from mrcnn.ops.images import resize_image, subtract_mean
 from mrcnn.ops.masks import paste_masks
 from mrcnn.ops.meta import compose_image_meta
 from mrcnn.ops.pixels import as_image, check_sides
 
+_PATHS = (str, os.PathLike)
 
-def as_images(images, channels):
-    """Convert each image of a list, see `mrcnn.ops.pixels.as_image`.
+
+def read_images(images):
+    """Return the images of a list as arrays, those given by their paths read from the files.
 
     Raises:
-        ValueError: if `images` is one image instead of a list; see also `as_image`.
+        ValueError: if `images` is one image instead of a list, or names what is no image in it.
+        FileNotFoundError, OSError: if an image file is missing or damaged.
     """
-    if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+    is_one = isinstance(images, _PATHS) or len(getattr(images, "shape", (1,))) in (2, 3)
+    if is_one or not isinstance(images, Iterable) or isinstance(images, Mapping):
+        shape = getattr(images, "shape", None)
+        given = repr(images) if isinstance(images, _PATHS) else f"one {type(images).__name__}"
         raise ValueError(
-            f"images is one array of shape {images.shape}; it must be a list of images, [image] "
-            "for one."
+            f"images is {given if shape is None else f'one array of shape {tuple(shape)}'}; it "
+            "must be a list of images, [image] for one."
         )
-    return [as_image(image, f"Image {index}", channels) for index, image in enumerate(images)]
+    return [_as_array(image, f"Image {index}") for index, image in enumerate(images)]
+
+
+def _as_array(image, name):
+    if isinstance(image, _PATHS):
+        try:
+            return read_image(image)
+        except FileNotFoundError:
+            raise FileNotFoundError(f'{name}: there is no file "{image}".') from None
+    array = None
+    # Nested lists of unequal lengths make no array.
+    with contextlib.suppress(ValueError, TypeError):
+        array = np.asarray(image)
+    if array is None or array.dtype.kind not in "buif":
+        given = "None" if image is None else f"a {type(image).__name__}"
+        if array is not None and array.ndim:
+            given = f"an array of {array.dtype}"
+        hint = ", which is what cv2.imread returns for a file that it cannot read"
+        raise ValueError(
+            f"{name} is {given}{hint if image is None else ''}; accepted are arrays "
+            "[height, width, channels] of numbers, and paths of image files."
+        )
+    return array
+
+
+def without_mean(images, config):
+    """Undo `mold_image` where a script has applied it: `detect` molds images itself.
+
+    An RGB image counts as molded if it has fractions or negative values, some outside 0 to 1, and
+    if adding the mean colour makes whole numbers from 0 to 255 of all of them.
+
+    Args:
+        images: list of arrays.
+        config: a `Config`.
+
+    Returns:
+        The list, with molded images as uint8 again.
+    """
+    mean = np.asarray(config.MEAN_PIXEL, np.float64)
+    restored = [_restore(image, mean) for image in images]
+    if any(image is not None for image in restored):
+        warnings.warn(
+            "detect() got an image from mold_image(), and added the mean colour back, because it "
+            "molds images itself. Write model.detect([image]) with the image as it was loaded.",
+            stacklevel=3,
+        )
+    pairs = zip(images, restored, strict=True)
+    return [image if original is None else original for image, original in pairs]
+
+
+def _restore(image, mean):
+    """Return the uint8 image that `mold_image` was applied to, or None."""
+    if image.dtype.kind != "f" or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        return None
+    # One row tells most other images apart.
+    for part in (image[:1], image):
+        pixels = part + mean
+        whole = np.round(pixels)
+        # Molded images may have passed through float32. NaN compares as false.
+        if not (abs(pixels - whole).max() < 1e-3 and whole.min() >= 0 and whole.max() <= 255):
+            return None
+    low, high = image.min(), image.max()
+    is_plain = low >= 0 and (high <= 1 or (image == np.round(image)).all())
+    return None if is_plain else whole.astype(np.uint8)
+
+
+def as_images(images, channels):
+    """Convert each image of a list, see `read_images` and `mrcnn.ops.pixels.as_image`.
+
+    Raises:
+        ValueError, FileNotFoundError, OSError: see there.
+    """
+    return [
+        as_image(image, f"Image {index}", channels)
+        for index, image in enumerate(read_images(images))
+    ]
 
 
 def mold_one(image, config, index=0):

@@ -3,8 +3,12 @@
 Those that take `xp` work on NumPy arrays, or with `keras.ops` on tensors.
 """
 
+import math
+import random
+
 import numpy as np
 
+from mrcnn.ops import images as resizing
 from mrcnn.ops.anchors import AnchorGenerator
 from mrcnn.ops.boxes import box_area as area_of
 from mrcnn.ops.boxes import decode_boxes, encode_boxes, iou
@@ -120,6 +124,33 @@ def compute_backbone_shapes(config, image_shape):
         `[levels, (rows, columns)]` int64.
     """
     return config.recipe().anchors(config).shapes(image_shape)
+
+
+def resize_image(
+    image, min_dim=None, max_dim=None, min_scale=None, mode="square", padding=None, *, rng=random
+):
+    """Resize an image, see `mrcnn.ops.images.resize_image`, whose five results it returns.
+
+    Args:
+        padding: a bool, as in version 2.0 of the original, which had it in place of `min_scale`
+            and `mode`. True centres the image on a black square of `max_dim`.
+
+    Returns:
+        With `padding`, four results: image, window, scale and padding.
+    """
+    if isinstance(min_scale, bool):
+        min_scale, padding = None, min_scale
+    if padding is None:
+        return resizing.resize_image(image, min_dim, max_dim, min_scale, mode, rng=rng)
+    if not padding:
+        # Without a limit, as large as `min_dim` makes it.
+        scale = max(1, (min_dim or 1) / min(image.shape[:2]))
+        max_dim = max_dim or math.ceil(scale * max(image.shape[:2]))
+    image, window, scale, widths, _ = resizing.resize_image(image, min_dim, max_dim)
+    if not padding:
+        y1, x1, y2, x2 = window
+        image, window, widths = image[y1:y2, x1:x2], (0, 0, y2 - y1, x2 - x1), [(0, 0)] * 3
+    return image, window, scale, widths
 
 
 def mold_image(images, config):

@@ -79,6 +79,8 @@ def train(
     callbacks=(),
     no_augmentation_sources=None,
     make_detector=None,
+    select=None,
+    compile=None,
 ):
     """Train a model in a run; see `MaskRCNN.train` for the other arguments and the errors.
 
@@ -86,6 +88,7 @@ def train(
         keras_model: of `build_graph(config, "training")`, made in the scope of `strategy`.
         run: `Run`. Training resumes from the state in its `saved`, and sets that to None.
         make_detector: function that returns a detector with the current weights, for pictures.
+        select, compile: `set_trainable` and `compile` of a subclass of `MaskRCNN`, if it has them.
 
     Returns:
         A `keras.callbacks.History`.
@@ -106,7 +109,11 @@ def train(
     train_batches, val_batches = _make_batches(
         config, strategy, train_dataset, val_dataset, call["seed"], saved, **changes
     )
-    steps = _make_steps(keras_model, config, strategy, learning_rate, layers, run, call["seed"])
+    compile = compile or partial(compile_model, keras_model, config, strategy, epoch=run.epoch)
+    select = select or partial(set_trainable, keras_model, verbose=0)
+    select(SELECTIONS.get(layers, layers))
+    compile(learning_rate=learning_rate, momentum=config.LEARNING_MOMENTUM)
+    steps = _make_steps(keras_model, config, strategy, call["seed"])
     _enter(run, keras_model, describe(config, train_dataset.class_names), agreement, chief)
     plan = Plan(
         keras_model,
@@ -194,11 +201,8 @@ def _make_batches(config, strategy, train_dataset, val_dataset, seed, saved, **c
     return train_batches, batches(val_dataset, shuffle=False, seed=0)
 
 
-def _make_steps(keras_model, config, strategy, learning_rate, layers, run, seed):
-    """Freeze layers, compile the model, and return its `Steps`."""
-    set_trainable(keras_model, SELECTIONS.get(layers, layers), verbose=0)
-    momentum = config.LEARNING_MOMENTUM
-    compile_model(keras_model, config, strategy, learning_rate, momentum, run.epoch)
+def _make_steps(keras_model, config, strategy, seed):
+    """Return the `Steps` of a compiled model."""
     return Steps(
         keras_model,
         l2_penalty(config),

@@ -21,6 +21,11 @@ class CheckpointModel(keras.Model):
         super().__init__(inputs, outputs, name=name, **kwargs)
         self.metadata = {}
 
+    def _make_predict_function(self):
+        """Do nothing: servers called it so that several threads could share a model of Keras 2."""
+
+    _make_test_function = _make_train_function = _make_predict_function
+
     def save_weights(self, filepath, overwrite=True, **kwargs):
         name = str(filepath)
         if name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5"):

@@ -181,11 +181,12 @@ def test_types_of_images_are_kept(rng):
 
 @pytest.mark.parametrize(
     "augmentation",
-    [lambda image: image, "Fliplr", [1], np.fliplr, iaa.Fliplr],
-    ids=["own function", "text", "list", "function of NumPy", "class"],
+    [lambda image: image, [1], np.fliplr, iaa.Fliplr, lambda mask, masks: None],
+    ids=["own function", "list", "function of NumPy", "class", "other names"],
 )
 def test_anything_else_is_refused(augmentation):
-    with pytest.raises(TypeError, match=r"^augmentation is a .*; accepted are an imgaug augm"):
+    message = r'^augmentation is a .*; accepted are "default", "strong", an imgaug augm.* Albument'
+    with pytest.raises(TypeError, match=message):
         find_adapter(augmentation)
 
 

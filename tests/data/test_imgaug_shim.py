@@ -51,3 +51,35 @@ def test_other_names_do_not_exist():
 
     with pytest.raises(AttributeError, match="'mrcnn.data.imgaug_shim' has no attribute 'iap'"):
         shim.iap  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from mrcnn.config import Config\nfrom imgaug import augmenters as iaa\nimport imgaug\n",
+        "import mrcnn\nassert 'imgaug' not in __import__('sys').modules\n"
+        "import numpy as np\nassert 'sctypes' not in vars(np) or np.__version__ < '2'\n"
+        "def train():\n    import imgaug\n    return imgaug\nimgaug = train()\n",
+    ],
+    ids=["config first", "inside a function"],
+)
+def test_imgaug_itself_imports_after_the_package(code):
+    assert run(code + "print(imgaug.augmenters.Fliplr(1.0).augment_image.__name__)") == [
+        "augment_image"
+    ]
+
+
+@pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="this NumPy needs no shim")
+def test_the_other_order_is_out_of_reach():
+    """What docs/differences.md says: the import of imgaug comes after one of the package."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    code = "import imgaug\nimport mrcnn"
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert "np.sctypes" in result.stderr
+    # A script that catches this can try again.
+    code = (
+        "try:\n    import imgaug\nexcept AttributeError:\n    import mrcnn, imgaug\nprint(imgaug)"
+    )
+    assert "imgaug" in run(code)[1]

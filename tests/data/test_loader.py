@@ -294,5 +294,5 @@ def test_a_dataset_must_be_ready(numbered_dataset, tiny_config):
 
 
 def test_augmentation_is_checked_at_once(numbered_dataset, tiny_config):
-    with pytest.raises(TypeError, match="augmentation is a builtins.str; accepted are"):
-        SampleLoader(numbered_dataset(1), tiny_config, augmentation="flip")
+    with pytest.raises(TypeError, match="augmentation is a builtins.int; accepted are"):
+        SampleLoader(numbered_dataset(1), tiny_config, augmentation=3)

@@ -41,7 +41,11 @@ def test_batches_have_the_static_shapes_of_the_inputs(numbered_dataset, config):
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("augmentation", [None, iaa.Affine(rotate=(-90, 90))], ids=["", "rotated"])
+@pytest.mark.parametrize(
+    "augmentation",
+    [None, iaa.Affine(rotate=(-90, 90)), "strong"],
+    ids=["", "rotated", "strong"],
+)
 def test_batches_equal_those_of_the_generator(numbered_dataset, config, rng, threads, augmentation):
     dataset = numbered_dataset(5, empty=[3])
     for number in range(5):

@@ -374,7 +374,7 @@ def test_keras_layers_augment(model, scripted, plain):
 
 def test_wrong_type_of_augmentation(model):
     with pytest.raises(TypeError, match="augmentation"):
-        model.train(MiniShapes(2), None, 0.01, 1, "all", augmentation="flip")
+        model.train(MiniShapes(2), None, 0.01, 1, "all", augmentation=3)
 
 
 def test_data_set_of_one_image(model, scripted):
