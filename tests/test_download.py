@@ -6,8 +6,8 @@ import sys
 import zipfile
 
 import pytest
+from tqdm import tqdm
 
-from mrcnn import download as module
 from mrcnn.download import DownloadError, download, unpack
 from tests.local_server import serving
 
@@ -69,7 +69,7 @@ def test_more_than_the_known_size(server, tmp_path):
     server[1].announce = False
     for resume in (False, True):
         url = f"{server[0]}/good"
-        refused(tmp_path / "a", "5120000 bytes arrived of 7", url, size=7, resume=resume)
+        refused(tmp_path / "a", "more bytes arrive than the 7 expected", url, size=7, resume=resume)
 
 
 @pytest.mark.parametrize("name", ["sha256", "md5"])
@@ -157,11 +157,13 @@ def test_interrupted_by_the_user(server, tmp_path, monkeypatch, resume):
     def update(self, count):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.tqdm, "update", update)
+    monkeypatch.setattr(tqdm, "update", update)
     with pytest.raises(KeyboardInterrupt):
         download(f"{server[0]}/good", tmp_path / "a", resume=resume)
     left = {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
-    assert left == ({"a.part": BODY[: module.BLOCK]} if resume else {})
+    assert list(left) == (["a.part"] if resume else [])
+    # As many bytes as had arrived when the bar was drawn.
+    assert all(part and BODY.startswith(part) for part in left.values())
 
 
 @pytest.mark.parametrize("announce", [True, False])
