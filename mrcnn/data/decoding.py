@@ -39,7 +39,11 @@ def open_picture(file: BinaryIO) -> Any:
     # Pillow has a limit of its own, for the whole process. A program that raises ours means both.
     if Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limits.MAX_IMAGE_PIXELS)
-    picture = Image.open(file, formats=_FORMATS)
+    try:
+        picture = Image.open(file, formats=_FORMATS)
+    # The latter, where a program turns warnings into errors.
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Refused(f"it has {_too_many()}") from None
     check_pixels(*picture.size[::-1])
     if picture.format in ("JPEG", "MPO"):
         _check_scans(picture, file)
@@ -49,10 +53,12 @@ def open_picture(file: BinaryIO) -> Any:
 def check_pixels(height: int, width: int) -> None:
     """Raise `Refused` for a picture that is larger than `limits.MAX_IMAGE_PIXELS`."""
     if height * width > limits.MAX_IMAGE_PIXELS:
-        raise Refused(
-            f"it has {height}x{width} pixels (height x width), more than "
-            f"mrcnn.limits.MAX_IMAGE_PIXELS = {limits.MAX_IMAGE_PIXELS}; raise that to read it"
-        )
+        raise Refused(f"it has {height}x{width} pixels (height x width), {_too_many()}")
+
+
+def _too_many():
+    limit = limits.MAX_IMAGE_PIXELS
+    return f"more than mrcnn.limits.MAX_IMAGE_PIXELS = {limit}; raise that to read it"
 
 
 def _check_scans(picture, file):
