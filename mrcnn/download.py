@@ -80,7 +80,7 @@ def download(
     with _kept_part(path) if resume else replacing(path) as temporary:
         source = _Source(url, path, temporary, size, limit, timeout, verbose)
         if resume:
-            source.remember_in(path.with_name(f"{path.name}.part.json"))
+            source.remember_in(_note_of(path))
         begun = _length(temporary) > 0
         source.fetch()
         for name, expected in (("sha256", sha256), ("md5", md5)):
@@ -99,8 +99,18 @@ def download(
 def _kept_part(path):
     """Do as `replacing`, but with a fixed temporary name that is kept after errors."""
     temporary = path.with_name(f"{path.name}.part")
-    yield temporary
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        if temporary.exists() and not _length(temporary):
+            temporary.unlink()
+            _note_of(path).unlink(missing_ok=True)
+
+
+def _note_of(path):
+    """Return the name of the file that tells which file a kept part belongs to."""
+    return path.with_name(f"{path.name}.part.json")
 
 
 class _Source:
