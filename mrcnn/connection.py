@@ -43,6 +43,7 @@ class Answer:
     Attributes:
         status: 200, or 206 for the rest of a file.
         headers: of the answer.
+        length: announced number of bytes of this answer, or None.
 
     Raises:
         NetworkError: as do all methods.
@@ -50,7 +51,6 @@ class Answer:
 
     def __init__(self, url, timeout, headers=None):
         self._watchdog = _Watchdog(timeout)
-        self._response = None
         try:
             with self._explained():
                 request = Request(url, headers=headers or {})
@@ -65,6 +65,7 @@ class Answer:
                 )
             if encoding.lower() != "identity":
                 raise NetworkError(f"it arrives in the encoding {encoding[:40]!r}")
+            self.length = _length(self.headers)
         except BaseException:
             self.close()
             raise
@@ -72,24 +73,15 @@ class Answer:
     def close(self):
         """Close the connection."""
         self._watchdog.stop()
-        if self._response is not None:
-            self._response.close()
+        # Those of redirections too, which urllib leaves open after errors.
+        for response in self._watchdog.responses:
+            response.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
         self.close()
-
-    @property
-    def length(self):
-        """The announced number of bytes of this answer, or None."""
-        text = self.headers.get("Content-Length")
-        if text is None or self.headers.get("Transfer-Encoding"):
-            return None
-        if not re.fullmatch(r"[0-9]{1,18}", text.strip()):
-            raise NetworkError(f"the server announces the length {text[:40]!r}")
-        return int(text)
 
     @property
     def validator(self):
@@ -123,6 +115,16 @@ class Answer:
             raise NetworkError(reason)
 
 
+def _length(headers):
+    """Return the announced length, or None."""
+    text = headers.get("Content-Length")
+    if text is None or headers.get("Transfer-Encoding"):
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text.strip()):
+        raise NetworkError(f"the server announces the length {text[:40]!r}")
+    return int(text)
+
+
 def is_validator(text):
     """Return True for a text that a header may hold."""
     return isinstance(text, str) and bool(re.fullmatch(r"[\x20-\x7e]{1,1000}", text))
@@ -135,7 +137,8 @@ class _Watchdog:
     """
 
     def __init__(self, seconds):
-        self.seconds, self.sockets, self.has_fired = seconds, [], False
+        self.seconds, self.has_fired = seconds, False
+        self.sockets, self.responses = [], []
         self._stopped = threading.Event()
         self.extend()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -168,6 +171,11 @@ def _opener(watchdog):
                 super().connect()
                 watchdog.sockets.append(self.sock)
 
+            def getresponse(self):
+                response = super().getresponse()
+                watchdog.responses.append(response)
+                return response
+
         return Watched
 
     class Http(HTTPHandler):
@@ -178,10 +186,16 @@ def _opener(watchdog):
         def https_open(self, request):
             return self.do_open(watched(HTTPSConnection), request)
 
+    class Redirect(HTTPRedirectHandler):
+        def redirect_request(self, request, response, *arguments):
+            # urllib would read all that comes with a redirection.
+            response.close()
+            return super().redirect_request(request, response, *arguments)
+
     opener = OpenerDirector()
     for handler in (
         *(ProxyHandler(), UnknownHandler(), Http(), Https()),
-        *(HTTPDefaultErrorHandler(), HTTPRedirectHandler(), HTTPErrorProcessor()),
+        *(HTTPDefaultErrorHandler(), Redirect(), HTTPErrorProcessor()),
     ):
         opener.add_handler(handler)
     return opener

@@ -296,6 +296,24 @@ def endless(connection, request):
         connection.sendall(bytes(1 << 16))
 
 
+def test_a_redirection_with_an_endless_body(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    def answer(connection, request):
+        if b"/b" in request:
+            connection.sendall(f"{OK}\r\nContent-Length: 2\r\n\r\nab".encode())
+            return
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n")
+        while True:
+            connection.sendall(bytes(1 << 16))
+
+    start = time.monotonic()
+    with answering(answer) as address:
+        download(f"{address}/a", tmp_path / "a", verbose=0)
+    assert (tmp_path / "a").read_bytes() == b"ab"
+    assert time.monotonic() - start < 10
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_endless_bodies_end_at_the_limit(tmp_path, monkeypatch, resume):
     monkeypatch.setenv("no_proxy", "127.0.0.1")

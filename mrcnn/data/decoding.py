@@ -51,7 +51,9 @@ def open_picture(file: BinaryIO) -> Any:
 
 
 def check_pixels(height: int, width: int) -> None:
-    """Raise `Refused` for a picture that is larger than `limits.MAX_IMAGE_PIXELS`."""
+    """Raise `Refused` for a picture larger than `limits.MAX_IMAGE_PIXELS`, or without pixels."""
+    if height < 1 or width < 1:
+        raise Refused(f"it has {height}x{width} pixels (height x width)")
     if height * width > limits.MAX_IMAGE_PIXELS:
         raise Refused(f"it has {height}x{width} pixels (height x width), {_too_many()}")
 

@@ -182,7 +182,7 @@ def _of_tifffile(source, keep_numbers):
     tag = page.tags.get(_ORIENTATION)
 
     def decode():
-        _check_inflation(source, series)
+        _check_strips(source, series)
         pixels = np.asarray(series.asarray(maxworkers=1))
         return np.moveaxis(pixels, -3, -1) if are_pages else pixels
 
@@ -193,22 +193,29 @@ def _max_bytes():
     return 8 * limits.MAX_IMAGE_PIXELS
 
 
-def _check_inflation(source, series):
-    """Refuse strips that inflate to much more than the picture; tifffile inflates them whole."""
-    strips = [
-        (page.compression, strip)
-        for page in series.pages
-        if page is not None and page.compression in _INFLATERS
-        for strip in zip(page.dataoffsets, page.databytecounts, strict=False)
-    ]
+def _check_strips(source, series):
+    """Refuse strips that are missing, or inflate to much more than the picture.
+
+    tifffile fills missing ones with zeros, and inflates each one whole.
+    """
+    strips = []
+    for page in series.pages:
+        # None stands for pages that follow the first one without tags of their own.
+        if page is None:
+            continue
+        found = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+        # One strip may hold all rows.
+        if len(found) < math.prod(page.chunked) and not (found and page.is_contiguous):
+            raise ValueError("strips of this TIFF file are missing")
+        if page.compression in _INFLATERS:
+            strips += [(page.compression, strip) for strip in found]
     if sum(count for _, (_, count) in strips) * _MAX_RATIO < _max_bytes():
         return
     budget = 2 * series.nbytes + (1 << 26)
     for compression, (offset, count) in strips:
         source.filehandle.seek(offset)
-        inflated = _INFLATERS[compression]().decompress(
-            source.filehandle.read(count), max_length=budget + 1
-        )
-        budget -= len(inflated)
+        data = source.filehandle.read(count)
+        inflater = _INFLATERS[compression]()
+        budget -= len(inflater.decompress(data, max_length=budget + 1))
         if budget < 0:
             raise Refused("the strips of this TIFF file hold more than its pixels")
