@@ -76,6 +76,8 @@ def download(
         OSError: the file cannot be written.
     """
     url, path = str(url), Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _kept_part(path) if resume else replacing(path) as temporary:
         source = _Source(url, path, temporary, size, limit, timeout, verbose)
