@@ -17,8 +17,8 @@ from mrcnn import limits
 from mrcnn.files import open_regular
 
 _BLOCK = 1 << 20
-# Bytes of the list of entries: a million of them, which take a gigabyte of memory.
-_MAX_LISTING = 1 << 26
+# Bytes of the list of entries: half a million of them, which take half a gigabyte of memory.
+_MAX_LISTING = 1 << 25
 _MAX_NAME, _MAX_DEPTH = 1000, 32
 _ENCRYPTED = 1
 # The others inflate without bounds, or not at all.
@@ -88,7 +88,7 @@ def _reading(archive):
         raise kind(f"{archive} cannot be unpacked: {error}.") from None
     with file:
         if _listing_bytes(file) > _MAX_LISTING:
-            raise ValueError(f"{archive} lists more entries than the million that is accepted.")
+            raise ValueError(f"{archive} lists more than the accepted half a million entries.")
         with _damages(archive):
             source = zipfile.ZipFile(file)
         with source:

@@ -223,7 +223,7 @@ def test_less_content_than_announced(tmp_path):
 def test_more_entries_than_fit_into_memory(tmp_path, monkeypatch):
     path = written(tmp_path / "many.zip", [(entry(str(n)), b"") for n in range(100)])
     monkeypatch.setattr(archives, "_MAX_LISTING", 1000)
-    refuses(path, "lists more entries than the million")
+    refuses(path, "lists more than the accepted half a million entries")
 
 
 def test_what_is_no_file(tmp_path):

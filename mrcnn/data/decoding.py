@@ -34,7 +34,7 @@ def open_picture(file: BinaryIO) -> Any:
     Raises:
         Refused: it is larger than `limits.MAX_IMAGE_PIXELS`.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     # Pillow has a limit of its own, for the whole process. A program that raises ours means both.
     if Image.MAX_IMAGE_PIXELS is not None:
@@ -44,6 +44,9 @@ def open_picture(file: BinaryIO) -> Any:
     # The latter, where a program turns warnings into errors.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Refused(f"it has {_too_many()}") from None
+    except UnidentifiedImageError:
+        names = ", ".join(_FORMATS)
+        raise UnidentifiedImageError(f"it is damaged, or none of {names}") from None
     check_pixels(*picture.size[::-1])
     if picture.format in ("JPEG", "MPO"):
         _check_scans(picture, file)

@@ -146,7 +146,7 @@ def _is_photo(picture):
 def _of_pillow(picture, keep_numbers):
     """Return the `Tiff` of a picture."""
     tags = picture.tag_v2
-    orientation = tags.get(_ORIENTATION, 1)
+    orientation = _number(tags.get(_ORIENTATION))
     is_inverted = keep_numbers and tags.get(_PHOTOMETRIC) == 0 and picture.mode in ("1", "L")
 
     def decode():
@@ -186,7 +186,12 @@ def _of_tifffile(source, keep_numbers):
         pixels = np.asarray(series.asarray(maxworkers=1))
         return np.moveaxis(pixels, -3, -1) if are_pages else pixels
 
-    return Tiff(shape, tag.value if tag else 1, decode)
+    return Tiff(shape, _number(tag.value if tag else 1), decode)
+
+
+def _number(orientation):
+    """Return the value of the tag, 1 if it is missing or damaged."""
+    return int(orientation) if isinstance(orientation, int) else 1
 
 
 def _max_bytes():

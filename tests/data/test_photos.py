@@ -1,3 +1,4 @@
+import json
 import os
 import struct
 import tracemalloc
@@ -11,6 +12,7 @@ from PIL import Image, ImageCms
 from mrcnn import limits
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.photos import image_size, read_image, read_stored
+from mrcnn.readers.labelme import LabelMeDataset
 from tests.local_server import serving
 
 
@@ -392,6 +394,16 @@ def test_photos_of_web_addresses(server, write_photo, monkeypatch):
     monkeypatch.setattr(limits, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(OSError, match=rf"{server[0]}/photo.png .* bytes there, more than 400"):
         read_image(f"{server[0]}/photo.png")
+
+
+def test_addresses_in_annotation_files_are_not_fetched(server, tmp_path):
+    shape = {"label": "a", "points": [[1, 1], [9, 1], [5, 9]], "shape_type": "polygon"}
+    entry = {"shapes": [shape], "imagePath": f"{server[0]}/photo.png", "imageData": None}
+    (tmp_path / "a.json").write_text(json.dumps(entry))
+    dataset = LabelMeDataset()
+    with pytest.raises(FileNotFoundError, match="no usable image"):
+        dataset.load_labelme(tmp_path)
+    assert server[1].asked == []
 
 
 @pytest.mark.parametrize("address", ["file:///etc/hostname", "ftp://127.0.0.1/a.png", "data:,x"])
