@@ -33,8 +33,8 @@ _OWN_COMPRESSIONS = {1, 32773, *_INFLATERS}
 _FLOAT_PREDICTOR = 3
 # Most that LZMA inflates a byte to; deflate has about 1,000.
 _MAX_RATIO = 7000
-# Gray, RGB, and the indices of a palette or mask. tifffile converts no other colours.
-_AS_STORED = {0, 1, 2, 3, 4}
+# Black or white at 0, and RGB. tifffile converts no other colours.
+_GRAY_OR_RGB, _PALETTE = (0, 1, 2), 3
 # Layouts that tifffile completes from other files, whose names stand in this one.
 _MULTIFILE = ("ome", "mmstack", "ndtiff")
 
@@ -131,9 +131,11 @@ def _is_8_bit(picture):
 
 
 def _is_photo(picture):
-    """Return True for one page of up to four channels of 8 bits."""
+    """Return True for one page of up to four channels of 8 bits, or several in other colours."""
     if not _is_8_bit(picture) or picture.tag_v2.get(_SAMPLES, 1) > 4:
         return False
+    if picture.tag_v2.get(_PHOTOMETRIC) not in _GRAY_OR_RGB:
+        return True
     try:
         # The number of pages would take the time to read all of them.
         picture.seek(1)
@@ -164,7 +166,8 @@ def _of_tifffile(source, keep_numbers):
     """Return the `Tiff` of the first series of pages of a `tifffile.TiffFile`."""
     series, page = source.series[0], source.pages[0]
     samples = page.samplesperpixel
-    if not keep_numbers and page.photometric not in _AS_STORED and samples in (3, 4):
+    is_odd = page.photometric == _PALETTE or samples in (3, 4)
+    if not keep_numbers and is_odd and page.photometric not in _GRAY_OR_RGB:
         name = getattr(page.photometric, "name", page.photometric)
         raise Refused(f"a TIFF file of this depth is read as gray or RGB, not as {name}")
     shape = series.shape

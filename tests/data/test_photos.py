@@ -186,6 +186,26 @@ def test_colours_of_tiff_files(tmp_path, mode, compression):
     assert np.abs(image[16, 8::16].astype(int) - expected).max() <= tolerance
 
 
+def test_colours_of_the_first_of_several_pages(tmp_path):
+    for mode in ("P", "CMYK", "LAB"):
+        path = tmp_path / f"{mode}.tif"
+        stripes(mode).save(path, save_all=True, append_images=[Image.new("L", (5, 6))])
+        image = read_image(path)
+        assert image_size(path) == image.shape[:2] == (32, 64)
+        assert np.abs(image[16, 8::16].astype(int) - COLOURS).max() <= 10
+
+
+def test_colours_of_16_bits_that_cannot_be_converted(tmp_path):
+    ink, indices = np.zeros((8, 8, 4), np.uint16), np.zeros((8, 8), np.uint16)
+    tifffile.imwrite(tmp_path / "ink.tif", ink, photometric="separated")
+    table = np.zeros((3, 65536), np.uint16)
+    tifffile.imwrite(tmp_path / "p.tif", indices, photometric="palette", colormap=table)
+    for name, kind in (("ink.tif", "SEPARATED"), ("p.tif", "PALETTE")):
+        with pytest.raises(ValueError, match=f"{name} .* read as gray or RGB, not as {kind}"):
+            read_image(tmp_path / name)
+        assert not read_stored(tmp_path / name).any()
+
+
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize("orientation", range(10))
 def test_tiff_files_are_turned_once(tmp_path, orientation, depth):
@@ -399,10 +419,10 @@ def test_photos_of_web_addresses(server, write_photo, monkeypatch):
 def test_addresses_in_annotation_files_are_not_fetched(server, tmp_path):
     shape = {"label": "a", "points": [[1, 1], [9, 1], [5, 9]], "shape_type": "polygon"}
     entry = {"shapes": [shape], "imagePath": f"{server[0]}/photo.png", "imageData": None}
-    (tmp_path / "a.json").write_text(json.dumps(entry))
-    dataset = LabelMeDataset()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.json").write_text(json.dumps(entry))
     with pytest.raises(FileNotFoundError, match="no usable image"):
-        dataset.load_labelme(tmp_path)
+        LabelMeDataset().load_labelme(tmp_path / "notes")
     assert server[1].asked == []
 
 
