@@ -37,9 +37,10 @@ def test_items_errors_and_the_end_arrive_in_order():
 
 
 def test_the_thread_ends_with_the_iteration():
+    before = set(threading.enumerate())
     items = interruptible(iter(range(9)))
     next(items)
-    (thread,) = [each for each in threading.enumerate() if each.name == "batches"]
+    (thread,) = [each for each in set(threading.enumerate()) - before if each.name == "batches"]
     items.close()
     thread.join(5)
     assert not thread.is_alive()
