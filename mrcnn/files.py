@@ -1,11 +1,13 @@
-"""Writing files whole: under a temporary name first, then renamed."""
+"""Writing files whole, under a temporary name first, and opening files that may be anything."""
 
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -95,3 +97,42 @@ def _is_there(path):
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Open a file to read its bytes, but no folder, pipe or device, whose reading may never end.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be opened, is no regular file, or is empty, as those of `/proc` seem.
+            The message is the reason alone, without the path.
+    """
+    try:
+        # The look before the opening: to open a device may do something already.
+        _check_regular(os.stat(path))
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        # Should a pipe have taken its place since, opening it does not wait.
+        descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise FileNotFoundError("there is no such file") from None
+    # A NUL in the name, and letters that the file system cannot write.
+    except ValueError as error:
+        raise FileNotFoundError(f"no file can have this name: {error}") from None
+    except OSError as error:
+        raise OSError(error.strerror or str(error)) from None
+    try:
+        _check_regular(os.fstat(descriptor))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check_regular(found):
+    """Raise OSError if an `os.stat` result is not that of a regular file with content."""
+    if stat.S_ISDIR(found.st_mode):
+        raise OSError("it is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is a pipe, socket or device, not a file")
+    if not found.st_size:
+        raise OSError("it is empty")

@@ -1,13 +1,15 @@
-"""replacing(): the file is there whole, or the old one stays."""
+"""replacing(): the file is there whole, or the old one stays. open_regular(): files, no pipes."""
 
 import errno
+import os
 import signal
 import tempfile
 
 import numpy as np
 import pytest
 
-from mrcnn.files import check_folder, replacing
+from mrcnn import files
+from mrcnn.files import check_folder, open_regular, replacing
 
 
 def test_takes_the_place_of_the_old_file(tmp_path):
@@ -163,3 +165,22 @@ def test_names_that_are_none():
         check_folder("a\0b")
     with pytest.raises(ValueError, match="is no Unicode text"):
         check_folder("a\udc80b")
+
+
+def test_opens_files_and_links_to_them(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "b").symlink_to("a")
+    for name in "ab":
+        with open_regular(tmp_path / name) as file:
+            assert file.read() == b"abc"
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_does_not_block(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"abc")
+    os.mkfifo(tmp_path / "pipe")
+    before = os.stat(tmp_path / "a")
+    monkeypatch.setattr(files.os, "stat", lambda path: before)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match=r"^it is a pipe, socket or device, not a file$"):
+        open_regular(tmp_path / "pipe")
+    assert len(os.listdir("/proc/self/fd")) == descriptors

@@ -6,6 +6,7 @@ import re
 
 import tensorflow as tf
 
+from mrcnn.data.interruptible import interruptible
 from mrcnn.training.cluster import read_cluster, wait_for_workers
 
 # Errors of TensorFlow in a worker that has lost the others.
@@ -123,15 +124,19 @@ class Batches:
 
         self._distributed = strategy.distribute_datasets_from_function(make)
         self._replicas_here, self._drawn = replicas // process_count(strategy), 0
+        self._is_alone = process_count(strategy) == 1
 
     def position(self):
         """Return the place of the next batch, for `start` of `make_dataset`."""
         return self.data.position(self._drawn * self._replicas_here)
 
     def __iter__(self):
-        self._drawn = 0
+        self._drawn, batches = 0, iter(self._distributed)
+        # Several processes agree on each batch, so there the thread of the steps must draw it.
+        if self._is_alone:
+            batches = interruptible(batches)
         try:
-            for batch in self._distributed:
+            for batch in batches:
                 self._drawn += 1
                 yield batch
         except tf.errors.OpError:
