@@ -7,10 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mrcnn.ops.polygons import count_crossings, polygons_to_rle
+from mrcnn.readers.json_values import are_numbers
+
 # Annotation tools round to whole pixels; only outlines that reach further out deserve a note.
 _MARGIN = 1
 # Beyond this, rasterisers take forever or overflow.
 _FARTHEST = 1e6
+# Pixels of an ellipse that are computed at a time.
+_BLOCK = 1 << 18
+# Pixels of an ellipse that take as long to draw as one crossing of a polygon.
+_PIXELS_PER_CROSSING = 128
 
 
 class Polygon(NamedTuple):
@@ -23,16 +30,13 @@ class Polygon(NamedTuple):
         """Return `(y1, x1, y2, x2)` around it."""
         return min(self.ys), min(self.xs), max(self.ys), max(self.xs)
 
+    def corners(self):
+        """Return `[x, y, x, y, ...]`."""
+        return [float(value) for point in zip(self.xs, self.ys, strict=True) for value in point]
+
     def draw(self, mask):
         """Set its pixels in a mask `[height, width]` bool, by the rule of pycocotools."""
-        from pycocotools import mask as coco_mask
-
-        corners = [float(value) for point in zip(self.xs, self.ys, strict=True) for value in point]
-        rows, columns = _part(mask, self.extent())
-        # Decoding pixels beyond the polygon would take most of the time. Yet the canvas must begin
-        # at (0, 0): another origin would round some corners to other pixels.
-        runs = coco_mask.frPyObjects([corners], rows.stop, columns.stop)[0]
-        mask[rows, columns] |= coco_mask.decode(runs).view(bool)[rows, columns]
+        draw_outlines(mask, [self])
 
 
 def box(y1: float, x1: float, y2: float, x2: float) -> Polygon:
@@ -57,20 +61,54 @@ class Ellipse(NamedTuple):
 
     def draw(self, mask):
         """Set the pixels (y, x) inside, in a mask `[height, width]` bool."""
-        rows, columns = _part(mask, self.extent())
-        dy = np.arange(rows.start, rows.stop)[:, np.newaxis] - self.cy
+        rows, columns = _part(mask.shape, self.extent())
         dx = np.arange(columns.start, columns.stop) - self.cx
         sin, cos = math.sin(self.angle), math.cos(self.angle)
-        along, across = (dx * cos + dy * sin) / self.rx, (dy * cos - dx * sin) / self.ry
-        mask[rows, columns] |= along**2 + across**2 < 1
+        step = max(1, _BLOCK // max(len(dx), 1))
+        for top in range(rows.start, rows.stop, step):
+            block = slice(top, min(top + step, rows.stop))
+            dy = np.arange(block.start, block.stop)[:, np.newaxis] - self.cy
+            # Far pixels of a very thin ellipse are infinitely many half axes away.
+            with np.errstate(over="ignore"):
+                along, across = (dx * cos + dy * sin) / self.rx, (dy * cos - dx * sin) / self.ry
+                mask[block, columns] |= along**2 + across**2 < 1
 
 
 Outline = Polygon | Ellipse
 
 
-def _part(mask, extent):
+def draw_outlines(mask: np.ndarray, outlines: list[Outline]) -> None:
+    """Set the pixels of all outlines of an object in its mask `[height, width]` bool."""
+    from pycocotools import mask as coco_mask
+
+    polygons = [outline for outline in outlines if isinstance(outline, Polygon)]
+    if polygons:
+        extents = np.array([polygon.extent() for polygon in polygons])
+        extent = (*extents[:, :2].min(axis=0), *extents[:, 2:].max(axis=0))
+        rows, columns = _part(mask.shape, extent)
+        # Decoding pixels beyond the polygons would take most of the time. Yet the canvas must begin
+        # at (0, 0): another origin would round some corners to other pixels.
+        runs = polygons_to_rle([each.corners() for each in polygons], rows.stop, columns.stop)
+        mask[rows, columns] |= coco_mask.decode(runs).view(bool)[rows, columns]
+    for outline in outlines:
+        if not isinstance(outline, Polygon):
+            outline.draw(mask)
+
+
+def drawing_work(outline: Outline, height: int, width: int) -> int:
+    """Return a measure of the time to draw a sound outline: crossings of columns, see `polygons`.
+
+    It is 0 for usual polygons.
+    """
+    if isinstance(outline, Polygon):
+        return count_crossings(outline.corners(), width)
+    rows, columns = _part((height, width), outline.extent())
+    return (rows.stop - rows.start) * (columns.stop - columns.start) // _PIXELS_PER_CROSSING
+
+
+def _part(size, extent):
     """Return the slices of rows and columns of a mask that an outline can reach."""
-    (height, width), (y1, x1, y2, x2) = mask.shape, extent
+    (height, width), (y1, x1, y2, x2) = size, extent
     top, left = max(0, math.floor(y1)), max(0, math.floor(x1))
     bottom, right = min(height, math.ceil(y2) + 1), min(width, math.ceil(x2) + 1)
     return slice(top, max(top, bottom)), slice(left, max(left, right))
@@ -84,13 +122,9 @@ def outline_fault(outline: Outline, height: int, width: int) -> str | None:
     if is_polygon and len(outline.ys) < 3:
         return "a polygon with fewer than 3 points"
     numbers = [*outline.ys, *outline.xs] if is_polygon else outline
-    try:
-        finite = math.isfinite(sum(numbers))
-    except TypeError:
-        finite = False
-    if not finite:
+    if not are_numbers(numbers):
         return "a coordinate that is not a number"
-    if max(map(abs, numbers)) > _FARTHEST:
+    if max(numbers) > _FARTHEST or min(numbers) < -_FARTHEST:
         return "a coordinate beyond a million pixels"
     y1, x1, y2, x2 = outline.extent()
     has_area = y2 > y1 and x2 > x1 if is_polygon else outline.ry > 0 and outline.rx > 0
