@@ -45,14 +45,6 @@ def polygons_to_rle(polygons: Sequence[Sequence[float]], height: int, width: int
     return coco_mask.merge(rles)
 
 
-def count_crossings(polygon: Sequence[float], width: int) -> int:
-    """Return how often a polygon `[x, y, x, y, ...]` crosses columns of an image of this width.
-
-    The time and memory of drawing it grow with this number. It is 0 for short polygons.
-    """
-    return 0 if _is_short(polygon) else int(_Edges(polygon, width).columns.sum())
-
-
 def _is_short(polygon):
     """Return True if the library draws a polygon in little time and memory."""
     if len(polygon) * (max(polygon) - min(polygon)) <= _SURELY_SHORT:

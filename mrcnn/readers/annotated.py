@@ -25,13 +25,7 @@ from mrcnn.data.checks import Note, check_mask_bytes, describe_image, shorten, s
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.photos import image_size
 from mrcnn.readers.find import find_image, name_inside
-from mrcnn.readers.outlines import (
-    Outline,
-    draw_outlines,
-    drawing_work,
-    outline_fault,
-    reaches_out,
-)
+from mrcnn.readers.outlines import Outline, draw_outlines, examine
 
 _SHOWN = 3
 _REASONS_SHOWN = 20
@@ -181,15 +175,16 @@ class AnnotatedDataset(Dataset):
 
         `image` is the same for all outlines of an image: together, too, they must be drawn in time.
         """
-        fault = outline_fault(outline, height, width)
-        if not fault and (work := drawing_work(outline, height, width)):
-            if self._work[image] + work > _MOST_WORK:
+        fault, reaches_out, work = examine(outline, height, width)
+        if work:
+            work += self._work[image]
+            if work > _MOST_WORK:
                 fault = "an outline that crosses the image too often"
             elif image is not None:
-                self._work[image] += work
+                self._work[image] = work
         if fault:
             self.note(fault, where)
-        elif reaches_out(outline, height, width):
+        elif reaches_out:
             self.note("cut at the border of the image", where, left_out=False)
         return not fault
 

@@ -133,10 +133,10 @@ class CocoJsonDataset(AnnotatedDataset):
             image_id, category_id = as_id(record.get("image_id")), as_id(record.get("category_id"))
             annotation_id = as_id(record.get("id"))
             if annotation_id is None:
-                where = f"annotation entry {number} of image {shown(image_id)}"
+                annotation_id = f"entry {number}"
             else:
                 ids[annotation_id] += 1
-                where = f"annotation {shown(annotation_id)} of image {shown(image_id)}"
+            where = f"annotation {annotation_id} of image {image_id}"
             if image_id is None or image_id not in names:
                 self.note("an image_id that is not among the images", where)
             elif category_id is None or category_id not in known:
@@ -151,7 +151,7 @@ class CocoJsonDataset(AnnotatedDataset):
                     by_image.setdefault(image_id, []).append(sound)
         for annotation_id, count in ids.items():
             if count > 1:
-                where = f"annotation {shown(annotation_id)}, {count} times"
+                where = f"annotation {annotation_id}, {count} times"
                 self.note("an id of several annotations", where, left_out=False)
         return by_image
 

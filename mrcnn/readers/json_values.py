@@ -20,6 +20,7 @@ _READERS = {
     "LabelMe JSON": "LabelMeDataset.load_labelme()",
 }
 _LARGEST_ID = 1 << 63
+_PLAIN = {int, float}
 
 
 def read_json(path: str | os.PathLike, layout: str) -> Any:
@@ -89,8 +90,8 @@ def as_id(value: Any) -> int | str | None:
     """Return an id: a text, or a whole number of 64 bits, from 3.0 too; None for all else."""
     if type(value) is float and value.is_integer():
         value = int(value)
-    if type(value) is int and -_LARGEST_ID <= value < _LARGEST_ID:
-        return value
+    if type(value) is int:
+        return value if -_LARGEST_ID <= value < _LARGEST_ID else None
     return value if is_text(value) else None
 
 
@@ -114,11 +115,11 @@ def is_text(value: Any) -> bool:
 
 def are_numbers(values: Sequence[Any]) -> bool:
     """Return True if all values are finite numbers; True, "3" and 10**400 are not."""
-    # Of many values, only the few types are looked at in Python.
-    if any(kind is bool or not issubclass(kind, Real) for kind in set(map(type, values))):
+    kinds = set(map(type, values))
+    # NumPy's are numbers, too.
+    if not kinds <= _PLAIN and any(kind is bool or not issubclass(kind, Real) for kind in kinds):
         return False
     try:
-        return math.isfinite(math.fsum(values))
-    # ValueError for infinities of both signs.
-    except (OverflowError, ValueError):
+        return math.isfinite(sum(values))
+    except OverflowError:
         return False

@@ -135,21 +135,24 @@ def _shape_fault(shape) -> str | None:
     if not pairs or few or (kind == "circle" and len(points) != 2):
         return "points that are not pairs of numbers"
     numbers = [value for point in points for value in point]
-    if not all(kind in (int, float) for kind in set(map(type, numbers))):
+    if not set(map(type, numbers)) <= {int, float}:
         return "points that are not pairs of numbers"
-    return None if are_numbers(numbers) else "a coordinate that is not a number"
+    # The distance of these is computed before `examine` looks at it.
+    if kind == "circle" and not all(are_numbers([value]) for value in numbers):
+        return "a coordinate that is not a number"
+    return None
 
 
 def _outline(shape: dict) -> Outline:
     """Return the outline of a sound shape."""
-    points = [(float(y), float(x)) for x, y in shape.get("points") or []]
-    ys, xs = [y for y, _ in points], [x for _, x in points]
+    points = shape.get("points") or []
+    xs, ys = [x for x, _ in points], [y for _, y in points]
     kind = _kind(shape)
     if kind == "polygon":
         return Polygon(ys, xs)
     if kind == "rectangle":
         return box(min(ys), min(xs), max(ys), max(xs))
     # The centre, and a point of the circle.
-    (cy, cx), (y, x) = points
+    (cx, cy), (x, y) = points
     radius = math.hypot(y - cy, x - cx)
     return Ellipse(cy, cx, radius, radius)

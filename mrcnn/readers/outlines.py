@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mrcnn.ops.polygons import count_crossings, polygons_to_rle
+from mrcnn.ops.polygons import polygons_to_rle
 from mrcnn.readers.json_values import are_numbers
 
 # Annotation tools round to whole pixels; only outlines that reach further out deserve a note.
@@ -16,6 +16,8 @@ _MARGIN = 1
 _FARTHEST = 1e6
 # Pixels of an ellipse that are computed at a time.
 _BLOCK = 1 << 18
+# Columns that usual polygons cross; more are counted.
+_FEW_CROSSINGS = 1 << 15
 # Pixels of an ellipse that take as long to draw as one crossing of a polygon.
 _PIXELS_PER_CROSSING = 128
 
@@ -95,17 +97,6 @@ def draw_outlines(mask: np.ndarray, outlines: list[Outline]) -> None:
             outline.draw(mask)
 
 
-def drawing_work(outline: Outline, height: int, width: int) -> int:
-    """Return a measure of the time to draw a sound outline: crossings of columns, see `polygons`.
-
-    It is 0 for usual polygons.
-    """
-    if isinstance(outline, Polygon):
-        return count_crossings(outline.corners(), width)
-    rows, columns = _part((height, width), outline.extent())
-    return (rows.stop - rows.start) * (columns.stop - columns.start) // _PIXELS_PER_CROSSING
-
-
 def _part(size, extent):
     """Return the slices of rows and columns of a mask that an outline can reach."""
     (height, width), (y1, x1, y2, x2) = size, extent
@@ -114,28 +105,50 @@ def _part(size, extent):
     return slice(top, max(top, bottom)), slice(left, max(left, right))
 
 
-def outline_fault(outline: Outline, height: int, width: int) -> str | None:
-    """Return the reason why an outline has no mask in an image of this size; None if it has one."""
+class Findings(NamedTuple):
+    """Properties of an outline in an image.
+
+    Attributes:
+        fault: the reason why it has no mask; None if it has one.
+        reaches_out: True if it leaves the image by more than rounding explains.
+        work: a measure of the time to draw it, crossings of columns; 0 for usual polygons.
+    """
+
+    fault: str | None
+    reaches_out: bool = False
+    work: int = 0
+
+
+def examine(outline: Outline, height: int, width: int) -> Findings:
+    """Examine an outline whose numbers may be anything, for an image of this size."""
     is_polygon = isinstance(outline, Polygon)
     if is_polygon and len(outline.ys) != len(outline.xs):
-        return "a polygon with different numbers of x and y coordinates"
+        return Findings("a polygon with different numbers of x and y coordinates")
     if is_polygon and len(outline.ys) < 3:
-        return "a polygon with fewer than 3 points"
+        return Findings("a polygon with fewer than 3 points")
     numbers = [*outline.ys, *outline.xs] if is_polygon else outline
     if not are_numbers(numbers):
-        return "a coordinate that is not a number"
-    if max(numbers) > _FARTHEST or min(numbers) < -_FARTHEST:
-        return "a coordinate beyond a million pixels"
-    y1, x1, y2, x2 = outline.extent()
+        return Findings("a coordinate that is not a number")
+    if not is_polygon and max(map(abs, numbers)) > _FARTHEST:
+        return Findings("a coordinate beyond a million pixels")
+    y1, x1, y2, x2 = extent = outline.extent()
+    if is_polygon and (min(y1, x1) < -_FARTHEST or max(y2, x2) > _FARTHEST):
+        return Findings("a coordinate beyond a million pixels")
     has_area = y2 > y1 and x2 > x1 if is_polygon else outline.ry > 0 and outline.rx > 0
     if not has_area:
-        return "a shape without area"
+        return Findings("a shape without area")
     if y1 >= height or x1 >= width or y2 < 0 or x2 < 0:
-        return "a shape outside the image"
-    return None
+        return Findings("a shape outside the image")
+    out = min(y1, x1) < -_MARGIN or y2 > height + _MARGIN or x2 > width + _MARGIN
+    if is_polygon:
+        few = len(outline.xs) * (x2 - x1) <= _FEW_CROSSINGS
+        return Findings(None, out, 0 if few else _crossings(outline.xs, width))
+    rows, columns = _part((height, width), extent)
+    pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return Findings(None, out, pixels // _PIXELS_PER_CROSSING)
 
 
-def reaches_out(outline: Outline, height: int, width: int) -> bool:
-    """Return True if a sound outline leaves the image by more than rounding explains."""
-    y1, x1, y2, x2 = outline.extent()
-    return min(y1, x1) < -_MARGIN or y2 > height + _MARGIN or x2 > width + _MARGIN
+def _crossings(xs, width):
+    """Return how often a polygon crosses columns of an image."""
+    visible = np.clip(np.asarray(xs, np.float64), 0, width)
+    return int(np.abs(visible - np.roll(visible, 1)).sum())

@@ -202,7 +202,7 @@ def _no_area(name):
 
 
 def _outline(shape: dict) -> Outline:
-    """Return the outline of VIA's `shape_attributes`. `outline_fault` finds missing entries."""
+    """Return the outline of VIA's `shape_attributes`. `examine` finds missing entries."""
     get = shape.get
     name = get("name", "polygon")
     if name == "rect":

@@ -5,7 +5,7 @@ import pytest
 import skimage.draw
 from pycocotools import mask as coco_mask
 
-from mrcnn.readers.outlines import Ellipse, Polygon, box, outline_fault, reaches_out
+from mrcnn.readers.outlines import Ellipse, Polygon, box, examine
 
 
 def drawn(outline, height, width):
@@ -128,13 +128,13 @@ NAN = float("nan")
     ],
 )
 def test_faults(outline, fault):
-    found = outline_fault(outline, 20, 10)
+    found = examine(outline, 20, 10).fault
     assert found is None if fault is None else found.startswith(fault)
 
 
 def test_outlines_that_reach_out_of_the_image():
-    assert not reaches_out(Polygon(*SOUND), 9, 9)
+    assert not examine(Polygon(*SOUND), 9, 9).reaches_out
     # One pixel is rounding.
-    assert not reaches_out(box(-1, 0, 21, 11), 20, 10)
-    assert reaches_out(box(-1.5, 0, 5, 5), 20, 10)
-    assert reaches_out(Polygon([0, 5, 9], [0, 11.5, 3]), 20, 10)
+    assert not examine(box(-1, 0, 21, 11), 20, 10).reaches_out
+    assert examine(box(-1.5, 0, 5, 5), 20, 10).reaches_out
+    assert examine(Polygon([0, 5, 9], [0, 11.5, 3]), 20, 10).reaches_out
