@@ -26,6 +26,8 @@ from mrcnn.ops.pixels import to_uint8
 
 _SHOWN = 5
 _KINDS_SHOWN = 40
+# Pixels of masks whose boxes are computed at a time.
+_BLOCK = 1 << 26
 _PERCENTILES = (0, 5, 50, 95, 100)
 # Seconds; shorter waits need no progress bar.
 _PATIENCE = 2.0
@@ -79,9 +81,12 @@ class DatasetReport:
         self.images.update(set(class_ids[class_ids > 0].tolist()))
         if not (class_ids > 0).any():
             self.without_instances.append(name)
-        boxes = extract_bboxes(masks)
-        earlier = {}
-        for index, (y1, x1, y2, x2) in enumerate(boxes.tolist()):
+        # Part by part: for the boxes of all, half the memory of the masks is taken again.
+        step = max(1, _BLOCK // (height * width))
+        parts = [masks[..., start : start + step] for start in range(0, len(class_ids), step)]
+        boxes = [tuple(box) for part in parts for box in extract_bboxes(part).tolist()]
+        uses, earlier = Counter(boxes), {}
+        for index, (y1, x1, y2, x2) in enumerate(boxes):
             class_name = shown(self.class_names[abs(class_ids[index])])
             where = f"{name}, instance {index} ({class_name})"
             mask = masks[y1:y2, x1:x2, index]
@@ -95,7 +100,9 @@ class DatasetReport:
                 side = float(np.sqrt((y2 - y1) * (x2 - x1)))
                 self.sides.append(side)
                 self.shares.append(side / max(height, width))
-            same = earlier.setdefault((y1, x1, y2, x2), set())
+            if uses[boxes[index]] == 1:
+                continue
+            same = earlier.setdefault(boxes[index], set())
             # One look at each mask, also where thousands have the same box.
             digest = hashlib.blake2b(mask.tobytes()).digest()
             if digest in same:

@@ -60,7 +60,8 @@ class _Edges:
     An edge crosses column x where it steps between 5 x + 2 and 5 x + 3, the middle of the column.
     """
 
-    def __init__(self, polygon, width):
+    def __init__(self, polygon, height, width):
+        self.height, self.size = height, height * width
         scaled = _SCALE * np.reshape(np.asarray(polygon, np.float64), (-1, 2)).T + 0.5
         self.x1, self.y1 = np.trunc(scaled).astype(np.int64)
         self.x2, self.y2 = np.roll(self.x1, -1), np.roll(self.y1, -1)
@@ -77,7 +78,7 @@ class _Edges:
         last = np.minimum((right - 3) // _SCALE, width - 1)
         self.columns = np.maximum(last - self.first + 1, 0)
 
-    def crossings(self, edges, height):
+    def crossings(self, edges):
         """Return the positions in a mask, column by column, at which some edges begin or end it."""
         count = self.columns[edges]
         index = np.repeat(edges, count)
@@ -88,8 +89,10 @@ class _Edges:
         rows = [np.trunc(y1 + slope * (x - x1) + 0.5) for x in (middle, middle + 1)]
         flat = np.minimum(*rows)
         row = np.where(self.steep[index], _row_before(x1, y1, slope, middle), flat)
-        row = np.ceil(np.clip((row + 0.5) / _SCALE - 0.5, 0, height))
-        return column * height + row.astype(np.int64)
+        row = np.ceil(np.clip((row + 0.5) / _SCALE - 0.5, 0, self.height))
+        # Half the size sorts in half the time.
+        small = np.int32 if self.size < 1 << 31 else np.int64
+        return (column * self.height + row.astype(np.int64)).astype(small)
 
 
 def _row_before(x1, y1, slope, middle):
@@ -109,11 +112,11 @@ def _polygon_to_rle(polygon, height, width):
 
     if _is_short(polygon):
         return coco_mask.frPyObjects([polygon], height, width)[0]
-    edges = _Edges(polygon, width)
+    edges = _Edges(polygon, height, width)
     ends = np.cumsum(edges.columns)
     cuts = np.searchsorted(ends, np.arange(_BLOCK, ends[-1], _BLOCK))
     blocks = np.split(np.arange(len(ends)), cuts)
-    positions = np.concatenate([edges.crossings(block, height) for block in blocks])
+    positions = np.concatenate([edges.crossings(block) for block in blocks])
     # Two crossings at one position cancel out.
     positions, times = np.unique(positions, return_counts=True)
     positions = positions[(times % 2 == 1) & (positions < height * width)]

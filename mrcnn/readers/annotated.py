@@ -29,8 +29,8 @@ from mrcnn.readers.outlines import Outline, draw_outlines, examine
 
 _SHOWN = 3
 _REASONS_SHOWN = 20
-# Seconds to draw all masks of one image are about a millionth of this.
-_MOST_WORK = 1 << 23
+# All outlines of an image together, see `examine`: one or two seconds.
+_MOST_WORK = 1 << 22
 # Bytes of the masks of an image from which on a look at the header of its photo pays.
 _MANY_BYTES = 1 << 26
 
@@ -52,6 +52,7 @@ class AnnotatedDataset(Dataset):
         # A dict drops duplicates: threads may find a problem twice.
         self._notes = {}
         self._work = Counter()
+        self._sizes = {}
 
     @property
     def notes(self) -> list[Note]:
@@ -102,6 +103,7 @@ class AnnotatedDataset(Dataset):
         """
         notes, parts = self.notes[before:], []
         self._work.clear()
+        self._sizes.clear()
         if notes and not found:
             raise FileNotFoundError(f"{origin} has no usable image: {summarize(notes)}.")
         for left_out, fate in ((True, "left out"), (False, "odd, but kept")):
@@ -153,12 +155,16 @@ class AnnotatedDataset(Dataset):
 
     def _measure(self, path, name, picture=None) -> dict[str, Any] | None:
         """As `_locate`, for the image `path`, with the size of the file `picture`, if given."""
-        try:
-            size = image_size(picture or path)
-        except (OSError, ValueError):
+        measured = str(picture or path)
+        if measured not in self._sizes:
+            try:
+                self._sizes[measured] = image_size(measured)
+            except (OSError, ValueError):
+                self._sizes[measured] = None
+        if self._sizes[measured] is None:
             self.note("an image that cannot be read", name)
             return None
-        return self._sized(path, size, name)
+        return self._sized(path, self._sizes[measured], name)
 
     def _sized(self, path, size, name):
         """Return the dict of `_locate`; None with a note for a size above the limit."""

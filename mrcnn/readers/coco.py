@@ -74,8 +74,9 @@ class CocoJsonDataset(AnnotatedDataset):
         self._check_memory(image_id, len(annotations))
         runs = [segmentation_to_rle(each["segmentation"], *size) for each in annotations]
         visible, class_ids = [], []
-        for each, rle, area in zip(annotations, runs, coco_mask.area(runs), strict=True):
-            if area:
+        for each, rle in zip(annotations, runs, strict=True):
+            # One by one: pycocotools 2.0.11 fails at 256 of them.
+            if coco_mask.area(rle):
                 class_id = self._own_class_id(info, each["category_id"])
                 class_ids.append(-class_id if each.get("iscrowd") else class_id)
                 visible.append(rle)

@@ -14,12 +14,12 @@ from mrcnn.readers.json_values import are_numbers
 _MARGIN = 1
 # Beyond this, rasterisers take forever or overflow.
 _FARTHEST = 1e6
-# Pixels of an ellipse that are computed at a time.
-_BLOCK = 1 << 18
+# Larger ellipses are drawn by rows.
+_MANY_PIXELS = 1 << 16
 # Columns that usual polygons cross; more are counted.
 _FEW_CROSSINGS = 1 << 15
-# Pixels of an ellipse that take as long to draw as one crossing of a polygon.
-_PIXELS_PER_CROSSING = 128
+# Pixels of a row of an ellipse that are filled in the time of one crossing of a polygon.
+_FILLED = 4096
 
 
 class Polygon(NamedTuple):
@@ -64,16 +64,45 @@ class Ellipse(NamedTuple):
     def draw(self, mask):
         """Set the pixels (y, x) inside, in a mask `[height, width]` bool."""
         rows, columns = _part(mask.shape, self.extent())
-        dx = np.arange(columns.start, columns.stop) - self.cx
+        ys, xs = np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop)
+        if len(ys) * len(xs) <= _MANY_PIXELS:
+            mask[rows, columns] |= self._inside(ys[:, np.newaxis], xs)
+            return
+        # The pixels of a row are one run: its ends take a few looks, not one at each pixel.
+        first, last = self._run(ys, columns.start, columns.stop)
+        for y, left, right in zip(ys.tolist(), first.tolist(), last.tolist(), strict=True):
+            mask[y, left:right] = True
+
+    def _inside(self, ys, xs):
+        """Return True for the pixels inside."""
+        dy, dx = ys - self.cy, xs - self.cx
         sin, cos = math.sin(self.angle), math.cos(self.angle)
-        step = max(1, _BLOCK // max(len(dx), 1))
-        for top in range(rows.start, rows.stop, step):
-            block = slice(top, min(top + step, rows.stop))
-            dy = np.arange(block.start, block.stop)[:, np.newaxis] - self.cy
-            # Far pixels of a very thin ellipse are infinitely many half axes away.
-            with np.errstate(over="ignore"):
-                along, across = (dx * cos + dy * sin) / self.rx, (dy * cos - dx * sin) / self.ry
-                mask[block, columns] |= along**2 + across**2 < 1
+        # Far pixels of a very thin ellipse are infinitely many half axes away.
+        with np.errstate(over="ignore"):
+            along, across = (dx * cos + dy * sin) / self.rx, (dy * cos - dx * sin) / self.ry
+            return along**2 + across**2 < 1
+
+    def _run(self, ys, start, stop):
+        """Return the first pixel inside, and the one after the last, of each row; equal if none."""
+        sin, cos = math.sin(self.angle), math.cos(self.angle)
+        # The middle of the run, where the formula has its minimum. Largest 1 avoids an underflow.
+        ry, rx = self.ry / max(self.ry, self.rx), self.rx / max(self.ry, self.rx)
+        slope = sin * cos * (rx**2 - ry**2) / max((cos * ry) ** 2 + (sin * rx) ** 2, 1e-300)
+        middle = np.clip(self.cx + slope * (ys - self.cy), start, stop - 1)
+        middle, upper = np.floor(middle).astype(np.int64), np.ceil(middle).astype(np.int64)
+        middle = np.where(self._inside(ys, middle), middle, upper)
+        hit = self._inside(ys, middle)
+        # Halve the distance between a pixel inside and one that is outside.
+        inner, first, last = middle, np.full_like(middle, start - 1), np.full_like(middle, stop)
+        left, right = middle, middle
+        for _ in range(int(stop - start).bit_length()):
+            near = (first + left) // 2
+            inside = (near > first) & self._inside(ys, near)
+            first, left = np.where(inside, first, near), np.where(inside, near, left)
+            near = (last + right + 1) // 2
+            inside = (near < last) & self._inside(ys, near)
+            last, right = np.where(inside, last, near), np.where(inside, near, right)
+        return np.where(hit, left, inner), np.where(hit, right + 1, inner)
 
 
 Outline = Polygon | Ellipse
@@ -144,8 +173,8 @@ def examine(outline: Outline, height: int, width: int) -> Findings:
         few = len(outline.xs) * (x2 - x1) <= _FEW_CROSSINGS
         return Findings(None, out, 0 if few else _crossings(outline.xs, width))
     rows, columns = _part((height, width), extent)
-    pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return Findings(None, out, pixels // _PIXELS_PER_CROSSING)
+    count = rows.stop - rows.start
+    return Findings(None, out, count + count * (columns.stop - columns.start) // _FILLED)
 
 
 def _crossings(xs, width):
