@@ -42,7 +42,7 @@ def polygons_to_rle(polygons: Sequence[Sequence[float]], height: int, width: int
     while len(rles) > _MERGED_AT_ONCE:
         groups = range(0, len(rles), _MERGED_AT_ONCE)
         rles = [coco_mask.merge(rles[start : start + _MERGED_AT_ONCE]) for start in groups]
-    return coco_mask.merge(rles)
+    return coco_mask.merge(rles) if len(rles) > 1 else rles[0]
 
 
 def _is_short(polygon):

@@ -17,6 +17,8 @@ from mrcnn.readers.json_values import as_id, as_name, is_text, read_json
 from mrcnn.readers.outlines import Polygon
 
 _SHOWN = 20
+# Masks of one image, from which on they are decoded one by one.
+_MANY_BYTES = 1 << 26
 
 
 class CocoJsonDataset(AnnotatedDataset):
@@ -85,7 +87,7 @@ class CocoJsonDataset(AnnotatedDataset):
                 self.note("no pixel is covered", where)
         if not visible:
             return np.zeros((*size, 0), bool), np.zeros(0, np.int32)
-        return coco_mask.decode(visible).view(bool), np.array(class_ids, np.int32)
+        return _decode(visible, *size), np.array(class_ids, np.int32)
 
     def _add_classes(self, categories, source, origin):
         """Add categories `{id: name}`, unless another file gave an id to another name."""
@@ -197,6 +199,19 @@ def segmentation_to_rle(segmentation: Any, height: int, width: int) -> dict:
     if isinstance(rle["counts"], list):
         return coco_mask.frPyObjects(rle, height, width)
     return rle
+
+
+def _decode(rles, height, width):
+    """Return the masks `[height, width, instances]` bool of RLEs."""
+    from pycocotools import mask as coco_mask
+
+    if len(rles) * height * width < _MANY_BYTES:
+        return coco_mask.decode(rles).view(bool)
+    # For a whole stack, pycocotools takes the memory twice.
+    masks = np.empty((len(rles), width, height), bool)
+    for mask, rle in zip(masks, rles, strict=True):
+        mask[:] = coco_mask.decode(rle).view(bool).T
+    return masks.transpose(2, 1, 0)
 
 
 def _categories(records, class_ids, origin):

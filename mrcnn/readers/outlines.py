@@ -114,8 +114,8 @@ def draw_outlines(mask: np.ndarray, outlines: list[Outline]) -> None:
 
     polygons = [outline for outline in outlines if isinstance(outline, Polygon)]
     if polygons:
-        extents = np.array([polygon.extent() for polygon in polygons])
-        extent = (*extents[:, :2].min(axis=0), *extents[:, 2:].max(axis=0))
+        tops, lefts, bottoms, rights = zip(*(each.extent() for each in polygons), strict=True)
+        extent = min(tops), min(lefts), max(bottoms), max(rights)
         rows, columns = _part(mask.shape, extent)
         # Decoding pixels beyond the polygons would take most of the time. Yet the canvas must begin
         # at (0, 0): another origin would round some corners to other pixels.
