@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.data.checks import shorten
 from mrcnn.data.photos import read_image
 from mrcnn.data.report import DatasetReport, inspect
+
+_SHOWN = 100
 
 
 class Dataset:
@@ -53,9 +56,26 @@ class Dataset:
         """
         if "." in source:
             raise ValueError(f"source is {source!r}; the name of a source must not contain a dot.")
-        if any(info["source"] == source and info["id"] == class_id for info in self.class_info):
-            return
+        key = (source, class_id)
+        try:
+            known = self._known_classes()
+            if key in known:
+                return
+            known.add(key)
+        # Some programs have lists as ids.
+        except TypeError:
+            if any((info["source"], info["id"]) == key for info in self.class_info):
+                return
         self.class_info.append({"source": source, "id": class_id, "name": class_name})
+
+    def _known_classes(self):
+        """Return the set of `(source, id)` of all classes."""
+        known = self.__dict__.setdefault("_class_keys", set())
+        # Programs may change class_info themselves.
+        if len(known) != len(self.class_info):
+            known.clear()
+            known.update((info["source"], info["id"]) for info in self.class_info)
+        return known
 
     def add_image(self, source: str, image_id: Any, path: str | None, **kwargs: Any) -> None:
         """Add an image by its id in its source.
@@ -84,11 +104,10 @@ class Dataset:
         self.image_from_source_map = _by_source(self.image_info, self.image_ids)
 
         self.sources = list(dict.fromkeys(info["source"] for info in self.class_info))
-        classes = list(enumerate(info["source"] for info in self.class_info))
-        self.source_class_ids = {
-            source: [class_id for class_id, own in classes if class_id == 0 or own == source]
-            for source in self.sources
-        }
+        # All share the background.
+        self.source_class_ids = {source: [0] for source in self.sources}
+        for class_id, info in enumerate(self.class_info[1:], start=1):
+            self.source_class_ids[info["source"]].append(class_id)
 
     def map_source_class_id(self, source_class_id: str) -> int:
         """Return our id of a class given as `"source.id"`, for example `"coco.12"`.
@@ -99,7 +118,7 @@ class Dataset:
         try:
             return self.class_from_source_map[source_class_id]
         except KeyError:
-            known = ", ".join(self.class_from_source_map)
+            known = shorten(list(self.class_from_source_map), _SHOWN)
             raise KeyError(
                 f"class {source_class_id!r} was never added; there are {known}."
             ) from None

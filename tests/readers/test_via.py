@@ -232,3 +232,31 @@ def test_outlines_follow_a_photo_that_exif_turns(via_file, write_photo):
     masks, _ = dataset.load_mask(0)
     assert dataset.load_image(0).shape[:2] == masks.shape[:2] == (WIDTH, HEIGHT)
     assert masks.sum() == 150
+
+
+def test_odd_entries_are_left_out(via_file):
+    odd = [
+        ({"shape_attributes": BOX, "region_attributes": ["dog"]}, "no value of 'type'"),
+        (region(BOX, type=["dog"]), "no value of 'type'"),
+        (region(BOX, type=True), "no value of 'type'"),
+        (region({**BOX, "height": "3"}, type="dog"), "a coordinate that is not a number"),
+        (region({**BOX, "x": 10**400}, type="dog"), "a coordinate that is not a number"),
+        (region({"name": {}}, type="dog"), "a shape '{}', which has no area"),
+        (
+            region({"all_points_x": {"0": 1}, "all_points_y": 5}, type="dog"),
+            "points that are not lists of coordinates",
+        ),
+        (region({"name": "circle", "cx": [1], "cy": 2, "r": 3}, type="dog"), "a coordinate that"),
+    ]
+    path = via_file({"a.png": [region(BOX, type="dog"), *(entry for entry, _ in odd)], "b.png": []})
+    data = json.loads(path.read_text())
+    data["b.png123"]["regions"] = "none"
+    data["list"] = {"filename": ["a.png"], "regions": []}
+    path.write_text(json.dumps(data))
+    with pytest.warns(UserWarning, match="10 entries are left out: "):
+        dataset = load(path, class_attribute="type")
+    for note, (_, reason) in zip(dataset.notes, odd, strict=False):
+        assert note.reason.startswith(reason)
+    assert dataset.notes[8] == ("regions that are neither a list nor a dict", "b.png", True)
+    assert dataset.notes[9] == ("an entry without filename", "entry 2", True)
+    assert dataset.load_mask(0)[1].tolist() == [1]
