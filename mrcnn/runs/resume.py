@@ -61,7 +61,7 @@ def _restore(folder, name, keras_model):
 
 
 def load_first_whole(paths, load):
-    """Load the first weight file that can be read, with a warning for each before it.
+    """Load the first weight file that can be read and fits, with a warning for each before it.
 
     Args:
         paths: of weight files.
@@ -71,18 +71,26 @@ def load_first_whole(paths, load):
         The path, or None if `paths` is empty.
 
     Raises:
-        WeightFileError: about the first file, if none of them can be read.
+        ValueError, OSError: about the first file, if none of them can be loaded; a
+            `WeightFileError` if it is damaged.
     """
     errors = []
     for path in paths:
         try:
             load(path)
-            return path
         except WeightFileError as error:
             errors.append(error)
             warnings.warn(
                 f"{error} The checkpoint before it is used, if there is one.", stacklevel=3
             )
+        except (ValueError, OSError) as error:
+            # If no other fits either, it is the model that is another one.
+            errors.append(error)
+        else:
+            for error in errors:
+                if not isinstance(error, WeightFileError):
+                    warnings.warn(f"{error} The checkpoint before it was used.", stacklevel=3)
+            return path
     if errors:
         raise errors[0]
     return None
