@@ -60,7 +60,7 @@ def objects(file):
 
 
 def replace(file, name, rng, folder):
-    """Put something else in the place of a data set."""
+    """Put something else in the place of a data set; an error if HDF5 cannot."""
     array = file[name][()]
     shape = array.shape
     del file[name]
@@ -147,7 +147,7 @@ def change_structure(path, rng, folder):
         groups, datasets = objects(file)
         for _ in range(int(rng.choice([1, 1, 2, 4]))):
             # HDF5 itself refuses some changes, such as a scalar in pieces.
-            with contextlib.suppress(OSError, TypeError, ValueError, KeyError, MemoryError):
+            with contextlib.suppress(Exception):
                 way, group = rng.random(), groups[rng.integers(len(groups))]
                 if way < 0.6:
                     replace(file, datasets[rng.integers(len(datasets))], rng, folder)
@@ -218,10 +218,8 @@ def test_weight_files(whole, tmp_path, kind, way):
             assert not any(
                 np.array_equal(v.view("u1")[:6], list(b"secret")) for v in after if v.ndim
             )
-        except AssertionError:
-            shutil.copy(path, f"/tmp/weights/failed-{kind}")
-            print(f"case {number} of {kind}, {way}")
-            raise
+        except AssertionError as error:
+            raise AssertionError(f"case {number} of {kind}, {way}: {error}") from error
         (tmp_path / "pipe").unlink()
         if not errors:
             before = after
