@@ -14,7 +14,7 @@ from functools import cached_property
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5l, h5z
+from h5py import h5a, h5l, h5z
 
 # Names of layers, weights or objects in one file.
 _MAX_NAMES = 100_000
@@ -78,21 +78,25 @@ def child(path, parent, name):
     Raises:
         KeyError: if there is none. A `WeightFileError` if a link leads elsewhere.
     """
-    found = parent
     # Not `name in parent`, which would open the target of a link.
-    for part in filter(None, name.split("/")):
-        if not isinstance(found, h5py.Group):
-            raise KeyError(f"{found.name} is not a group, so {name} is not in it")
-        require_hard_link(path, found, part)
-        found = found[part]
-    return found
+    at = name.find("/")
+    while at >= 0:
+        require_hard_link(path, parent, name[:at])
+        at = name.find("/", at + 1)
+    require_hard_link(path, parent, name)
+    return parent[name]
 
 
 def require_hard_link(path, group, name):
-    """Raise `WeightFileError` if a name in a group is a soft or an external link."""
-    if not group.id.links.exists(name.encode()):
-        raise KeyError(f"{group.name} lacks {name}")
-    if group.id.links.get_info(name.encode()).type != h5l.TYPE_HARD:
+    """Raise `WeightFileError` if a name in a group is a soft or an external link.
+
+    If the name has several parts, those before the last must have been checked.
+    """
+    try:
+        link = group.id.links.get_info(name.encode())
+    except (KeyError, RuntimeError) as error:
+        raise KeyError(f"{group.name} lacks {name}") from error
+    if link.type != h5l.TYPE_HARD:
         raise WeightFileError(
             f'"{path}": {group.name.rstrip("/")}/{name} is a link to another place or file, which '
             "is not followed. Write the weights themselves into the file."
@@ -122,7 +126,12 @@ def texts(path, owner, name):
             f'"{path}": the attribute {name} of {owner.name} has {count} values of type {dtype}; '
             f"accepted are up to {_MAX_NAMES} texts."
         )
-    values = np.ravel(owner.attrs[name]).tolist()
+    if kind.length is None:
+        values = np.ravel(owner.attrs[name]).tolist()
+    else:
+        array = np.empty(attribute.shape, dtype)
+        attribute.read(array)
+        values = array.ravel().tolist()
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
@@ -166,30 +175,29 @@ class Tensor:
     def _dataset(self):
         with reading(self._path):
             dataset = child(self._path, self._group, self._name)
-            check_dataset(self._path, dataset)
-            return dataset
+            shape, dtype = check_dataset(self._path, dataset)
+            return dataset, shape, dtype
 
     @property
     def shape(self):
-        return self._dataset.shape
+        return self._dataset[1]
 
     def __array__(self, dtype=None, copy=None):
-        dataset = self._dataset
+        dataset, shape, stored_as = self._dataset
         with reading(self._path):
-            check_storage(self._path, dataset)
-            return np.asarray(dataset, dtype)
+            check_storage(self._path, dataset, shape, stored_as)
+            return np.asarray(dataset[()], dtype)
 
 
 def check_dataset(path, dataset, is_bfloat16=False):
-    """Raise `WeightFileError` unless a data set has numbers, and has them in this file.
+    """Return shape and type of a data set that has numbers, and has them in this file.
 
     HDF5 knows no bfloat16; Keras writes two bytes without a type, and says so in an attribute.
     """
     if not isinstance(dataset, h5py.Dataset):
         raise WeightFileError(f'"{path}": {dataset.name} is not a data set.')
     # Before the shape, for which HDF5 may open the files of a virtual data set.
-    made = dataset.id.get_create_plist()
-    if made.get_layout() == h5d.VIRTUAL or made.get_external_count():
+    if dataset.is_virtual or dataset.external:
         raise WeightFileError(
             f'"{path}": {dataset.name} has its values in another file, which is not read. Write '
             "the weights themselves into the file."
@@ -201,30 +209,32 @@ def check_dataset(path, dataset, is_bfloat16=False):
             f'"{path}": {dataset.name} is of type {dtype}; weights are numbers of type float16, '
             "float32 or float64."
         )
+    return shape, dtype
 
 
-def check_storage(path, dataset):
+def check_storage(path, dataset, shape, dtype):
     """Raise `WeightFileError` unless the file has all the values that the shape of a data set says.
 
     HDF5 returns zeros for values that were never written, and inflates a chunk however large it
     becomes.
     """
-    if not dataset.size:
+    total, stored = math.prod(shape) * dtype.itemsize, dataset.id.get_storage_size()
+    if not total:
         return
     if dataset.chunks is None:
-        if dataset.id.get_storage_size() < dataset.nbytes:
+        if stored < total:
             raise WeightFileError(
-                f'"{path}": {dataset.name} should have {dataset.nbytes} bytes, and the file has '
-                f"{dataset.id.get_storage_size()} of them."
+                f'"{path}": {dataset.name} should have {total} bytes, and the file has {stored} of '
+                "them."
             )
         return
     made = dataset.id.get_create_plist()
     filters = [made.get_filter(index)[0] for index in range(made.get_nfilters())]
-    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
-    pairs = list(zip(dataset.shape, dataset.chunks, strict=True))
+    size = math.prod(dataset.chunks) * dtype.itemsize
+    pairs = list(zip(shape, dataset.chunks, strict=True))
     count = math.prod(-(-side // chunk) for side, chunk in pairs)
     known = set(filters) <= _FILTERS and len(set(filters)) == len(filters)
-    if not known or count > _MAX_CHUNKS or size > 4 * dataset.nbytes + (1 << 20):
+    if not known or count > _MAX_CHUNKS or size > 4 * total + (1 << 20):
         raise WeightFileError(
             f'"{path}": {dataset.name} is stored in {count} pieces of {size} bytes with the '
             f"filters {filters}; accepted are up to {_MAX_CHUNKS} pieces, gzip, shuffle and "

@@ -5,6 +5,7 @@ it finds. So the whole file is checked before Keras sees it, and a failure resto
 `.keras` file only the weights are used: the graph in it, which can name code to run, is not read.
 """
 
+import math
 import os
 import warnings
 import zipfile
@@ -141,27 +142,29 @@ def _check(path, file, variables):
             if isinstance(found, h5py.Group):
                 waiting.append(found)
                 continue
-            _check_dataset(path, found, integers)
-            left -= found.nbytes
-            if found.nbytes > largest or left < 0:
+            shape, dtype = _check_dataset(path, found, integers)
+            size = math.prod(shape) * dtype.itemsize
+            left -= size
+            if size > largest or left < 0:
                 raise WeightFileError(
-                    f'"{path}": {found.name} declares the shape {found.shape}, which is more than '
+                    f'"{path}": {found.name} declares the shape {shape}, which is more than '
                     "belongs to this model."
                 )
-            check_storage(path, found)
+            check_storage(path, found, shape, dtype)
 
 
 def _check_dataset(path, dataset, integers):
-    """Raise `WeightFileError` unless Keras may read a data set."""
+    """Return shape and type of a data set that Keras may read."""
     is_bfloat16 = False
     if isinstance(dataset, h5py.Dataset) and "dtype" in dataset.attrs:
         is_bfloat16 = texts(path, dataset, "dtype") == ["bfloat16"]
-    check_dataset(path, dataset, is_bfloat16)
-    if dataset.dtype.kind == "f" or is_bfloat16:
-        return
+    shape, dtype = check_dataset(path, dataset, is_bfloat16)
+    if dtype.kind == "f" or is_bfloat16:
+        return shape, dtype
     parts = dataset.name.split("/")
     is_counter = any(part.startswith(("optimizer", "seed_generator")) for part in parts)
-    if not is_counter and (dataset.shape, dataset.dtype.name) not in integers:
+    if not is_counter and (shape, dtype.name) not in integers:
         raise WeightFileError(
-            f'"{path}": {dataset.name} has values of type {dataset.dtype}; weights are floats.'
+            f'"{path}": {dataset.name} has values of type {dtype}; weights are floats.'
         )
+    return shape, dtype

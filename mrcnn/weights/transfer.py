@@ -56,7 +56,7 @@ def apply(model, path, source, rules, exclude=None, skip_mismatch=False, ignored
     """
     report = LoadReport(path)
     exclude = _checked_exclude(exclude, {*source, *(layer.name for layer in model.layers)})
-    layers = {layer.name: layer for layer in model.layers if layer.weights}
+    layers = {layer.name: ours for layer in model.layers if (ours := layer.weights)}
     rules = {rule.ours: rule for rule in rules if rule.ours in layers}
     found = {name: _arrays(rule, source) for name, rule in rules.items()}
     _compare(report, layers, found, exclude)
@@ -67,19 +67,20 @@ def apply(model, path, source, rules, exclude=None, skip_mismatch=False, ignored
         if layer not in ignored and any((layer, name) not in used for name in tensors)
     ]
     _refuse(report, source, layers, found, exclude, skip_mismatch)
-    arrays = {name: _read(report, layers[name], found[name]) for name in report.loaded}
+    arrays = {name: _read(report, name, layers[name], found[name]) for name in report.loaded}
     if verbose:
         print(report)
     for name in report.loaded:
-        layers[name].set_weights(arrays[name])
+        for weight, array in zip(layers[name], arrays[name], strict=True):
+            weight.assign(array)
     return report
 
 
 def _compare(report, layers, found, exclude):
     """Sort each layer into the report by its shapes."""
-    first = next((name for name, layer in layers.items() if layer.weights[0].ndim == 4), None)
-    for name, layer in layers.items():
-        ours = [tuple(weight.shape) for weight in layer.weights]
+    first = next((name for name, weights in layers.items() if weights[0].ndim == 4), None)
+    for name, weights in layers.items():
+        ours = [tuple(weight.shape) for weight in weights]
         arrays = found.get(name)
         if name in exclude:
             report.skipped[name] = "excluded"
@@ -101,20 +102,21 @@ def _arrays(rule, source):
     return rule.transform(arrays) if len(arrays) == len(rule.theirs) else arrays
 
 
-def _read(report, layer, tensors):
+def _read(report, name, weights, tensors):
     """Return the arrays of a layer in the types of its weights."""
     arrays = []
-    for weight, tensor in zip(layer.weights, tensors, strict=True):
+    for weight, tensor in zip(weights, tensors, strict=True):
         array = np.asarray(tensor)
-        if (array.dtype.kind == "f") != ("float" in weight.dtype):
+        dtype = weight.dtype
+        if (array.dtype.kind == "f") != ("float" in dtype):
             raise WeightFileError(
                 f'"{report.path}": "{weight.path}" has values of type {array.dtype}, and the '
-                f"model has {weight.dtype}."
+                f"model has {dtype}."
             )
-        if array.shape != tuple(weight.shape):
+        if name in report.adapted and not arrays:
             array = _adapt_channels(array, weight.shape[2])
         with np.errstate(over="ignore"):
-            array = array.astype(weight.dtype, copy=False)
+            array = array.astype(dtype, copy=False)
         if count := count_non_finite(array):
             raise WeightFileError(
                 f'"{report.path}": {describe_non_finite({weight.path: count})}. A training may '
@@ -135,7 +137,7 @@ def _refuse(report, source, layers, found, exclude, skip_mismatch):
     if report.mismatched and not skip_mismatch:
         theirs, ours = found.get(_CLASS_LOGITS), layers.get(_CLASS_LOGITS)
         their_classes = theirs[0].shape[-1] if theirs and theirs[0].shape else None
-        our_classes = ours.weights[0].shape[-1] if ours else None
+        our_classes = ours[0].shape[-1] if ours else None
         raise ValueError(report.mismatch_message(their_classes, our_classes))
 
 
