@@ -270,13 +270,13 @@ class MaskRCNN(LegacyMethods):
             images: list of images of any sizes, `[height, width, 3]` RGB uint8, or grey, RGBA,
                 uint16, or floats from 0 to 1; or paths of image files.
             verbose: 1 prints the shapes of the inputs.
-            mask_format: "full", or "rle" for a list of COCO RLEs of the same pixels, small however
-                large the image: `{"size": [height, width], "counts": bytes}`.
+            mask_format: "full", or "rle" for COCO RLEs: `{"size": [h, w], "counts": bytes}`.
 
         Returns:
             A list with one dict per image: "rois" int32 `[n, (y1, x1, y2, x2)]` in pixels of the
-            image, "class_ids" int32 `[n]`, "scores" float32 `[n]`, best first, and "masks" bool
-            `[height, width, n]`, or the RLEs.
+            image, "class_ids" int32 `[n]`, "scores" float32 `[n]`, best first, "masks" bool
+            `[height, width, n]`, or RLEs. If n is 0, also "best_score" of all proposals and classes
+            and "min_confidence", the limit.
 
         Raises:
             RuntimeError: in training mode.

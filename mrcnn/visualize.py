@@ -16,7 +16,7 @@ from mrcnn.drawing.charts import (
     plot_precision_recall_curves,
 )
 from mrcnn.drawing.grids import display_images, display_top_masks
-from mrcnn.drawing.instances import display_comparison, display_instances
+from mrcnn.drawing.instances import display_comparison, display_detections, display_instances
 from mrcnn.drawing.pixels import apply_mask, draw_box, random_colors
 from mrcnn.drawing.weights import display_table, display_weight_stats, plot_weight_histograms
 from mrcnn.evaluation.differences import display_differences

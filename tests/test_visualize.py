@@ -99,6 +99,40 @@ def test_masks_are_mixed_half_and_half_in_the_picture(scene, tmp_path):
     assert (image == GRAY).all(), "the caller's image must not be painted"
 
 
+def test_saved_picture_has_the_pixels_of_the_photo(scene, tmp_path):
+    """The photo is under the drawing as it was, neither resampled nor moved."""
+    image = np.random.default_rng(0).integers(0, 256, (420, 500, 3)).astype(np.uint8)
+    path = tmp_path / "p.png"
+    boxes, masks = np.array([[100, 100, 200, 300]]), np.zeros((420, 500, 1), bool)
+    masks[100:200, 100:300] = True
+    visualize.display_instances(image, boxes, masks, [1], NAMES, colors=["red"], save_to=path)
+    pixels = imread(path)[..., :3]
+    assert pixels.shape == image.shape
+    np.testing.assert_array_equal(pixels[:60], image[:60])
+    np.testing.assert_array_equal(pixels[220:], image[220:])
+    # Away from outline, box and caption: half the photo, half red.
+    np.testing.assert_array_equal(pixels[150, 150:250, 1], image[150, 150:250, 1] // 2)
+
+
+def test_figure_has_the_size_of_the_original(scene):
+    visualize.display_instances(*scene, NAMES)
+    assert plt.gcf().get_size_inches().tolist() == [16, 16]
+
+
+def test_detections_of_a_result(scene):
+    image, boxes, masks, class_ids = scene
+    found = {"rois": boxes, "masks": masks, "class_ids": class_ids, "scores": [0.75, 0.5]}
+    _, axes = plt.subplots(1, 3)
+    visualize.display_detections(image, found, NAMES, ax=axes[0], colors="class")
+    assert captions(axes[0]) == ["dog 0.500", "cat 0.750"]
+    nothing = {key: value[:0] for key, value in found.items()} | {"masks": masks[..., :0]}
+    nothing |= {"best_score": np.float32(0.413), "min_confidence": np.float32(0.7)}
+    visualize.display_detections(image, nothing, NAMES, title="image 7", ax=axes[1])
+    assert axes[1].get_title() == "image 7: no instances above 0.7 (best score 0.41)"
+    visualize.display_comparison(image, (boxes, masks, class_ids), nothing, NAMES)
+    assert plt.gcf().axes[1].get_title() == ("detections: no instances above 0.7 (best score 0.41)")
+
+
 def test_overlapping_masks_are_mixed_in_turn(scene, tmp_path):
     image, boxes, masks, class_ids = scene
     masks[..., 1] = masks[..., 0]

@@ -95,6 +95,18 @@ def test_the_readers_of_the_table_work(tmp_path, rng, monkeypatch):
         assert (dataset.load_image(0)[mask == 1] == 255).all()
 
 
+def test_the_split_by_scene(tmp_path):
+    names = {}
+    exec(PROGRAMS[1], names)
+    dataset = datasets.CocoJsonDataset()
+    for number in range(10):
+        dataset.add_image("coco", number, f"photos/street{number // 2}_{number}.jpg")
+    dataset.prepare()
+    train, val = names["load_parts"](dataset)
+    assert (train.num_images, val.num_images) == (8, 2)
+    assert len({val.image_info[i]["path"].split("_")[0] for i in val.image_ids}) == 1
+
+
 def test_the_program_that_inspects_data(tmp_path, rng):
     write_coco(tmp_path / "data", "train", 3, rng)
     write_coco(tmp_path / "data", "val", 2, rng)
@@ -118,7 +130,7 @@ def test_the_program_that_trains(tmp_path, rng):
     """With settings for a small machine."""
     write_coco(tmp_path / "data", "train", 3, rng)
     write_coco(tmp_path / "data", "val", 2, rng)
-    program = PROGRAMS[2].replace("MAX_DIM = 512", "MAX_DIM = 64\n    BACKBONE = 'small'")
+    program = PROGRAMS[3].replace("MAX_DIM = 512", "MAX_DIM = 64\n    BACKBONE = 'small'")
     program = program.replace("PER_EPOCH = 100", "PER_EPOCH = 1").replace("STEPS = 10", "STEPS = 1")
     program = program.replace("epochs=5", "epochs=1").replace("epochs=20", "epochs=2")
     assert "small" in program and "epochs=2" in program

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ class Dataset:
         sources: list of the sources of classes, the background's `""` among them.
         source_class_ids: dict from source to a list of its class ids, the background's 0 included.
     """
+
+    # Ids of the images of a part, see `split`; None for all images.
+    _part = None
 
     def __init__(self, class_map=None):
         self._image_ids = np.arange(0)
@@ -102,12 +106,59 @@ class Dataset:
 
         self.class_from_source_map = _by_source(self.class_info, self.class_ids)
         self.image_from_source_map = _by_source(self.image_info, self.image_ids)
+        if self._part is not None:
+            self._image_ids, self.num_images = self._part, len(self._part)
 
         self.sources = list(dict.fromkeys(info["source"] for info in self.class_info))
         # All share the background.
         self.source_class_ids = {source: [0] for source in self.sources}
         for class_id, info in enumerate(self.class_info[1:], start=1):
             self.source_class_ids[info["source"]].append(class_id)
+
+    def split(
+        self, fraction: float = 0.2, seed: int = 0, group: Callable[[dict], Hashable] | None = None
+    ) -> tuple[Dataset, Dataset]:
+        """Return two prepared datasets with the images of this one, for training and validation.
+
+        Both share their classes and `image_info` with this dataset, and their image ids are its
+        ids. The same seed gives the same parts.
+
+        Args:
+            fraction: share of the images for validation, between 0 and 1.
+            seed: of the random choice.
+            group: function from an entry of `image_info` to a value; images with one value, such as
+                those of one patient, stay together. None to choose images one by one.
+
+        Raises:
+            ValueError: before `prepare`, if fraction is not between 0 and 1, or if there are fewer
+                than two images or groups.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction is {fraction}; it must be between 0 and 1.")
+        groups = {}
+        for image_id in self.image_ids.tolist():
+            key = group(self.image_info[image_id]) if group else image_id
+            groups.setdefault(key, []).append(image_id)
+        if len(groups) < 2:
+            raise ValueError(
+                f"split() found {len(groups)} images or groups, and needs two; call prepare() "
+                "before it."
+            )
+        order = np.random.default_rng(seed).permutation(len(groups))
+        *others, last = (list(groups.values())[index] for index in order)
+        # The last group is always for training, and the first one for validation.
+        ids = {"train": last, "val": []}
+        wanted = fraction * len(self.image_ids)
+        for members in others:
+            is_val = not ids["val"] or len(ids["val"]) + len(members) / 2 <= wanted
+            ids["val" if is_val else "train"] += members
+        return self._with_images(ids["train"]), self._with_images(ids["val"])
+
+    def _with_images(self, image_ids):
+        part = copy.copy(self)
+        part._part = np.array(sorted(image_ids))
+        part.prepare()
+        return part
 
     def map_source_class_id(self, source_class_id: str) -> int:
         """Return our id of a class given as `"source.id"`, for example `"coco.12"`.

@@ -212,6 +212,22 @@ class SampleLoader:
         shape, class_ids, boxes = sample.image.shape, sample.class_ids, sample.boxes
         return {"input_roi": generate_random_rois(shape, self.random_rois, class_ids, boxes, rng)}
 
+    def report_skipped(self) -> None:
+        """Log the images without instances so far, unless they were logged for this dataset."""
+        skipped = frozenset(self.skipped)
+        reported = vars(self.dataset).setdefault("_reported_empty", set())
+        if skipped <= reported:
+            return
+        reported |= skipped
+        total = self.num_images if self._first_pass_ended else len(self._seen)
+        _log.warning(
+            "%d of %d images have no instances and are skipped, for example %s. "
+            "TRAIN_WITH_EMPTY_IMAGES = True trains on them as background.",
+            len(skipped),
+            total,
+            describe_image(self.dataset, min(skipped)),
+        )
+
     def _count_first_pass(self, image_id, usable):
         """After the first epoch, log the skipped images; stop if all images are unusable."""
         if usable:
@@ -220,11 +236,10 @@ class SampleLoader:
         if self._first_pass_ended or len(self._seen) < self.first_pass:
             return
         self._first_pass_ended = True
-        empty = f"{len(self.skipped)} of {self.num_images} images have no instances"
-        if self._used and self.skipped:
-            example = describe_image(self.dataset, min(self.skipped))
-            _log.warning("%s and are skipped, for example %s.", empty, example)
-        if not self._used:
+        if self._used:
+            self.report_skipped()
+        else:
+            empty = f"{len(self.skipped)} of {self.num_images} images have no instances"
             message = (
                 f"there is nothing to train on: {empty} (TRAIN_WITH_EMPTY_IMAGES uses such images "
                 f"as background), {len(self.errors.messages)} could not be loaded."

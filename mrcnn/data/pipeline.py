@@ -68,6 +68,10 @@ class TrainingData:
         """Ids of the images that were skipped so far because they have no instances."""
         return sorted(self._loader.skipped)
 
+    def report_skipped(self) -> None:
+        """Log the images in `skipped`, unless they were logged for this dataset."""
+        self._loader.report_skipped()
+
     def position(self, batches: int) -> int:
         """Return the `start` that resumes the order of the images after a number of batches.
 

@@ -14,7 +14,7 @@ The arguments that many functions share, which their docstrings leave out:
     class_ids    [N] int, 0 for the background, negative for a crowd of that class
     class_names  names by class id
     title        line of text above the picture
-    figsize      (width, height) in inches
+    figsize      (width, height) in inches, 100 pixels each
     ax           Matplotlib axes to draw on; their figure is neither shown nor closed
     save_to      path of the picture to write, or an open binary file; None draws a pyplot figure
 """

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mrcnn.constants import LOSS_NAMES
 from mrcnn.drawing.figures import grid_canvas
 
 TRAIN_COLOR, VAL_COLOR = "tab:blue", "tab:orange"
@@ -10,8 +11,17 @@ TRAIN_COLOR, VAL_COLOR = "tab:blue", "tab:orange"
 _MOST_CELLS = 30
 
 
+def curve_names(logs) -> list[str]:
+    """Return the names in logs of an epoch without "val_": the total, its five parts, others."""
+    names = dict.fromkeys(name.removeprefix("val_") for name in logs)
+    first = [name for name in ("loss", *LOSS_NAMES) if name in names]
+    return [*first, *(name for name in names if name not in first)]
+
+
 def plot_losses(history, first_epoch=None, *, save_to=None) -> None:
     """Draw each loss over the epochs, one small chart per loss, training beside validation.
+
+    The total comes first, then its parts, then all other values, as in `losses.png` of a run.
 
     Args:
         history: the `keras.callbacks.History` that `train` returns, or a dict from name to one
@@ -22,8 +32,8 @@ def plot_losses(history, first_epoch=None, *, save_to=None) -> None:
         ValueError: if there is nothing to draw.
     """
     curves = getattr(history, "history", history)
-    names = [name for name in curves if name.removeprefix("val_") == name or name[4:] not in curves]
-    if not any(len(curves[name]) for name in names):
+    names = curve_names(curves)
+    if not any(map(len, curves.values())):
         raise ValueError("the history has no values to draw: it holds one list per loss, all empty")
     if first_epoch is None:
         # Keras counts epochs from 0.
@@ -34,26 +44,29 @@ def plot_losses(history, first_epoch=None, *, save_to=None) -> None:
             for curve in (name, f"val_{name}"):
                 if curve in curves:
                     _curve(ax, curve, curves[curve], first_epoch)
-            ax.set_title(name, fontsize=10)
+            # A value that only validation has keeps its whole name.
+            ax.set_title(name if name in curves else f"val_{name}", fontsize=10)
             if ax.dataLim.ymin >= 0:
                 # From zero, so that the slopes of two charts can be compared.
                 ax.set_ylim(0, 1.1 * ax.dataLim.ymax or None)
-            ax.xaxis.get_major_locator().set_params(integer=True)
+            # Half an epoch of room: a single epoch is in the middle of its axis.
+            count = max(len(line.get_xdata()) for line in ax.lines)
+            ax.set_xlim(first_epoch - 0.5, first_epoch + max(count, 1) - 0.5)
+            ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             ax.tick_params(labelsize=8)
             ax.grid(alpha=0.3)
+            ax.legend(fontsize=8, frameon=False)
         for ax in axes[-columns:]:
             ax.set_xlabel("epoch", fontsize=9)
-        # Where both kinds of curve are: some values, such as the gradient's norm, are of training.
-        max(axes, key=lambda ax: len(ax.lines)).legend(fontsize=8, frameon=False)
 
 
 def _curve(ax, name, values, first_epoch):
     validation = name.startswith("val_")
     color, label = (VAL_COLOR, "validation") if validation else (TRAIN_COLOR, "training")
     epochs = np.arange(first_epoch, first_epoch + len(values))
-    # A single value makes no line; a dot shows it.
+    # A single value makes no line, nor does one between gaps; a dot shows it.
     marker = "o" if len(values) < 20 else ""
-    ax.plot(epochs, values, color=color, label=label, marker=marker, markersize=3)
+    ax.plot(epochs, values, color=color, label=label, marker=marker, markersize=4)
 
 
 def plot_precision_recall(AP, precisions, recalls, *, save_to=None) -> None:
@@ -102,9 +115,11 @@ def plot_f1(curve, title="", *, save_to=None) -> None:
         ax.plot(curve.thresholds, curve.f1, color=TRAIN_COLOR, label="F1")
         ax.plot(curve.thresholds, curve.precision, color="gray", ls="--", label="precision")
         ax.plot(curve.thresholds, curve.recall, color="gray", ls=":", label="recall")
-        ax.plot([curve.best_threshold], [curve.best_f1], "o", color=VAL_COLOR)
-        best = f"best F1 {curve.best_f1:.3f} with scores of {curve.best_threshold:.2f} and more"
-        ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score threshold", title=title or best)
+        if curve.best_f1:
+            ax.plot([curve.best_threshold], [curve.best_f1], "o", color=VAL_COLOR)
+        best = curve.summary().replace(", with", " with")
+        title = title or (f"best F1 {best}" if curve.best_f1 else f"best F1: {best}")
+        ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score threshold", title=title)
         ax.grid(alpha=0.3)
         ax.legend(fontsize=9, frameon=False)
 

@@ -14,6 +14,9 @@ DPI = 100
 TITLE_INCHES = 0.45
 GAP_INCHES = 0.1
 
+# Pixels of the longer side below which a saved image is magnified, so that captions have room.
+_READABLE = 400
+
 # Backends that only write files: plt.show() does nothing there, and pyplot keeps every figure.
 _FILE_BACKENDS = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
 
@@ -64,11 +67,14 @@ def canvas(figsize, *, ax=None, save_to=None, show=False, layout=None):
 
 
 @contextmanager
-def image_canvas(figsize, image_shape, *, title=False, panels=1, ax=None, save_to=None, show=False):
+def image_canvas(
+    figsize, image_shape, *, own=False, title=False, panels=1, ax=None, save_to=None, show=False
+):
     """Open axes for images of one size side by side; otherwise as `canvas`.
 
     Args:
         figsize: (width, height) in inches; of a file or of several panels, the limits.
+        own: save the images in their own pixels, see `own_size`, if they fit into `figsize`.
         image_shape: (height, width, ...) pixels.
         title: leave a band for a line of text above the images.
         panels: number of images in the row.
@@ -79,7 +85,8 @@ def image_canvas(figsize, image_shape, *, title=False, panels=1, ax=None, save_t
     """
     fitted = ax is None and (panels > 1 or save_to is not None)
     if fitted:
-        figsize = fitted_size(figsize, image_shape, panels, title)
+        size = own_size if own and save_to is not None else fitted_size
+        figsize = size(figsize, image_shape, panels, title)
     with canvas(figsize, ax=ax, save_to=save_to, show=show) as figure:
         if fitted:
             yield image_axes(figure, panels, title)
@@ -152,6 +159,22 @@ def fitted_size(figsize, image_shape, panels: int = 1, title: bool = False):
     gaps, band = (panels - 1) * GAP_INCHES, TITLE_INCHES * title
     scale = min((figsize[0] - gaps) / (panels * width), (figsize[1] - band) / height)
     return panels * width * scale + gaps, height * scale + band
+
+
+def own_size(limit, image_shape, panels: int = 1, title: bool = False):
+    """Return the (width, height) in inches at which images have their own pixels.
+
+    Small images are magnified by a whole number, large ones reduced to the limit. Arguments are
+    those of `image_canvas`.
+    """
+    height, width = image_shape[:2]
+    factor = max(1, -(-_READABLE // max(height, width)))
+    gaps, band = (panels - 1) * GAP_INCHES, TITLE_INCHES * title
+    size = panels * width * factor / DPI + gaps, height * factor / DPI + band
+    if size[0] > limit[0] or size[1] > limit[1]:
+        return fitted_size(limit, image_shape, panels, title)
+    # Matplotlib rounds down, and 4.35 inches are 434.99 pixels.
+    return tuple(side + 1e-6 for side in size)
 
 
 def image_axes(figure, panels: int = 1, title: bool = False) -> list:

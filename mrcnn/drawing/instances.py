@@ -7,6 +7,10 @@ from mrcnn.drawing.marks import caption, outline, rectangle, show_image
 from mrcnn.drawing.pixels import apply_mask, as_rgb, random_colors
 from mrcnn.ops.rle import decode_mask
 
+# Limits in inches within which saved pictures have the pixels of their images. The first is the
+# size of the original's figures.
+_DEFAULT_SIZE, _DEFAULT_PAIR = (16, 16), (16, 8.5)
+
 
 def draw_instances(
     ax,
@@ -102,13 +106,14 @@ def display_instances(
     class_names,
     scores=None,
     title="",
-    figsize=(16, 16),
+    figsize=_DEFAULT_SIZE,
     ax=None,
     show_mask=True,
     show_bbox=True,
     colors=None,
     captions=None,
     *,
+    empty="no instances",
     save_to=None,
 ) -> None:
     """Draw instances over their image: filled mask, outline, dashed box and caption.
@@ -118,14 +123,16 @@ def display_instances(
         masks: [height, width, N], the size of the image; a list of N COCO RLEs, as `detect` returns
             with mask_format="rle"; or None to draw boxes only.
         scores: [N] shown in the captions, or None.
-        title: line of text above the image. Without instances it says so.
-        figsize: (width, height) in inches; a saved picture has 100 pixels per inch and is no larger
-            than its image needs.
+        title: line of text above the image.
+        figsize: (width, height) in inches. A saved picture fits into it, with 100 pixels per inch;
+            with the default it has the pixels of the image, up to 1600 on a side, and small images
+            are magnified by a whole number.
         show_mask: fill the masks. Their outlines are drawn anyway, as in the original.
         show_bbox: draw the boxes.
         colors: [N] colours, or "class" for one per class, the same in every picture. By default
             every instance has its own.
         captions: [N] texts instead of class and score.
+        empty: what the title says where there are no instances.
         The others: see `mrcnn.drawing`.
 
     Raises:
@@ -134,14 +141,38 @@ def display_instances(
     """
     instances = Instances(image, boxes, masks, class_ids, class_names, scores, colors, captions)
     if not len(instances.boxes):
-        title = f"{title}: no instances" if title else "no instances"
+        title = f"{title}: {empty}" if title else empty
     place = {"title": bool(title), "ax": ax, "save_to": save_to, "show": True}
+    place["own"] = tuple(figsize) == _DEFAULT_SIZE
     with image_canvas(figsize, instances.image.shape, **place) as (panel,):
         instances.draw(panel, title, show_mask=show_mask, show_box=show_bbox)
 
 
+def display_detections(image, result, class_names, title="", *, save_to=None, **options) -> None:
+    """Draw one result of `MaskRCNN.detect` over its image.
+
+    Where nothing was detected, the title says how high the best score was.
+
+    Args:
+        result: dict with rois, masks, class_ids and scores.
+        options: further arguments of `display_instances`.
+        The others, and errors: see `display_instances`.
+    """
+    found = result["rois"], result["masks"], result["class_ids"]
+    options = {"empty": nothing_found(result), "title": title, "save_to": save_to} | options
+    display_instances(image, *found, class_names, result["scores"], **options)
+
+
+def nothing_found(result) -> str:
+    """Return "no instances above 0.7 (best score 0.41)", as far as a result has these numbers."""
+    if "best_score" not in result:
+        return "no instances"
+    limit, best = result["min_confidence"], result["best_score"]
+    return f"no instances above {limit:g} (best score {best:.2f})"
+
+
 def display_comparison(
-    image, gt, pred, class_names, *, title="", figsize=(16, 8.5), save_to=None
+    image, gt, pred, class_names, *, title="", figsize=_DEFAULT_PAIR, save_to=None
 ) -> None:
     """Draw the ground truth and the detections of an image side by side, one colour per class.
 
@@ -162,10 +193,12 @@ def display_comparison(
     }
     shape = halves["detections"].image.shape
     options = {"title": True, "panels": 2, "save_to": save_to, "show": True}
+    options["own"] = tuple(figsize) == _DEFAULT_PAIR
     with image_canvas(figsize, shape, **options) as panels:
         for ax, (name, half) in zip(panels, halves.items(), strict=True):
             count = len(half.boxes)
-            heading = f"{name} ({count})" if count else f"{name}: no instances"
+            nothing = nothing_found(pred) if name == "detections" else "no instances"
+            heading = f"{name} ({count})" if count else f"{name}: {nothing}"
             half.draw(ax, f"{title}: {heading}" if title else heading)
 
 

@@ -10,7 +10,11 @@ import numpy as np
 
 def show_image(ax, image: np.ndarray, title: str = "") -> None:
     """Show a [height, width, 3] uint8 image with a title and without ticks, filling the axes."""
-    ax.imshow(image, interpolation="nearest" if max(image.shape[:2]) < 256 else None)
+    scale = ax.bbox.width / image.shape[1]
+    # At its own size an image keeps its very pixels; those of a small one may be seen.
+    is_whole = round(scale) >= 1 and abs(scale - round(scale)) < 1e-4
+    is_small = max(image.shape[:2]) < 256
+    ax.imshow(image, interpolation="nearest" if is_whole or is_small else None)
     ax.set_axis_off()
     if title:
         ax.set_title(title, fontsize=1.25 * text_size(ax))
@@ -60,7 +64,8 @@ def outline(ax, mask: np.ndarray, color) -> None:
     from matplotlib.patches import Polygon
 
     for points in outlines(mask):
-        ax.add_patch(Polygon(points, facecolor="none", edgecolor=color, linewidth=1.2))
+        # `add_patch` would walk through all points to find the limits, which the image sets.
+        ax.add_artist(Polygon(points, facecolor="none", edgecolor=color, linewidth=1.2))
 
 
 def caption(ax, box, text: str, color, image_shape) -> None:

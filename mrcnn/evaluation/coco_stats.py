@@ -33,6 +33,13 @@ class F1Curve(NamedTuple):
     best_f1: float
     best_threshold: float
 
+    def summary(self) -> str:
+        """Return the best F1 and its threshold as text, or the reason why there is none."""
+        if self.best_f1:
+            return f"{self.best_f1:.3f}, with scores of {self.best_threshold:.2f} and more"
+        count = len(self.thresholds)
+        return f"none, {'no detection is right' if count else 'nothing was detected'}"
+
 
 class ClassMatches(NamedTuple):
     """The predictions of a class in all images, and which of them are right.

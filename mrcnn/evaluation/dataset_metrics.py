@@ -46,11 +46,9 @@ class DatasetMetrics:
         parts = []
         for title, stats in (("Boxes", self.bbox), ("Masks", self.segm)):
             if stats is not None:
-                best = stats.f1_curve()
+                best = stats.f1_curve().summary()
                 parts.append(
-                    f"{title}\n{stats}\n{stats.class_table()}\n"
-                    f"Best F1 at IoU 0.50: {best.best_f1:.3f}, with scores of "
-                    f"{best.best_threshold:.2f} and more."
+                    f"{title}\n{stats}\n{stats.class_table()}\nBest F1 at IoU 0.50: {best}."
                 )
         return "\n\n".join(parts)
 

@@ -49,21 +49,24 @@ class Detector:
                 f"detect() needs outputs of keras_model named {' and '.join(_OUTPUTS)}; it has "
                 f"{', '.join(outputs)}."
             )
-        wanted = [outputs[name] for name in _OUTPUTS]
+        # A subclass's `build` may leave out the probabilities.
+        names = [name for name in (*_OUTPUTS, "mrcnn_class") if name in outputs]
+        wanted = [outputs[name] for name in names]
         model = keras.Model(keras_model.inputs, wanted)
 
-        @tf.function(autograph=False, reduce_retracing=True)
         def predict(images, metas, anchors):
             anchors = tf.tile(anchors[None], [tf.shape(images)[0], 1, 1])
-            detections, masks = model([images, metas, anchors], training=False)
+            detections, masks, *probs = model([images, metas, anchors], training=False)
+            best = tf.reduce_max(probs[0][..., 1:], [1, 2]) if probs else metas[:, 0] * np.nan
             if all_masks:
-                return detections, masks
+                return detections, masks, best
             class_ids = tf.cast(detections[..., 4], tf.int32)
             # Only the mask of the predicted class: with COCO, 1/80 of the numbers to copy.
             masks = tf.gather(masks, class_ids, axis=4, batch_dims=2)
-            return detections, masks
+            return detections, masks, best
 
-        self.predict = predict
+        # TensorFlow warns of code that is traced five times, but counts each partial by itself.
+        self.predict = tf.function(partial(predict), autograph=False, reduce_retracing=True)
 
     def __call__(self, molded_images, metas):
         """Run the graph.
@@ -73,16 +76,17 @@ class Detector:
             metas: `[batch, meta_size]`.
 
         Returns:
-            Detections `[batch, D, 6]` and masks `[batch, D, h, w]` of their classes, NumPy arrays,
-            or all masks.
+            Detections `[batch, D, 6]`, masks `[batch, D, h, w]` of their classes, or all masks, and
+            the best probability of any class but the background over all proposals `[batch]`, NaN
+            if the model does not have it, NumPy arrays.
         """
         anchors = self.get_anchors(molded_images.shape[1:])
-        detections, masks = self.predict(
+        outputs = self.predict(
             tf.constant(molded_images, tf.float32),
             tf.constant(metas, tf.float32),
             tf.constant(anchors, tf.float32),
         )
-        return detections.numpy(), masks.numpy()
+        return tuple(output.numpy() for output in outputs)
 
 
 def detect(detector, images, config, mask_format="full"):
@@ -100,9 +104,9 @@ def detect(detector, images, config, mask_format="full"):
         group = groups.setdefault(molded.shape, [])
         group.append((index, molded, meta, window))
         if len(group) == config.BATCH_SIZE:
-            _detect_batch(detector, groups.pop(molded.shape), images, results, as_photo)
+            _detect_batch(detector, groups.pop(molded.shape), images, results, as_photo, config)
     for group in groups.values():
-        _detect_batch(detector, group, images, results, as_photo)
+        _detect_batch(detector, group, images, results, as_photo, config)
     return results
 
 
@@ -112,13 +116,14 @@ def check_format(mask_format):
         raise ValueError(f'mask_format is "{mask_format}"; accepted are "full" and "rle".')
 
 
-def _detect_batch(detector, group, images, results, as_photo):
+def _detect_batch(detector, group, images, results, as_photo, config):
     indices, molded, metas, windows = zip(*group, strict=True)
-    detections, masks = detector(np.stack(molded), np.stack(metas))
+    detections, masks, best = detector(np.stack(molded), np.stack(metas))
     for row, index in enumerate(indices):
         found = detections[row], masks[row]
         shapes = images[index].shape, molded[row].shape
-        results[index] = as_result(*as_photo(*found, *shapes, windows[row]))
+        found = as_photo(*found, *shapes, windows[row])
+        results[index] = as_result(*found, best[row], config)
 
 
 def detect_molded(detector, molded_images, metas, config):
@@ -132,13 +137,19 @@ def detect_molded(detector, molded_images, metas, config):
     window = (0, 0, *shape[:2])
     for start in range(0, len(molded_images), config.BATCH_SIZE):
         batch = slice(start, start + config.BATCH_SIZE)
-        for found in zip(*detector(molded_images[batch], metas[batch]), strict=True):
-            results.append(as_result(*unmold(*found, shape, shape, window, space)))
+        for *found, best in zip(*detector(molded_images[batch], metas[batch]), strict=True):
+            found = unmold(*found, shape, shape, window, space)
+            results.append(as_result(*found, best, config))
     return results
 
 
-def as_result(boxes, class_ids, scores, masks):
-    return {"rois": boxes, "class_ids": class_ids, "scores": scores, "masks": masks}
+def as_result(boxes, class_ids, scores, masks, best, config):
+    result = {"rois": boxes, "class_ids": class_ids, "scores": scores, "masks": masks}
+    if not len(boxes) and np.isfinite(best):
+        # NumPy scalars, for callers that treat all entries of a result alike.
+        result["best_score"] = best
+        result["min_confidence"] = np.float32(config.DETECTION_MIN_CONFIDENCE)
+    return result
 
 
 def class_head(keras_model):

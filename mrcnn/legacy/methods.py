@@ -120,12 +120,13 @@ def detect_overridden(model, detector, images, mask_format="full"):
         molded, metas, windows = model.mold_inputs(batch)
         molded = np.asarray(molded)
         outputs = zip(*detector(molded, np.asarray(metas)), strict=True)
-        for image, row, window, found in zip(batch, molded, windows, outputs, strict=True):
+        for image, row, window, output in zip(batch, molded, windows, outputs, strict=True):
+            *found, best = output
             shapes = image.shape, row.shape
             boxes, class_ids, scores, masks = model.unmold_detections(*found, *shapes, window)
             if mask_format == "rle":
                 masks = [encode_mask(mask) for mask in np.moveaxis(masks, -1, 0)]
-            results.append(as_result(boxes, class_ids, scores, masks))
+            results.append(as_result(boxes, class_ids, scores, masks, best, model.config))
     return results
 
 

@@ -16,7 +16,7 @@ from mrcnn.runs.state import remove_leftovers
 from mrcnn.training.loop import Plan, run_epochs
 from mrcnn.training.optimizer import l2_penalty, make_optimizer
 from mrcnn.training.rates import first_rate, rate_callbacks
-from mrcnn.training.selection import SELECTIONS, set_trainable
+from mrcnn.training.selection import SELECTIONS, set_trainable, summary
 from mrcnn.training.step import Steps, share_clips
 from mrcnn.training.strategy import (
     Agreement,
@@ -134,19 +134,17 @@ def train(
 
 
 def _run(plan, strategy, rate):
-    """Run the loop; the chief prints where it starts, and which images it skipped."""
+    """Run the loop; the chief prints where it starts and what learns."""
     run, chief = plan.run, is_chief(strategy)
     run.saved = None
     if chief:
-        print(f"\nStarting at epoch {run.epoch}. LR={rate}\n\nCheckpoints: {run.checkpoint_path}")
+        print(f"\nStarting at epoch {run.epoch}. LR={rate}\n{summary(plan.keras_model)}")
+        print(f"Checkpoints: {run.checkpoint_path}")
     with telling_of_lost_workers(strategy):
         history = run_epochs(plan)
-    skipped = plan.train_batches.data.skipped
-    if skipped and chief:
-        print(
-            f"{len(skipped)} images without instances were skipped; "
-            "TRAIN_WITH_EMPTY_IMAGES = True trains on them as background."
-        )
+    if chief:
+        # A short training ends before the loader has seen, and logged, all images.
+        plan.train_batches.data.report_skipped()
     return history
 
 

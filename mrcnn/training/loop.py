@@ -159,7 +159,7 @@ def _train_epoch(plan, callbacks, batches, writer, epoch, first_step, means):
         # A step's random numbers follow from the seed and this number, so a resumed run draws the
         # same ones.
         number = epoch * steps + step
-        with _explained(batch):
+        with _explained(batch), plan.progress.computing("training step"):
             losses = _to_floats(plan.steps.train(*batch, number=number))
         _check_finite(losses, batch, epoch, step, plan)
         callbacks.on_train_batch_end(step, means.add(losses))
@@ -177,7 +177,7 @@ def _validate(plan, callbacks):
     means = _Means()
     for step, batch in enumerate(itertools.islice(plan.val_batches, plan.config.VALIDATION_STEPS)):
         callbacks.on_test_batch_begin(step)
-        with _explained([batch]):
+        with _explained([batch]), plan.progress.computing("validation step"):
             logs = means.add(_to_floats(plan.steps.evaluate(batch, number=step)))
         callbacks.on_test_batch_end(step, logs)
     callbacks.on_test_end(means.values)

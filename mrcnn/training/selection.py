@@ -12,6 +12,15 @@ STAGES = {"3+": 3, "4+": 4, "5+": 5}
 
 ACCEPTED = "heads, 3+, 4+, 5+, all"
 
+# Groups of layers, and the starts of their names; all other layers are the backbone.
+_GROUPS = {
+    "FPN": ("fpn_",),
+    "RPN": ("rpn_",),
+    "box head": ("mrcnn_class", "mrcnn_bbox"),
+    "mask head": ("mrcnn_mask",),
+    "other heads": ("mrcnn_",),
+}
+
 
 def trainable_layers(keras_model):
     """Return the layers with weights; of a nested model, its layers instead of the model."""
@@ -96,6 +105,25 @@ def set_trainable(keras_model, layer_regex, indent=0, verbose=1, taps=None):
     if verbose:
         for layer in chosen:
             print(f"{' ' * indent}{layer.name:<24} ({type(layer).__name__})")
+
+
+def summary(keras_model):
+    """Return one sentence on the layers that learn, for people: numbers, and groups of layers."""
+    layers = trainable_layers(keras_model)
+    learning = [layer for layer in layers if layer.trainable]
+    groups = {name: [] for name in ("backbone", *_GROUPS)}
+    for layer in layers:
+        fitting = (name for name, starts in _GROUPS.items() if layer.name.startswith(starts))
+        groups[next(fitting, "backbone")].append(layer.trainable)
+    parts = [
+        name if all(flags) else f"{sum(flags)} of {len(flags)} layers of the {name}"
+        for name, flags in groups.items()
+        if any(flags)
+    ]
+    return (
+        f"Training {len(learning)} of {len(layers)} layers with "
+        f"{len(keras_model.trainable_variables)} variables: {', '.join(parts)}."
+    )
 
 
 def _matching(layers, regex):

@@ -1,5 +1,6 @@
 """One training step and one validation step, on one device or several."""
 
+import functools
 import math
 
 import keras
@@ -310,7 +311,9 @@ class Steps:
             total = self.strategy.reduce(_SUM, stacked, axis=None)
             return dict(zip(names, tf.unstack(total, len(names)), strict=True))
 
-        return tf.function(run, autograph=False, reduce_retracing=True)
+        # TensorFlow warns of a code object that is traced five times, such as this function's: each
+        # stage of training compiles its own steps. It counts a partial by itself.
+        return tf.function(functools.partial(run), autograph=False, reduce_retracing=True)
 
     def _total(self, counts):
         """Return the sums by name over the batches of a step, on every replica."""

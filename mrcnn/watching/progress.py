@@ -10,7 +10,13 @@ from time import perf_counter
 import keras
 from tqdm import tqdm
 
-_BAR_CELLS = 20
+from mrcnn.drawing.charts import curve_names
+
+# Cells of the bar, where the line has room for them; a shorter one says nothing.
+_MOST_CELLS, _FEWEST_CELLS = 20, 5
+
+# Columns of output that has no width: files and notebooks.
+_COLUMNS = 80
 
 # Seconds between drawings: on a terminal, where a line is drawn over, and in a file.
 _LIVE_INTERVAL, _FILE_INTERVAL = 0.1, 30.0
@@ -26,10 +32,11 @@ No training batch after {seconds:g} s; still waiting. Things to check:
 
 
 class Progress(keras.callbacks.Callback):
-    """Show a bar, the time left, images per second, the share of time spent waiting, and losses.
+    """Show the loss, the time left, images per second and the share of time spent waiting.
 
-    Rates and shares are those of the epoch so far, without the first step of a run, which compiles
-    the graph. Output that is not a terminal or a notebook gets a new line every half minute.
+    At the end of an epoch a table has all values, training above validation. Rates and shares are
+    those of the epoch so far, without the first step of a run, which compiles the graph. Output
+    that is not a terminal or a notebook gets a new line every half minute.
 
     (`keras.utils.Progbar` and `tqdm` measure from the start of an epoch, also where it is resumed
     in its middle or its first step compiles, and write a file as one line of carriage returns.)
@@ -46,6 +53,8 @@ class Progress(keras.callbacks.Callback):
         self.verbose = verbose
         # False until the run has had its first batch, and finished its first step.
         self._has_batch = self._has_step = False
+        # Names of the steps that have run.
+        self._compiled = set()
         self._start_counting()
 
     @contextmanager
@@ -65,6 +74,22 @@ class Progress(keras.callbacks.Callback):
                 timer.join()
             self._has_batch = True
             self._waited += perf_counter() - start
+
+    @contextmanager
+    def computing(self, step):
+        """Say before the first step of a kind that it compiles, and after it how long it took.
+
+        Args:
+            step: "training step" or "validation step".
+        """
+        if step in self._compiled or not self.verbose:
+            yield
+            return
+        start = perf_counter()
+        print(f"Compiling the {step}, once per call of train; it can take a minute.", flush=True)
+        yield
+        self._compiled.add(step)
+        print(f"Compiled in {perf_counter() - start:.0f} s.", flush=True)
 
     def _start_counting(self):
         self._since, self._steps, self._waited = perf_counter(), 0, 0.0
@@ -94,9 +119,8 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._end_line()
-        later = {name: value for name, value in (logs or {}).items() if name not in self._shown}
-        if later and self.verbose:
-            print(_values(later), flush=True)
+        if logs and self.verbose:
+            print(_table(logs, _columns()), flush=True)
 
     def _end_line(self):
         """Write the last line of the bar; output of others follows below it."""
@@ -111,30 +135,39 @@ class Progress(keras.callbacks.Callback):
         if not _live():
             print(line, flush=True)
             return
-        if not self._ended:
-            # A line that wraps cannot be drawn over. Notebooks have no width.
-            line = line[: shutil.get_terminal_size(fallback=(1000, 24)).columns - 1]
         self._draw_over(line)
         if self._ended:
             print(flush=True)
 
     def _line(self):
         done, total = self._batch + 1, self.params["steps"]
-        cells = _BAR_CELLS * done // total
-        bar = f"{done:>{len(str(total))}}/{total} [{'=' * cells}{'.' * (_BAR_CELLS - cells)}]"
+        count = f"{done:>{len(str(total))}}/{total}"
+        parts = [f"loss: {_short(self._shown['loss'])}"] if "loss" in self._shown else []
+        parts.append(count)
         now = perf_counter()
-        parts = [tqdm.format_interval(now - self._begin)] if self._ended else []
         seconds = now - self._since
+        if self._ended:
+            parts.append(tqdm.format_interval(now - self._begin))
+        elif self._steps and seconds > 0:
+            left = seconds / self._steps * (total - done)
+            parts.append(f"ETA {tqdm.format_interval(left)}")
         if self._steps and seconds > 0:
-            if not self._ended:
-                left = seconds / self._steps * (total - done)
-                parts = [f"ETA {tqdm.format_interval(left)}"]
             rate = self._steps * self.images_per_step / seconds
             parts.append(f"{rate:.{1 if rate >= 10 else 2}f} images/s")
             parts.append(f"waiting {self._waited / seconds:.0%}")
-        if self._shown:
-            parts.append(_values(self._shown))
-        return f"{bar} {' - '.join(parts)}"
+        # A line that wraps cannot be drawn over.
+        room = _columns() - 1
+        cells = min(_MOST_CELLS, room - len(" - ".join(parts)) - len(" []"))
+        if cells >= _FEWEST_CELLS:
+            full = cells * done // total
+            bar = f"{count} [{'=' * full}{'.' * (cells - full)}]"
+            parts[parts.index(count)] = bar
+        return " - ".join(parts)[:room]
+
+
+def _columns():
+    """Return the width of the terminal; 80 for files and notebooks."""
+    return shutil.get_terminal_size(fallback=(_COLUMNS, 24)).columns
 
 
 def _live():
@@ -143,13 +176,41 @@ def _live():
     return bool(isatty and isatty()) or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
 
 
-def _values(logs):
-    return " - ".join(f"{name}: {_short(value)}" for name, value in logs.items())
+def _table(logs, width):
+    """Return the values of an epoch as text: a column per name, training above validation.
+
+    `val_<name>` is in the row "val_" of the column `<name>`, and the columns of losses leave out
+    their ending "_loss". What does not fit into the width comes in further lines below.
+    """
+    names = curve_names(logs)
+    labels = {"train": "", "val_": "val_"}
+    rows = {
+        label: [_short(logs[prefix + name]) if prefix + name in logs else "" for name in names]
+        for label, prefix in labels.items()
+    }
+    heads = [name.removesuffix("_loss") for name in names]
+    widths = [max(map(len, cells)) for cells in zip(heads, *rows.values(), strict=True)]
+    lines, start = [], 0
+    while start < len(names):
+        stop, used = start, len("train")
+        while stop < len(names) and (stop == start or used + 1 + widths[stop] < width):
+            used += 1 + widths[stop]
+            stop += 1
+        part = slice(start, stop)
+        for label, cells in ({"": heads} | rows).items():
+            if any(cells[part]):
+                padded = map(str.rjust, cells[part], widths[part])
+                lines.append(" ".join([label.ljust(len("train")), *padded]).rstrip())
+        start = stop
+    return "\n".join(lines)
 
 
 def _short(value):
+    """Return three significant digits of a number; the text of anything else."""
     try:
         value = float(value)
     except (TypeError, ValueError):
         return str(value)
-    return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"
+    if 100 <= abs(value) < 1e6:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value and abs(value) < 1e-3 else f"{value:#.3g}"

@@ -203,3 +203,76 @@ def test_classes_that_a_program_adds_by_itself_count():
     for _ in range(2):
         dataset.add_class("s", [4], "list")
     assert [info["name"] for info in dataset.class_info] == ["BG", "cat", "list"]
+
+
+def many_files(count):
+    dataset = Dataset()
+    dataset.add_class("files", 1, "cat")
+    for number in range(count):
+        dataset.add_image("files", number, f"{number}.png", patient=number // 3)
+    dataset.prepare()
+    return dataset
+
+
+def test_parts_have_all_images_once():
+    dataset = many_files(20)
+    train, val = dataset.split()
+    assert (train.num_images, val.num_images) == (16, 4)
+    assert sorted([*train.image_ids, *val.image_ids]) == list(range(20))
+    assert train.class_names == val.class_names == ["BG", "cat"]
+    # Ids stay those of the whole, so that a subclass finds its annotations.
+    assert [val.source_image_link(i) for i in val.image_ids] == [f"{i}.png" for i in val.image_ids]
+    assert (
+        describe_image(val, val.image_ids[0])
+        == f"image {val.image_ids[0]} ({val.image_ids[0]}.png)"
+    )
+    assert dataset.image_ids.tolist() == list(range(20))
+
+
+def test_parts_depend_on_the_seed_alone():
+    first, again, other = (many_files(20).split(seed=seed)[1] for seed in (1, 1, 2))
+    assert first.image_ids.tolist() == again.image_ids.tolist() != other.image_ids.tolist()
+
+
+def test_a_part_that_is_prepared_again_stays_a_part():
+    train, val = many_files(10).split(0.3)
+    train.prepare()
+    val.prepare()
+    assert (len(train.image_ids), len(val.image_ids)) == (7, 3)
+    assert not set(train.image_ids) & set(val.image_ids)
+
+
+def test_groups_stay_together():
+    for seed in range(10):
+        train, val = many_files(30).split(0.2, seed, group=lambda info: info["patient"])
+        patients = [
+            {part.image_info[i]["patient"] for i in part.image_ids} for part in (train, val)
+        ]
+        assert not patients[0] & patients[1]
+        assert (len(train.image_ids), len(val.image_ids)) == (24, 6)
+
+
+def test_both_parts_have_an_image():
+    for fraction in (0.01, 0.99):
+        train, val = many_files(2).split(fraction)
+        assert (train.num_images, val.num_images) == (1, 1)
+
+
+def test_parts_train_and_are_evaluated(tiny_dataset, tiny_config):
+    from mrcnn.data.loader import SampleLoader
+
+    train, val = tiny_dataset.split(0.25)
+    for part in (train, val):
+        loader = SampleLoader(part, tiny_config, seed=0)
+        used = {int(loader.load(n)["input_image_meta"][0]) for n in range(loader.num_images)}
+        assert used == set(part.image_ids.tolist())
+        assert sum(part.validate(verbose=0).images.values()) >= len(part.image_ids)
+
+
+def test_splits_that_are_refused():
+    with pytest.raises(ValueError, match="fraction is 20; it must be between 0 and 1"):
+        many_files(10).split(20)
+    with pytest.raises(ValueError, match="found 1 images or groups, and needs two"):
+        many_files(1).split()
+    with pytest.raises(ValueError, match=r"found 0 images or groups.*call prepare\(\)"):
+        Dataset().split()

@@ -125,8 +125,31 @@ def test_images_without_instances_are_skipped_and_counted(numbered_dataset, tiny
     assert [s is None for s in samples] == [False, True, False, False, True, False] * 2
     assert loader.skipped == {1, 4}
     messages = [record.getMessage() for record in caplog.records]
-    expected = "2 of 6 images have no instances and are skipped, for example image 1 (1.png)."
-    assert messages == [expected]
+    assert messages == [
+        "2 of 6 images have no instances and are skipped, for example image 1 (1.png). "
+        "TRAIN_WITH_EMPTY_IMAGES = True trains on them as background."
+    ]
+
+
+def test_skipped_images_are_logged_once_per_dataset(numbered_dataset, tiny_config, caplog):
+    dataset = numbered_dataset(6, empty=[1, 4])
+    for _ in range(3):
+        loader = SampleLoader(dataset, tiny_config, shuffle=False)
+        for number in range(6):
+            loader.load(number)
+        loader.report_skipped()
+    assert [record.getMessage()[:6] for record in caplog.records] == ["2 of 6"]
+
+
+def test_images_skipped_before_the_first_pass_ends_are_logged_on_request(
+    numbered_dataset, tiny_config, caplog
+):
+    loader = SampleLoader(numbered_dataset(6, empty=[1, 4]), tiny_config, shuffle=False)
+    for number in range(3):
+        loader.load(number)
+    assert caplog.records == []
+    loader.report_skipped()
+    assert caplog.records[0].getMessage().startswith("1 of 3 images have no instances")
 
 
 def test_images_with_only_a_crowd_count_as_empty(array_dataset, rectangles, tiny_config):

@@ -55,11 +55,30 @@ def test_overlaps_of_another_size_are_named():
         plot_overlaps([1, 1], [1, 1, 1], [1, 1, 1], np.zeros((2, 3)), ["BG", "cat"])
 
 
-def test_legend_names_every_kind_of_curve():
-    plot_losses({"gradient_norm": [2.0, 1.0], "loss": [3.0, 2.0], "val_loss": [4.0, 3.0]})
-    norm, loss = plt.gcf().axes[:2]
-    assert norm.get_legend() is None
-    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation"]
+def test_every_chart_names_its_curves_and_the_losses_come_first():
+    history = {name: [2.0, 1.0] for name in ("gradient_norm", "val_mAP", "rpn_class_loss")}
+    plot_losses(history | {"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]})
+    named = {
+        ax.get_title(): [text.get_text() for text in ax.get_legend().get_texts()]
+        for ax in plt.gcf().axes
+        if ax.lines
+    }
+    assert list(named.items()) == [
+        ("loss", ["training", "validation"]),
+        ("rpn_class_loss", ["training"]),
+        ("gradient_norm", ["training"]),
+        ("val_mAP", ["validation"]),
+    ]
+
+
+def test_one_epoch_is_a_dot_in_the_middle_of_its_axis():
+    for values in ([2.0], [float("nan")]):
+        plot_losses({"loss": values}, first_epoch=2)
+        ax = plt.gcf().axes[0]
+        assert ax.get_xlim() == (1.5, 2.5)
+        ticks = [tick for tick in ax.get_xticks() if 1.5 <= tick <= 2.5]
+        assert ticks == [2]
+        assert ax.lines[0].get_marker() == "o"
 
 
 def test_training_and_validation_losses_share_a_chart():
@@ -136,6 +155,14 @@ def test_f1_over_the_threshold():
     }
     assert ax.lines[3].get_xydata().tolist() == [[0.5, 0.5]]
     assert ax.get_title() == "best F1 0.500 with scores of 0.50 and more"
+
+
+def test_f1_of_nothing_marks_no_point():
+    none = np.zeros(0)
+    plot_f1(F1Curve(none, none, none, none, best_f1=0.0, best_threshold=1.0))
+    ax = plt.gcf().axes[0]
+    assert ax.get_title() == "best F1: none, nothing was detected"
+    assert len(ax.lines) == 3
 
 
 def test_confusion_by_hand():

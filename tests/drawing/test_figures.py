@@ -124,6 +124,25 @@ def test_picture_is_as_large_as_its_limits_allow(limits, shape, panels, title, s
     assert fitted_size(limits, shape, panels, title) == pytest.approx(size)
 
 
+@pytest.mark.parametrize(
+    ("shape", "panels", "title", "pixels"),
+    [
+        ((375, 500), 1, False, (500, 375)),
+        ((375, 500), 1, True, (500, 420)),  # 45 pixels for the title
+        ((375, 500), 2, True, (1010, 420)),  # 10 pixels between the two
+        ((435, 435), 1, False, (435, 435)),  # 4.35 inches are 434.99 pixels
+        ((64, 48), 1, False, (336, 448)),  # seven times
+        ((399, 200), 1, False, (400, 798)),  # twice
+        ((1200, 3200), 1, False, (1600, 600)),  # the limit
+    ],
+)
+def test_saved_picture_has_the_pixels_of_its_image(tmp_path, shape, panels, title, pixels):
+    options = {"own": True, "title": title, "panels": panels, "save_to": tmp_path / "p.png"}
+    with image_canvas((16, 16), shape, **options):
+        pass
+    assert imread(tmp_path / "p.png").shape[1::-1] == pixels
+
+
 def test_panels_share_the_width_below_the_title():
     figure = Figure(figsize=(4.1, 2.45))
     left, right = (ax.get_position() for ax in image_axes(figure, panels=2, title=True))

@@ -87,6 +87,15 @@ def test_metrics_by_hand(dataset, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [([], "nothing was detected"), ([(block(0, 0, 3, 3), 2, 0.9)], "no detection is right")],
+)
+def test_no_best_f1_without_a_right_detection(dataset, found, reason):
+    report = str(utils.compute_coco_metrics(dataset, FakeModel([found, [], []]), verbose=0))
+    assert report.count(f"Best F1 at IoU 0.50: none, {reason}.") == 2
+
+
 def test_only_requested_images_and_types_are_evaluated(dataset):
     model = FakeModel([DETECTIONS[2], DETECTIONS[0]], batch_size=1)
     metrics = utils.compute_coco_metrics(

@@ -156,14 +156,25 @@ def test_one_image_instead_of_a_list(model, photo):
 def test_nothing_found(model, photo):
     weights = model.keras_model.get_layer("mrcnn_class_logits").bias
     before = weights.numpy()
-    weights.assign([99.0, 0.0, 0.0])
+    weights.assign([2.0, 0.0, 0.0])
+    model.config.DETECTION_MIN_CONFIDENCE = 0.75
+    images = [photo(30, 70), photo(30, 70, 1)]
     try:
-        result = model.detect([photo(30, 70)])[0]
+        result, other = model.detect(images)
+        molded, metas, _ = model.mold_inputs(images)
+        anchors = np.stack([model.get_anchors(molded.shape[1:])] * 2)
+        probs = model.keras_model.predict([molded, metas, anchors], verbose=0)[1]
     finally:
         weights.assign(before)
+    # Background has index 0, and most of the probability.
+    best = probs[..., 1:].max(axis=(1, 2))
+    assert (best < 0.5).all() and best[0] != best[1]
+    np.testing.assert_allclose([result["best_score"], other["best_score"]], best, rtol=1e-5)
+    assert result["min_confidence"] == np.float32(0.75)
+    assert list(result)[4:] == ["best_score", "min_confidence"]
     assert result["rois"].shape == (0, 4) and result["masks"].shape == (30, 70, 0)
     types = [result[name].dtype for name in result]
-    assert types == [np.int32, np.int32, np.float32, bool]
+    assert types == [np.int32, np.int32, np.float32, bool, np.float32, np.float32]
 
 
 def test_four_threads_at_once(model, photos):

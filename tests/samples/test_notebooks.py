@@ -22,6 +22,9 @@ NAMES = {
     "train_shapes",
 }
 
+# Kept with their outputs, which `notebooks/keep_outputs.py` makes.
+SHOWN = {"inspect_data", "inspect_model"}
+
 # Folders of one machine: /home/me, C:\data. What a notebook needs it finds from its own place.
 ABSOLUTE_PATH = re.compile(r"""(?<![\w.:/}])/\w[\w.-]*/\w|["'][A-Za-z]:[\\/]|~/""")
 
@@ -30,15 +33,16 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def faults(notebook):
-    """The rules that a notebook breaks, as a list of their names."""
+def faults(notebook, shown=False):
+    """The rules that a notebook, `shown` with its outputs or without, breaks: their names."""
     found = []
     first = notebook["cells"][0]
     if first["cell_type"] != "markdown" or not "".join(first["source"]).startswith("# "):
         found.append("title")
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    if any(cell["outputs"] or cell["execution_count"] is not None for cell in code):
+    if any(cell["outputs"] or cell["execution_count"] is not None for cell in code) != shown:
         found.append("outputs")
+    found += faults_of_outputs([output for cell in code for output in cell["outputs"]])
     sources = ["".join(cell["source"]) for cell in code]
     if sum(bool(line.strip()) for source in sources for line in source.splitlines()) >= 100:
         found.append("length")
@@ -51,6 +55,19 @@ def faults(notebook):
     trains = any(".train(" in source or "trained_model(" in source for source in sources)
     if trains and not any('os.environ.get("MRCNN_NOTEBOOK_STEPS"' in s for s in sources):
         found.append("steps")
+    return found
+
+
+def faults_of_outputs(outputs):
+    """The rules that outputs break: no errors, no logs, nothing of this machine, small."""
+    found = []
+    if any(o["output_type"] == "error" or o.get("name") == "stderr" for o in outputs):
+        found.append("log")
+    texts = [text for o in outputs for text in (o.get("text"), o.get("data", {}).get("text/plain"))]
+    if any(ABSOLUTE_PATH.search("".join(text)) for text in texts if text):
+        found.append("place")
+    if len(json.dumps(outputs)) > 500_000:
+        found.append("size")
     return found
 
 
@@ -74,7 +91,7 @@ def test_all_notebooks_are_there():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_have_no_fault(path):
-    assert faults(read(path)) == []
+    assert faults(read(path), path.stem in SHOWN) == []
 
 
 def test_every_fault_is_found():
@@ -87,6 +104,16 @@ def test_every_fault_is_found():
     run = copy.deepcopy(GOOD)
     run["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["a"]}]
     assert faults(run) == ["outputs"]
+    assert faults(run, shown=True) == []
+    assert faults(GOOD, shown=True) == ["outputs"]
+    for output, fault in (
+        ({"output_type": "stream", "name": "stderr", "text": ["a"]}, "log"),
+        ({"output_type": "error", "traceback": []}, "log"),
+        ({"output_type": "stream", "name": "stdout", "text": ["in /home/me/logs"]}, "place"),
+        ({"output_type": "display_data", "data": {"text/plain": ["'/mnt/x'"]}}, "place"),
+        ({"output_type": "display_data", "data": {"image/png": "A" * 500_000}}, "size"),
+    ):
+        assert faults_of_outputs([output]) == [fault]
     assert faults(with_code("x = 1\n" * 99)) == []
     assert faults(with_code("x = 1\n" * 100)) == ["length"]
     assert faults(with_code("def f():\n" + "    x = 1\n" * 9)) == []

@@ -14,6 +14,7 @@ from mrcnn.training.selection import (
     backbone_taps,
     layers_from_stage,
     set_trainable,
+    summary,
     trainable_layers,
 )
 from mrcnn.training.step import Steps
@@ -49,6 +50,24 @@ def test_selections(model, layers, expected):
     assert len(model.keras_model.trainable_variables) == 2 * len(expected)
     names = [variable.path.split("/")[-2] for variable in model.keras_model.trainable_variables]
     assert sorted(set(names)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ("heads", "27 of 37 layers with 54 variables: FPN, RPN, box head, mask head."),
+        (
+            "5+",
+            "29 of 37 layers with 58 variables: 2 of 10 layers of the backbone, FPN, RPN, "
+            "box head, mask head.",
+        ),
+        ("all", "37 of 37 layers with 74 variables: backbone, FPN, RPN, box head, mask head."),
+        (r"mrcnn\_mask", "1 of 37 layers with 2 variables: 1 of 10 layers of the mask head."),
+    ],
+)
+def test_summary_for_people(model, layers, expected):
+    model.set_trainable(SELECTIONS.get(layers, layers), verbose=0)
+    assert summary(model.keras_model) == f"Training {expected}"
 
 
 def test_layers_of_nested_models_one_by_one(model):

@@ -55,6 +55,16 @@ def compile_model(model, config, learning_rate, momentum):
     model.compile(optimizer=optimizer, jit_compile=False)
 
 
+def test_steps_of_many_stages_are_no_retracing(caplog):
+    """Each stage compiles its own steps, which TensorFlow must not take for one function."""
+    steps = Steps.__new__(Steps)
+    steps.strategy = tf.distribute.get_strategy()
+    for number in range(12):
+        compiled = steps._compiled(lambda x, number=number: {"loss": number * x})
+        assert [float(compiled(tf.constant(x))["loss"]) for x in (1.0, 2.0)] == [number, 2 * number]
+    assert "retracing" not in caplog.text
+
+
 def toy_network(slope, kernel):
     """A model whose two losses, of weights that sum to 1, are both the value of `Linear`."""
     x = keras.Input((1,), name="x")

@@ -63,9 +63,9 @@ def test_rates_are_those_of_the_epoch(bar, clock, capsys, live):
         step(progress, clock, number, wait=1, work=3, loss=7.0 - number)
     first, second, *_, last = capsys.readouterr().out.split("\r")
     assert first == "Epoch 2/5\n"
-    assert second == "  1/100 [....................] loss: 9.0000"
+    assert second == "loss: 9.00 -   1/100 [....................]"
     # 4 seconds a step for 2 images, a quarter of them waiting; 95 steps to go are 380 seconds.
-    assert last == "  5/100 [=...................] ETA 06:20 - 0.50 images/s - "
+    assert last == "loss: 3.00 -   5/100 - ETA 06:20 - 0.50 images/s - waiting "
 
 
 def test_second_epoch_counts_from_its_first_step(bar, clock, capsys):
@@ -76,7 +76,7 @@ def test_second_epoch_counts_from_its_first_step(bar, clock, capsys):
         step(progress, clock, 1, wait=0, work=2, loss=0.25)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == (
-        "2/2 [====================] 00:10 - 0.40 images/s - waiting 60% - loss: 0.2500"
+        "loss: 0.250 - 2/2 [====================] - 00:10 - 0.40 images/s - waiting 60%"
     )
 
 
@@ -87,7 +87,7 @@ def test_epoch_that_begins_in_its_middle(bar, clock, capsys, live):
         step(progress, clock, number, wait=0, work=0.5)
     # 877 steps of half a second; with 123 steps in a second it would be eight seconds.
     assert capsys.readouterr().out.endswith(
-        "\r 123/1000 [==..................] ETA 07:18 - 4.00 images/s "
+        "\r 123/1000 [......] - ETA 07:18 - 4.00 images/s - waiting 0%"
     )
 
 
@@ -96,15 +96,36 @@ def test_rest_of_a_longer_line_is_wiped_out(bar, clock, capsys, live):
     progress.on_epoch_begin(0)
     step(progress, clock, 0, wait=0, work=1, loss=10.0)
     step(progress, clock, 1, wait=0, work=7200)
-    step(progress, clock, 2, wait=0, work=0.1, loss=5.0)
     lines = capsys.readouterr().out.split("\r")[1:]
     assert lines == [
-        "1/9 [==..................] loss: 10.0000",
-        "2/9 [====................] ETA 14:00:00 - 0.00 images/s - w",
-        "3/9 [======..............] ETA 6:00:00 - 0.00 images/s - wa",
+        "loss: 10.0 - 1/9 [==..................]",
+        "2/9 [==.......] - ETA 14:00:00 - 0.00 images/s - waiting 0%",
     ]
     progress._draw("short")
     assert capsys.readouterr().out == "\rshort" + 54 * " "
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_line_fits_the_terminal_and_begins_with_the_loss(
+    bar, clock, capsys, live, columns, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    progress = bar(10000)
+    progress.on_epoch_begin(0)
+    losses = {"gradient_norm": 7.0, "loss": 1.23456, "mrcnn_bbox_loss": 0.5}
+    for number in range(9):
+        step(progress, clock, number, wait=1, work=9, **losses)
+    last = capsys.readouterr().out.split("\r")[-1].rstrip()
+    # 9991 steps of ten seconds.
+    whole = "loss: 1.23 -     9/10000 - ETA 27:45:10 - 0.20 images/s - waiting 10%"
+    assert len(last) < columns
+    assert last.startswith("loss: 1.23 -     9/10000")
+    if columns > 40:
+        assert "ETA 27:45:10 - 0.20 images/s" in last
+    if columns == 80:
+        assert last == whole.replace("10000 -", "10000 [.......] -")
+    if columns == 120:
+        assert last == whole.replace("10000 -", f"10000 [{20 * '.'}] -")
 
 
 def test_notebook_has_no_width(bar, clock, capsys, monkeypatch):
@@ -112,8 +133,8 @@ def test_notebook_has_no_width(bar, clock, capsys, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     progress = bar(9)
     progress.on_epoch_begin(0)
-    step(progress, clock, 0, wait=0, work=1, **{"loss" * 99: 1.0})
-    assert capsys.readouterr().out.endswith(f"\r1/9 [==..................] {'loss' * 99}: 1.0000")
+    step(progress, clock, 0, wait=0, work=1, loss=1.0)
+    assert capsys.readouterr().out.endswith("\rloss: 1.00 - 1/9 [==..................]")
 
 
 def test_terminal_is_live(monkeypatch):
@@ -142,9 +163,43 @@ def test_line_ends_before_validation_and_its_values_come_below(bar, clock, capsy
     print("something else")
     progress.on_epoch_end(0, {"loss": 3.0, "val_loss": 0.0002, "val_map": 0.25, "note": "good"})
     assert capsys.readouterr().out == (
-        "Epoch 1/5\n\r1/1 [====================] 00:03 - loss: 3.0000\nsomething else\n"
-        "val_loss: 2.0e-04 - val_map: 0.2500 - note: good\n"
+        "Epoch 1/5\n\rloss: 3.00 - 1/1 [====================] - 00:03\nsomething else\n"
+        "        loss   map note\n"
+        "train   3.00       good\n"
+        "val_  0.0002 0.250\n"
     )
+
+
+def test_table_of_an_epoch_fits_80_columns():
+    losses = [f"{head}_{kind}_loss" for head in ("rpn", "mrcnn") for kind in ("class", "bbox")]
+    names = ["loss", *losses, "mrcnn_mask_loss"]
+    logs = dict.fromkeys([*names, "gradient_norm"], 1.25)
+    logs |= {f"val_{name}": 0.0312345 for name in names}
+    logs["gradient_norm"] = 1234.5
+    assert module._table(logs, 80).splitlines() == [
+        "        loss rpn_class rpn_bbox mrcnn_class mrcnn_bbox mrcnn_mask gradient_norm",
+        "train   1.25      1.25     1.25        1.25       1.25       1.25          1234",
+        "val_  0.0312    0.0312   0.0312      0.0312     0.0312     0.0312",
+    ]
+    # What has no room comes below; a row without values is left out.
+    assert module._table(logs, 79).splitlines()[3:] == [
+        "      gradient_norm",
+        "train          1234",
+    ]
+
+
+def test_compilation_is_announced_once_with_its_time(bar, clock, capsys):
+    progress = bar(2)
+    for _ in range(2):
+        for kind in ("training step", "validation step"):
+            with progress.computing(kind):
+                clock.now += 34
+    assert capsys.readouterr().out.splitlines() == [
+        "Compiling the training step, once per call of train; it can take a minute.",
+        "Compiled in 34 s.",
+        "Compiling the validation step, once per call of train; it can take a minute.",
+        "Compiled in 34 s.",
+    ]
 
 
 def test_epoch_that_is_stopped(bar, clock, capsys):
@@ -154,7 +209,8 @@ def test_epoch_that_is_stopped(bar, clock, capsys):
     step(progress, clock, 1, wait=0, work=1, loss=3.0)
     progress.on_epoch_end(0, {"loss": 3.0})
     assert capsys.readouterr().out.endswith(
-        "\n2/4 [==========..........] 00:02 - 2.00 images/s - waiting 0% - loss: 3.0000\n"
+        "\nloss: 3.00 - 2/4 [==========..........] - 00:02 - 2.00 images/s - waiting 0%\n"
+        "      loss\ntrain 3.00\n"
     )
 
 
@@ -209,6 +265,7 @@ def test_silence(bar, clock, capsys, live):
     progress.on_epoch_begin(0)
     for number in range(2):
         step(progress, clock, number, wait=1, work=2, loss=3.0)
-    progress.on_test_begin()
+    with progress.computing("validation step"):
+        progress.on_test_begin()
     progress.on_epoch_end(0, {"val_loss": 2.0})
     assert capsys.readouterr().out == ""
