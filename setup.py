@@ -48,6 +48,7 @@ setup(
         "scikit-image",
         "tensorboard",
         "tensorflow>=2.18",
+        "tifffile",
         "tqdm",
     ],
     extras_require={

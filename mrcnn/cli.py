@@ -153,13 +153,12 @@ def make_model(mode, weights, logs, config, from_random=None, seed=0, **settings
 
 def _config_of(weights, logs, kinds):
     """Return the Config kept with a file or with the newest run of the `kinds`; else the first."""
-    from mrcnn.runs.run import Run, checkpoints, run_folders
+    from mrcnn.runs.run import checkpoints, run_folders
     from mrcnn.runs.settings import read_config
 
     if weights == "last":
-        runs = [Run(folder, kind.NAME) for kind in kinds for folder in run_folders(logs, kind.NAME)]
-        runs.sort(key=lambda run: run.place, reverse=True)
-        weights = next((path for run in runs for path in checkpoints(run.folder)), None)
+        runs = reversed(run_folders(logs, *(kind.NAME for kind in kinds)))
+        weights = next((path for run in runs for path in checkpoints(run)), None)
     try:
         # Without any checkpoint, loading the weights will say where it looked.
         return read_config(weights)[0] if weights else kinds[0]

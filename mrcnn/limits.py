@@ -7,6 +7,7 @@ docs/security.md says what each one protects.
 Attributes:
     MAX_IMAGE_PIXELS: height times width of an image that is read.
     MAX_MASK_BYTES: height times width times number of the masks of one image.
+    MAX_JSON_BYTES: of an annotation file.
     MAX_DOWNLOAD_BYTES: of a download whose size is not known beforehand.
     MAX_UNPACKED_BYTES: of all files of an archive together.
     MIN_DOWNLOAD_RATE: bytes per second over a minute, below which a download is given up.
@@ -17,6 +18,7 @@ import os
 _DEFAULTS = {
     "MAX_IMAGE_PIXELS": 1 << 26,
     "MAX_MASK_BYTES": 1 << 30,
+    "MAX_JSON_BYTES": 1 << 32,
     "MAX_DOWNLOAD_BYTES": 1 << 36,
     "MAX_UNPACKED_BYTES": 1 << 37,
     "MIN_DOWNLOAD_RATE": 1000,
@@ -35,6 +37,7 @@ def _chosen(name):
 
 MAX_IMAGE_PIXELS = _chosen("MAX_IMAGE_PIXELS")
 MAX_MASK_BYTES = _chosen("MAX_MASK_BYTES")
+MAX_JSON_BYTES = _chosen("MAX_JSON_BYTES")
 MAX_DOWNLOAD_BYTES = _chosen("MAX_DOWNLOAD_BYTES")
 MAX_UNPACKED_BYTES = _chosen("MAX_UNPACKED_BYTES")
 MIN_DOWNLOAD_RATE = _chosen("MIN_DOWNLOAD_RATE")

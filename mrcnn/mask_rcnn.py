@@ -220,7 +220,8 @@ class MaskRCNN(LegacyMethods):
             A `keras.callbacks.History`, with the losses by epoch in its `history`.
 
         Raises:
-            RuntimeError: in inference mode; if more than `MAX_LOAD_ERRORS` images are unreadable.
+            RuntimeError: in inference mode; past `MAX_LOAD_ERRORS` bad images; for a run in use.
+            OSError: names a folder or file that cannot be written.
             ValueError: if data set and Config do not fit.
             FloatingPointError: if a loss becomes NaN; names it and the images of the batch.
             MemoryError: lists the settings that reduce memory.

@@ -1,6 +1,7 @@
 """A server on this machine that sends one body well, in parts, or badly."""
 
 import re
+import socket
 import threading
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,13 +14,14 @@ class Behaviour:
     cuts: list; the first entry is taken away by each answer, which then ends after so many bytes.
     ranges: go by the header Range ("right"), ignore it ("ignored"), or send another part ("wrong").
     announce: send the length.
+    etag: text of the header ETag, or None. A part is sent only if If-Range is absent or this.
     asked: list of the Range headers that came, None for none.
     posted: list of (address, body) of what was sent here.
     """
 
     def __init__(self, bodies):
         self.bodies, self.cuts, self.asked, self.posted = bodies, [], [], []
-        self.ranges, self.announce = "right", True
+        self.ranges, self.announce, self.etag = "right", True, None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -32,6 +34,8 @@ class Handler(BaseHTTPRequestHandler):
         body = wanted.bodies[name]
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         start = int(asked[1]) if asked and wanted.ranges != "ignored" else 0
+        if self.headers.get("If-Range") not in (None, wanted.etag):
+            start = 0
         if start >= len(body) > 0:
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(body)}")
@@ -44,6 +48,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         else:
             self.send_response(200)
+        if wanted.etag:
+            self.send_header("ETag", wanted.etag)
         if wanted.announce:
             self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
@@ -74,3 +80,30 @@ def serving(bodies):
         finally:
             running.shutdown()
             thread.join()
+
+
+@contextmanager
+def answering(answer):
+    """Run a server that lets a function `answer(connection, request)` send what it likes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve(connection):
+            with connection, suppress(OSError):
+                request = b""
+                while b"\r\n\r\n" not in request and (more := connection.recv(4096)):
+                    request += more
+                if request:
+                    answer(connection, request)
+
+        def accept():
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+    thread.join()

@@ -17,7 +17,7 @@ MODULES = sorted((ROOT / "mrcnn").rglob("*.py"))
 RANKS = [
     {"registry"},
     {"constants", "files", "config_check", "limits"},
-    {"ops", "inputs"},
+    {"ops", "inputs", "archives", "connection"},
     {"config", "download", "drawing"},
     {"layers", "data"},
     {"backbones", "readers"},

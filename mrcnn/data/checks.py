@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from mrcnn import limits
 
 
 class Note(NamedTuple):
@@ -19,6 +22,26 @@ class Note(NamedTuple):
     reason: str
     where: str
     left_out: bool = True
+
+
+_LONGEST = 300
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 60
+_short.maxlevel = 2
+
+
+def shown(value: Any) -> str:
+    """Return a value of a file as a short text that can be printed anywhere.
+
+    Files hold names of any length, control characters, halves of characters, and numbers of
+    thousands of digits.
+    """
+    text = value if isinstance(value, str) else _short.repr(value)
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 4 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shorten(names: list[str], most: int, glue: str = ", ") -> str:
@@ -77,6 +100,17 @@ def check_size(
         raise ValueError(
             f"{describe_image(dataset, image_id)}: the masks have {mask_shape[0]}x{mask_shape[1]} "
             f"pixels (height x width), the image has {image_shape[0]}x{image_shape[1]}."
+        )
+
+
+def check_mask_bytes(dataset: Any, image_id: int, count: int, height: int, width: int) -> None:
+    """Raise ValueError, naming the image, if its masks would exceed `limits.MAX_MASK_BYTES`."""
+    needed = count * height * width
+    if needed > limits.MAX_MASK_BYTES:
+        raise ValueError(
+            f"{describe_image(dataset, image_id)}: its {count} masks of {height}x{width} pixels "
+            f"(height x width) take {needed} bytes, more than mrcnn.limits.MAX_MASK_BYTES = "
+            f"{limits.MAX_MASK_BYTES}; raise that to load them."
         )
 
 

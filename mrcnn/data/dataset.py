@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.data.checks import shorten
 from mrcnn.data.photos import read_image
 from mrcnn.data.report import DatasetReport, inspect
+
+_SHOWN = 100
 
 
 class Dataset:
@@ -57,9 +60,26 @@ class Dataset:
         """
         if "." in source:
             raise ValueError(f"source is {source!r}; the name of a source must not contain a dot.")
-        if any(info["source"] == source and info["id"] == class_id for info in self.class_info):
-            return
+        key = (source, class_id)
+        try:
+            known = self._known_classes()
+            if key in known:
+                return
+            known.add(key)
+        # Some programs have lists as ids.
+        except TypeError:
+            if any((info["source"], info["id"]) == key for info in self.class_info):
+                return
         self.class_info.append({"source": source, "id": class_id, "name": class_name})
+
+    def _known_classes(self):
+        """Return the set of `(source, id)` of all classes."""
+        known = self.__dict__.setdefault("_class_keys", set())
+        # Programs may change class_info themselves.
+        if len(known) != len(self.class_info):
+            known.clear()
+            known.update((info["source"], info["id"]) for info in self.class_info)
+        return known
 
     def add_image(self, source: str, image_id: Any, path: str | None, **kwargs: Any) -> None:
         """Add an image by its id in its source.
@@ -90,11 +110,10 @@ class Dataset:
             self._image_ids, self.num_images = self._part, len(self._part)
 
         self.sources = list(dict.fromkeys(info["source"] for info in self.class_info))
-        classes = list(enumerate(info["source"] for info in self.class_info))
-        self.source_class_ids = {
-            source: [class_id for class_id, own in classes if class_id == 0 or own == source]
-            for source in self.sources
-        }
+        # All share the background.
+        self.source_class_ids = {source: [0] for source in self.sources}
+        for class_id, info in enumerate(self.class_info[1:], start=1):
+            self.source_class_ids[info["source"]].append(class_id)
 
     def split(
         self, fraction: float = 0.2, seed: int = 0, group: Callable[[dict], Hashable] | None = None
@@ -150,7 +169,7 @@ class Dataset:
         try:
             return self.class_from_source_map[source_class_id]
         except KeyError:
-            known = ", ".join(self.class_from_source_map)
+            known = shorten(list(self.class_from_source_map), _SHOWN)
             raise KeyError(
                 f"class {source_class_id!r} was never added; there are {known}."
             ) from None

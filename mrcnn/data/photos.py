@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from mrcnn import limits
+from mrcnn.data.decoding import (
+    Refused,
+    open_picture,
+    orientation_of,
+    to_pixels,
+    turn,
+    turned_size,
+)
+from mrcnn.data.tiff import SIGNATURES, Tiff, open_tiff
+from mrcnn.download import DownloadError, download
+from mrcnn.files import open_regular
 from mrcnn.ops.pixels import as_image
-
-# Pillow's modes that NumPy takes as they are; the others are palettes and other colour spaces.
-_PLAIN_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA"}
-_PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
-_EXIF_ORIENTATION = 274
-# The values of the EXIF orientation that exchange rows and columns.
-_TRANSPOSED = range(5, 9)
 
 
 def read_image(path: str | os.PathLike, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a photo, turned as viewers and annotation tools show it.
 
+    Formats are JPEG, PNG, TIFF, BMP, WebP, GIF, PPM, JPEG 2000, TGA, PCX, SGI and AVIF; of a file
+    with several pictures it is the first one. All colours become RGB. `limits.MAX_IMAGE_PIXELS`
+    bounds the size.
+
     Args:
-        path: of a file.
+        path: of a file, or a web address that begins with http:// or https://.
         size: `(height, width)` in pixels that its annotations are for. A photo is turned by its
             EXIF orientation, unless it has this size only as it is stored.
 
@@ -29,13 +43,19 @@ def read_image(path: str | os.PathLike, size: tuple[int, int] | None = None) -> 
         `mrcnn.ops.pixels.as_image`.
 
     Raises:
-        FileNotFoundError, OSError: if the file is missing or damaged.
-        ValueError: if it holds another kind of image.
+        FileNotFoundError: if there is no such file.
+        OSError: if it is damaged, empty, or no file but a folder, pipe or device.
+        ValueError: if it holds another kind of image, or is too large.
         All name the path.
     """
-    stored, turned = _decode(path)
-    is_as_stored = size is not None and stored.shape[:2] == tuple(size) != turned.shape[:2]
-    return as_image(stored if is_as_stored else turned, str(path), channels=None)
+    with _reading(path) as file:
+        stored = _open(file)
+        pixels = stored.decode()
+    turned = turned_size(*pixels.shape[:2], stored.orientation) if pixels.ndim > 1 else ()
+    is_as_stored = size is not None and pixels.shape[:2] == tuple(size) != turned
+    if not is_as_stored and pixels.ndim > 1:
+        pixels = np.ascontiguousarray(turn(pixels, stored.orientation))
+    return as_image(pixels, str(path), channels=None)
 
 
 def read_stored(path: str | os.PathLike) -> np.ndarray:
@@ -50,7 +70,8 @@ def read_stored(path: str | os.PathLike) -> np.ndarray:
     Raises:
         FileNotFoundError, OSError, ValueError: see `read_image`.
     """
-    pixels, _ = _decode(path, keep_numbers=True)
+    with _reading(path) as file:
+        pixels = _open(file, keep_numbers=True).decode()
     if pixels.ndim == 2:
         return pixels
     if pixels.ndim != 3 or pixels.shape[2] > 4:
@@ -59,44 +80,62 @@ def read_stored(path: str | os.PathLike) -> np.ndarray:
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Return the `(height, width)` of `read_image`, if possible without decoding the file.
+    """Return the `(height, width)` of `read_image`, without decoding the file.
 
     Raises:
         FileNotFoundError, OSError, ValueError: see `read_image`.
     """
-    from PIL import Image
+    with _reading(path) as file:
+        stored = _open(file)
+        return turned_size(*stored.shape[:2], stored.orientation)
 
+
+def _open(file, keep_numbers=False):
+    """Return the `Tiff` of an open file, whatever its format."""
+    signature = file.read(4)
+    file.seek(0)
+    if signature in SIGNATURES:
+        return open_tiff(file, keep_numbers)
+    picture = open_picture(file)
+    orientation = orientation_of(picture, file)
+    return Tiff(picture.size[::-1], orientation, lambda: to_pixels(picture, keep_numbers))
+
+
+@contextmanager
+def _reading(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Open a picture file, and name it in all errors of the block."""
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            # Without this test, Pillow would decode a PNG file to look for EXIF.
-            exif = picture.getexif() if "exif" in picture.info else {}
-            transposed = exif.get(_EXIF_ORIENTATION) in _TRANSPOSED
-    except Exception:
-        # scikit-image reads more formats than Pillow, and very large files, which Pillow refuses.
-        return read_image(path).shape[:2]
-    return (width, height) if transposed else (height, width)
-
-
-def _decode(path, keep_numbers=False):
-    """Return the pixels as they are stored, and turned by the EXIF orientation."""
-    from PIL import Image, ImageOps
-
-    try:
-        # scikit-image reads scientific formats and web addresses.
-        if not str(path).lower().endswith(_PILLOW_SUFFIXES) or "://" in str(path):
-            import skimage.io
-
-            stored = np.asarray(skimage.io.imread(path))
-            return stored, stored
-        with Image.open(path) as picture:
-            plain = keep_numbers or picture.mode in _PLAIN_MODES
-            plain = picture if plain else picture.convert("RGBA")
-            stored = np.array(plain)
-            if "exif" not in picture.info:
-                return stored, stored
-            return stored, np.array(ImageOps.exif_transpose(plain))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}.") from None
+        with _opened(path) as file:
+            yield file
+    except FileNotFoundError as error:
+        reason = str(error)
+        end = "." if reason == "there is no such file" else f" ({reason})."
+        raise FileNotFoundError(f"there is no file {path}{end}") from None
+    except Refused as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}.") from None
+    # Decoders raise errors of many kinds.
     except Exception as error:
-        raise OSError(f"{path} cannot be read as an image: {error}") from error
+        raise OSError(f"{path} cannot be read as an image: {_reason(error)}") from error
+
+
+def _reason(error):
+    """Return the text of an error as one short line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) < 300 else f"{text[:300]}..."
+
+
+@contextmanager
+def _opened(path):
+    """Open a file, or what is at a web address, which is fetched into a temporary file."""
+    if not str(path).lower().startswith(("http://", "https://")):
+        with open_regular(path) as file:
+            yield file
+        return
+    with tempfile.TemporaryDirectory(prefix="mrcnn_") as folder:
+        copy = Path(folder, "photo")
+        try:
+            download(path, copy, limit=4 * limits.MAX_IMAGE_PIXELS, verbose=0)
+        except DownloadError as error:
+            raise OSError(error.reason) from None
+        with open_regular(copy) as file:
+            yield file

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.data.feed import SampleFeed
+from mrcnn.data.interruptible import interruptible
 from mrcnn.data.loader import SampleLoader
 from mrcnn.data.uneven import spread_matches
 from mrcnn.inputs import Input, model_inputs
@@ -84,7 +85,7 @@ class TrainingData:
 
     def __iter__(self) -> Iterator[dict[str, tf.Tensor]]:
         try:
-            yield from self.dataset
+            yield from interruptible(iter(self.dataset))
         except tf.errors.OpError:
             self.errors.reraise()
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,11 +19,15 @@ from mrcnn.data.checks import (
     load_image,
     load_instances,
     shorten,
+    shown,
 )
 from mrcnn.ops.masks import extract_bboxes
 from mrcnn.ops.pixels import to_uint8
 
 _SHOWN = 5
+_KINDS_SHOWN = 40
+# Pixels of masks whose boxes are computed at a time.
+_BLOCK = 1 << 26
 _PERCENTILES = (0, 5, 50, 95, 100)
 # Seconds; shorter waits need no progress bar.
 _PATIENCE = 2.0
@@ -75,10 +81,14 @@ class DatasetReport:
         self.images.update(set(class_ids[class_ids > 0].tolist()))
         if not (class_ids > 0).any():
             self.without_instances.append(name)
-        boxes = extract_bboxes(masks)
-        earlier = {}
-        for index, (y1, x1, y2, x2) in enumerate(boxes.tolist()):
-            where = f"{name}, instance {index} ({self.class_names[abs(class_ids[index])]})"
+        # Part by part: for the boxes of all, half the memory of the masks is taken again.
+        step = max(1, _BLOCK // (height * width))
+        parts = [masks[..., start : start + step] for start in range(0, len(class_ids), step)]
+        boxes = [tuple(box) for part in parts for box in extract_bboxes(part).tolist()]
+        uses, earlier = Counter(boxes), {}
+        for index, (y1, x1, y2, x2) in enumerate(boxes):
+            class_name = shown(self.class_names[abs(class_ids[index])])
+            where = f"{name}, instance {index} ({class_name})"
             mask = masks[y1:y2, x1:x2, index]
             area = np.count_nonzero(mask)
             if not area:
@@ -90,12 +100,16 @@ class DatasetReport:
                 side = float(np.sqrt((y2 - y1) * (x2 - x1)))
                 self.sides.append(side)
                 self.shares.append(side / max(height, width))
-            same = earlier.setdefault((y1, x1, y2, x2), [])
-            if any(np.array_equal(mask, other) for other in same):
+            if uses[boxes[index]] == 1:
+                continue
+            same = earlier.setdefault(boxes[index], set())
+            # One look at each mask, also where thousands have the same box.
+            digest = hashlib.blake2b(mask.tobytes()).digest()
+            if digest in same:
                 self.duplicates.append(where)
             elif same:
                 self.same_box.append(where)
-            same.append(mask)
+            same.add(digest)
 
     def __str__(self):
         total, seen = self.instances.total(), len(self.image_sizes)
@@ -116,16 +130,19 @@ class DatasetReport:
         for note in self.notes:
             fate = "left out" if note.left_out else "kept"
             groups.setdefault(f"{fate}: {note.reason}", []).append(note.where)
-        for kind, names in [*lists, *groups.items()]:
-            if names:
-                lines.append(f"  {kind}: {len(names)}")
-                lines.append("    " + shorten(names, _SHOWN, "\n    "))
+        groups = [(kind, names) for kind, names in [*lists, *groups.items()] if names]
+        for kind, names in groups[:_KINDS_SHOWN]:
+            lines.append(f"  {kind}: {len(names)}")
+            lines.append("    " + shorten(names, _SHOWN, "\n    "))
+        if len(groups) > _KINDS_SHOWN:
+            lines.append(f"  and {len(groups) - _KINDS_SHOWN} more kinds of problems")
         return "\n".join(lines)
 
     def _class_table(self):
-        width = max(map(len, self.class_names))
+        names = [shown(name) for name in self.class_names]
+        width = max(map(len, names))
         yield f"  {'class':<{width + 5}}{'instances':>10}{'images':>10}{'crowds':>10}"
-        for class_id, name in enumerate(self.class_names[1:], start=1):
+        for class_id, name in enumerate(names[1:], start=1):
             counts = (table[class_id] for table in (self.instances, self.images, self.crowds))
             row = "".join(f"{count:>10}" for count in counts)
             yield f"  {class_id:>3}  {name:<{width}}{row}"
@@ -170,7 +187,9 @@ def inspect(
                 report.rescaled.append(name)
     report.notes = list(getattr(dataset, "notes", []))
     if verbose:
-        print(report)
+        # Not every terminal has all characters.
+        encoding = sys.stdout.encoding or "utf-8"
+        print(str(report).encode(encoding, "backslashreplace").decode(encoding))
     return report
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from mrcnn.inference.molding import as_images, mold_one, unmold
 from mrcnn.ops.masks import paste_masks
 from mrcnn.ops.rle import paste_rles
+from mrcnn.weights.finite import describe_non_finite, non_finite_weights
 
 # Functions that paste the masks: to `[height, width, n]` bool, or to a list of COCO RLEs.
 MASK_FORMATS = {"full": paste_masks, "rle": paste_rles}
@@ -34,6 +35,12 @@ class Detector:
     def __init__(self, keras_model, get_anchors, all_masks=False):
         self.keras_model, self.get_anchors = keras_model, get_anchors
         self.all_masks = all_masks
+        if counts := non_finite_weights(keras_model.variables):
+            warnings.warn(
+                f"The weights of the model are not finite, so nothing will be detected: "
+                f"{describe_non_finite(counts)}.",
+                stacklevel=4,
+            )
         # TensorFlow skips the computation of all other outputs.
         outputs = dict(zip(keras_model.output_names, keras_model.outputs, strict=True))
         missing = [name for name in _OUTPUTS if name not in outputs]

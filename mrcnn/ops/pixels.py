@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+# Values that are converted at a time.
+_BLOCK = 1 << 20
+
 
 def as_image(image: Any, name: str, channels: int | None = 3) -> np.ndarray:
     """Return an image as `[height, width, channels]` on the scale from 0 to 255.
@@ -78,7 +81,13 @@ def to_uint8(pixels: np.ndarray, name: str) -> np.ndarray:
             f"{name} is {pixels.dtype} with values from {low:g} to {high:g}; accepted are "
             "integers from 0 to 255 or to 65535 (16 bits), and floats from 0 to 1 or to 255."
         )
-    return np.round(pixels * factor).astype(np.uint8)
+    scaled = np.empty(pixels.shape, np.uint8)
+    # In blocks of rows, because the floats in between take eight times the memory.
+    rows = max(1, _BLOCK * len(pixels) // pixels.size)
+    for start in range(0, len(pixels), rows):
+        block = slice(start, start + rows)
+        scaled[block] = np.round(pixels[block] * factor)
+    return scaled
 
 
 def check_sides(shape: Sequence[int], strides: Sequence[int], name: str) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 
 from mrcnn.ops.masks import unmold_mask
 
+_NOT_THE_IMAGE = "an RLE whose counts do not add up to the image"
+
 
 def encode_mask(mask: np.ndarray) -> dict:
     """Return a mask `[height, width]` bool as a COCO RLE, a dict of `size` and `counts`."""
@@ -38,3 +40,42 @@ def paste_rles(masks: np.ndarray, boxes: np.ndarray, image_shape: Sequence[int])
         encode_mask(unmold_mask(mask, box, image_shape))
         for mask, box in zip(masks, boxes, strict=True)
     ]
+
+
+def rle_fault(rle: dict, height: int, width: int) -> str | None:
+    """Return the problem with a COCO RLE of any content for an image of this size, or None.
+
+    pycocotools checks nothing: it returns uninitialized memory, or writes beyond the mask.
+    """
+    size, counts = rle.get("size"), rle.get("counts")
+    if not isinstance(size, list | tuple) or not isinstance(counts, list | str | bytes):
+        return "an RLE without size or counts"
+    if list(size) != [height, width]:
+        return "an RLE of another size than its image"
+    runs = counts if isinstance(counts, list) else _decompress(counts)
+    # True is an int, too.
+    whole = set(map(type, runs)) == {int} and min(runs) >= 0
+    return None if whole and sum(runs) == height * width else _NOT_THE_IMAGE
+
+
+def _decompress(counts):
+    """Return the run lengths in a compressed RLE; `[-1]` for another string.
+
+    A character holds five bits of a number, the lowest first; from the fourth number on, it is the
+    difference to the number two before. Source: `rleFrString` of the COCO API.
+    """
+    runs, value, shift = [], 0, 0
+    for code in counts.encode(errors="replace") if isinstance(counts, str) else counts:
+        code -= 48
+        # From the seventh character on, pycocotools reads another number, as its integers overflow.
+        if not 0 <= code < 64 or shift > 25:
+            return [-1]
+        value |= (code & 31) << shift
+        shift += 5
+        if code & 32:
+            continue
+        if code & 16:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value, shift = 0, 0
+    return runs if shift == 0 else [-1]

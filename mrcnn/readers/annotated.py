@@ -12,28 +12,27 @@ The files of a project hold thousands of annotations, and a few of them are brok
 
 from __future__ import annotations
 
-import json
 import os
-import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mrcnn.data.checks import Note, describe_image, shorten
+from mrcnn import limits
+from mrcnn.data.checks import Note, check_mask_bytes, describe_image, shorten, shown
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.photos import image_size
-from mrcnn.readers.outlines import Outline, outline_fault, reaches_out
+from mrcnn.readers.find import find_image, name_inside
+from mrcnn.readers.outlines import Outline, draw_outlines, examine
 
-# Layout: the method that reads it.
-_READERS = {
-    "COCO JSON": "CocoJsonDataset.load_coco_json()",
-    "VIA JSON": "ViaDataset.load_via()",
-    "LabelMe JSON": "LabelMeDataset.load_labelme()",
-}
 _SHOWN = 3
+_REASONS_SHOWN = 20
+# All outlines of an image together, see `examine`: one or two seconds.
+_MOST_WORK = 1 << 22
+# Bytes of the masks of an image from which on a look at the header of its photo pays.
+_MANY_BYTES = 1 << 26
 
 
 class AnnotatedDataset(Dataset):
@@ -42,6 +41,7 @@ class AnnotatedDataset(Dataset):
     Methods such as `load_via` read files or folders, and add classes and images under a name, their
     `source`. Call one or several, then `prepare`. They raise FileNotFoundError if there is nothing
     to read or no image is readable. Broken annotations and images are left out, with a warning.
+    Names of images may not lead out of their folder, unless a method gets `outside=True`.
 
     Attributes:
         notes: list of `Note`, in the order in which they were found. `load_mask` may add some.
@@ -51,6 +51,8 @@ class AnnotatedDataset(Dataset):
         super().__init__(class_map)
         # A dict drops duplicates: threads may find a problem twice.
         self._notes = {}
+        self._work = Counter()
+        self._sizes = {}
 
     @property
     def notes(self) -> list[Note]:
@@ -58,7 +60,7 @@ class AnnotatedDataset(Dataset):
 
     def note(self, reason: str, where: str, left_out: bool = True) -> None:
         """Add a `Note`, once."""
-        self._notes[Note(reason, where, left_out)] = None
+        self._notes[Note(shown(reason), shown(where), left_out)] = None
 
     def load_image(self, image_id: int) -> np.ndarray:
         """See `Dataset.load_image`; ValueError if the annotations are for another size."""
@@ -66,11 +68,33 @@ class AnnotatedDataset(Dataset):
         info = self.image_info[image_id]
         size = info.get("height") or image.shape[0], info.get("width") or image.shape[1]
         if image.shape[:2] != size:
-            raise ValueError(
-                f"{describe_image(self, image_id)} has {image.shape[0]}x{image.shape[1]} pixels "
-                f"(height x width), but its annotations are for {size[0]}x{size[1]}."
-            )
+            raise ValueError(self._other_size(image_id, image.shape, size))
         return image
+
+    def _other_size(self, image_id, found, size):
+        return (
+            f"{describe_image(self, image_id)} has {found[0]}x{found[1]} pixels (height x width), "
+            f"but its annotations are for {size[0]}x{size[1]}."
+        )
+
+    def _check_memory(self, image_id: int, count: int) -> None:
+        """Raise ValueError if masks would fill the memory, or are of another size than the photo.
+
+        Call it before the memory for `count` masks of `image_info`'s size is taken.
+        """
+        info = self.image_info[image_id]
+        size = info["height"], info["width"]
+        check_mask_bytes(self, image_id, count, *size)
+        if count * size[0] * size[1] < _MANY_BYTES:
+            return
+        try:
+            found = image_size(info["path"])
+        # The photo may be one that an overridden load_image() reads.
+        except (OSError, TypeError, ValueError):
+            return
+        # Annotations may be for the photo as it is stored, before EXIF turns it.
+        if sorted(found) != sorted(size):
+            raise ValueError(self._other_size(image_id, found, size))
 
     def _finish(self, before: int, origin: str | os.PathLike, found: bool) -> None:
         """Warn once of all notes on `origin`; FileNotFoundError if no image was `found` there.
@@ -78,6 +102,8 @@ class AnnotatedDataset(Dataset):
         `before` is the number of notes before the reading.
         """
         notes, parts = self.notes[before:], []
+        self._work.clear()
+        self._sizes.clear()
         if notes and not found:
             raise FileNotFoundError(f"{origin} has no usable image: {summarize(notes)}.")
         for left_out, fate in ((True, "left out"), (False, "odd, but kept")):
@@ -95,44 +121,76 @@ class AnnotatedDataset(Dataset):
         """
         if not names:
             raise ValueError(f"there is no class for the source {source!r}.")
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ValueError(f"class_names has {twice[0]!r} twice.")
         ids = {info["name"]: info["id"] for info in self.class_info if info["source"] == source}
+        number = max(ids.values(), default=0)
         for name in names:
-            if list(names).count(name) > 1:
-                raise ValueError(f"class_names has {name!r} twice.")
             if name not in ids:
-                ids[name] = max(ids.values(), default=0) + 1
-                self.add_class(source, ids[name], name)
+                number += 1
+                ids[name] = number
+                self.add_class(source, number, name)
         return {name: ids[name] for name in names}
 
-    def _locate(self, folder, name, size=(None, None), where=None) -> dict[str, Any] | None:
+    def _locate(
+        self, folder, name, size=(None, None), where=None, outside=False
+    ) -> dict[str, Any] | None:
         """Return `path`, `height` and `width` of an image for `add_image`, see `find_image`.
 
         `size` is `(height, width)` from the annotation file, if it has them. If the image is
-        missing or unreadable, note that about `where` or `name`, and return None.
+        missing, unreadable or too large, note that about `where` or `name`, and return None.
         """
-        path = find_image(folder, name) if name else None
+        path = find_image(folder, name, outside) if name else None
         if path is None:
-            self.note(f"an image that is not in {folder}", where or name)
+            reason = f"an image that is not in {folder}"
+            if name and not outside and name_inside(folder, name) is None:
+                reason += ", whose name leads out of it, which outside=True allows"
+            self.note(reason, where or name)
             return None
-        if all(isinstance(side, int) and side > 0 for side in size):
-            return {"path": str(path), "height": size[0], "width": size[1]}
-        return self._measure(path, name)
+        # True is an int, too.
+        if not all(type(side) is int and side > 0 for side in size):
+            return self._measure(path, name)
+        return self._sized(path, size, name)
 
     def _measure(self, path, name, picture=None) -> dict[str, Any] | None:
         """As `_locate`, for the image `path`, with the size of the file `picture`, if given."""
-        try:
-            height, width = image_size(picture or path)
-        except (OSError, ValueError):
+        measured = str(picture or path)
+        if measured not in self._sizes:
+            try:
+                self._sizes[measured] = image_size(measured)
+            except (OSError, ValueError):
+                self._sizes[measured] = None
+        if self._sizes[measured] is None:
             self.note("an image that cannot be read", name)
             return None
-        return {"path": str(path), "height": height, "width": width}
+        return self._sized(path, self._sizes[measured], name)
 
-    def _check_outline(self, outline: Outline, height: int, width: int, where: str) -> bool:
-        """Return True if an outline has a mask; note its faults."""
-        fault = outline_fault(outline, height, width)
+    def _sized(self, path, size, name):
+        """Return the dict of `_locate`; None with a note for a size above the limit."""
+        if size[0] * size[1] > limits.MAX_IMAGE_PIXELS:
+            limit = f"mrcnn.limits.MAX_IMAGE_PIXELS = {limits.MAX_IMAGE_PIXELS}"
+            self.note(f"an image of more pixels than {limit}", name)
+            return None
+        return {"path": str(path), "height": size[0], "width": size[1]}
+
+    def _check_outline(
+        self, outline: Outline, height: int, width: int, where: str, image: Any = None
+    ) -> bool:
+        """Return True if an outline has a mask; note its faults.
+
+        `image` is the same for all outlines of an image: together, too, they must be drawn in time.
+        """
+        fault, reaches_out, work = examine(outline, height, width)
+        if work:
+            work += self._work[image]
+            if work > _MOST_WORK:
+                fault = "an outline that crosses the image too often"
+            elif image is not None:
+                self._work[image] = work
         if fault:
             self.note(fault, where)
-        elif reaches_out(outline, height, width):
+        elif reaches_out:
             self.note("cut at the border of the image", where, left_out=False)
         return not fault
 
@@ -164,14 +222,17 @@ class OutlineDataset(AnnotatedDataset):
         info = self.image_info[image_id]
         if "objects" not in info:
             return super().load_mask(image_id)
-        masks = np.zeros((len(info["objects"]), info["height"], info["width"]), bool)
-        class_ids, names = [], []
-        for mask, (class_id, name, outlines) in zip(masks, info["objects"], strict=True):
-            for outline in outlines:
-                outline.draw(mask)
-            class_ids.append(self._own_class_id(info, class_id))
-            names.append(name)
-        return self._keep_visible(masks.transpose(1, 2, 0), class_ids, names)
+        objects, class_ids = info["objects"], []
+        self._check_memory(image_id, len(objects))
+        masks = np.zeros((len(objects), info["height"], info["width"]), bool)
+        for class_id, name, outlines in objects:
+            mask = masks[len(class_ids)]
+            draw_outlines(mask, outlines)
+            if mask.any():
+                class_ids.append(self._own_class_id(info, class_id))
+            else:
+                self.note("no pixel is covered", name)
+        return masks[: len(class_ids)].transpose(1, 2, 0), np.array(class_ids, np.int32)
 
 
 def summarize(notes: list[Note]) -> str:
@@ -179,59 +240,5 @@ def summarize(notes: list[Note]) -> str:
     groups = {}
     for note in notes:
         groups.setdefault(note.reason, []).append(note.where)
-    return "; ".join(
-        f"{len(names)} x {reason} ({shorten(names, _SHOWN)})" for reason, names in groups.items()
-    )
-
-
-def read_json(path: str | os.PathLike, layout: str) -> Any:
-    """Read a JSON file of one of the layouts "COCO JSON", "VIA JSON" and "LabelMe JSON".
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not JSON, or has another layout.
-    """
-    try:
-        # utf-8-sig skips the byte order mark that editors on Windows write.
-        data = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no annotation file {path}.") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}.") from None
-    found = _layout(data)
-    if found != layout:
-        hint = f" {_READERS[found]} reads it." if found in _READERS else ""
-        raise ValueError(
-            f"{path} holds {found or 'JSON of an unknown layout'}, not {layout}, which "
-            f"{_READERS[layout]} takes.{hint}"
-        )
-    return data
-
-
-def _layout(data):
-    """Return the name of the layout of annotations; None if it is unknown."""
-    if not isinstance(data, dict):
-        return None
-    if isinstance(data.get("images"), list):
-        return "COCO JSON"
-    if isinstance(data.get("shapes"), list):
-        return "LabelMe JSON"
-    if {"project", "file", "view"} <= set(data):
-        return "a VIA 3 project"
-    via_1 = (isinstance(e, dict) and {"filename", "regions"} <= set(e) for e in data.values())
-    return "VIA JSON" if isinstance(data.get("_via_img_metadata"), dict) or any(via_1) else None
-
-
-def find_image(folder: str | os.PathLike, name: str) -> Path | None:
-    """Return the file of an image by its name in an annotation file, or None.
-
-    Annotation files move between systems: names may have the backslashes of Windows, the decomposed
-    letters of macOS (letter and accent apart), and folders that no longer exist.
-    """
-    name = name.replace("\\", "/")
-    for candidate in (name, os.path.basename(name)):
-        for form in (candidate, *(unicodedata.normalize(f, candidate) for f in ("NFC", "NFD"))):
-            path = Path(folder, form)
-            if path.is_file():
-                return path
-    return None
+    counts = [f"{len(w)} x {reason} ({shorten(w, _SHOWN)})" for reason, w in groups.items()]
+    return shorten(counts, _REASONS_SHOWN, "; ")

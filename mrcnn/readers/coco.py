@@ -9,8 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.readers.annotated import AnnotatedDataset, read_json
+from mrcnn.data.checks import shorten, shown
+from mrcnn.ops.polygons import polygons_to_rle
+from mrcnn.ops.rle import rle_fault
+from mrcnn.readers.annotated import AnnotatedDataset
+from mrcnn.readers.json_values import as_id, as_name, is_text, read_json
 from mrcnn.readers.outlines import Polygon
+
+_SHOWN = 20
+# Masks of one image, from which on they are decoded one by one.
+_MANY_BYTES = 1 << 26
 
 
 class CocoJsonDataset(AnnotatedDataset):
@@ -22,6 +30,7 @@ class CocoJsonDataset(AnnotatedDataset):
         image_dir: str | os.PathLike,
         class_ids: Iterable[int] | None = None,
         source: str = "coco",
+        outside: bool = False,
     ) -> None:
         """Add classes and images. Crowds (`iscrowd`) get negative class ids.
 
@@ -33,10 +42,12 @@ class CocoJsonDataset(AnnotatedDataset):
             class_ids: the file's ids of the categories to load, with the images that show one of
                 them; None loads all categories and all images, those without objects included.
             source: see `AnnotatedDataset`.
+            outside: accept names of images that lead out of `image_dir`, see `find_image`.
 
         Raises:
-            ValueError: if the file is not COCO JSON, if two categories have one name, two images
-                one id, or `class_ids` has an unknown id.
+            FileNotFoundError, OSError: see `read_json`, and `AnnotatedDataset`.
+            ValueError: if the file is not COCO JSON, if a category has no id or no name, two
+                categories have one name or id, two images one id, or `class_ids` has an unknown id.
         """
         data = read_json(annotation_file, "COCO JSON")
         for key in ("annotations", "categories"):
@@ -45,7 +56,7 @@ class CocoJsonDataset(AnnotatedDataset):
         before = len(self.notes)
         known, chosen = _categories(data["categories"], class_ids, annotation_file)
         self._add_classes(chosen, source, annotation_file)
-        names, files = self._images(data["images"], annotation_file, image_dir)
+        names, files = self._images(data["images"], annotation_file, image_dir, outside)
         annotations = self._annotations(data["annotations"], names, files, known, chosen)
         for image_id, file in files.items():
             if class_ids is None or image_id in annotations:
@@ -62,13 +73,21 @@ class CocoJsonDataset(AnnotatedDataset):
         size, annotations = (info["height"], info["width"]), info["annotations"]
         if not annotations:
             return np.zeros((*size, 0), bool), np.zeros(0, np.int32)
-        runs, class_ids, names = [], [], []
-        for each in annotations:
-            runs.append(segmentation_to_rle(each["segmentation"], *size))
-            class_id = self._own_class_id(info, each["category_id"])
-            class_ids.append(-class_id if each.get("iscrowd") else class_id)
-            names.append(f"annotation {each.get('id')} of image {info['id']}")
-        return self._keep_visible(coco_mask.decode(runs).view(bool), class_ids, names)
+        self._check_memory(image_id, len(annotations))
+        runs = [segmentation_to_rle(each["segmentation"], *size) for each in annotations]
+        visible, class_ids = [], []
+        for each, rle in zip(annotations, runs, strict=True):
+            # One by one: pycocotools 2.0.11 fails at 256 of them.
+            if coco_mask.area(rle):
+                class_id = self._own_class_id(info, each["category_id"])
+                class_ids.append(-class_id if each.get("iscrowd") else class_id)
+                visible.append(rle)
+            else:
+                where = f"annotation {shown(each.get('id'))} of image {info['id']}"
+                self.note("no pixel is covered", where)
+        if not visible:
+            return np.zeros((*size, 0), bool), np.zeros(0, np.int32)
+        return _decode(visible, *size), np.array(class_ids, np.int32)
 
     def _add_classes(self, categories, source, origin):
         """Add categories `{id: name}`, unless another file gave an id to another name."""
@@ -81,22 +100,30 @@ class CocoJsonDataset(AnnotatedDataset):
                 )
             self.add_class(source, category_id, name)
 
-    def _images(self, records, origin, folder):
+    def _images(self, records, origin, folder, outside):
         """Return two dicts by image id: all names, and the usable files, see `_locate`."""
         names, files = {}, {}
         for number, record in enumerate(records):
+            entry = f"entry {number} of 'images'"
             if not isinstance(record, dict) or not {"id", "file_name"} <= set(record):
-                self.note("an image without id or file_name", f"entry {number} of 'images'")
+                self.note("an image without id or file_name", entry)
                 continue
-            image_id, name = record["id"], str(record["file_name"])
-            if image_id in names:
+            image_id, name = as_id(record["id"]), record["file_name"]
+            if image_id is None:
+                self.note("an image whose id is neither a whole number nor a text", entry)
+            elif not is_text(name):
+                self.note("an image whose file_name is not a text", entry)
+            elif image_id in names:
                 raise ValueError(
-                    f"{origin}: two images have the id {image_id}, {names[image_id]} and {name}, "
-                    "so their annotations are ambiguous."
+                    f"{origin}: two images have the id {shown(image_id)}, "
+                    f"{shown(names[image_id])} and {shown(name)}, so their annotations are "
+                    "ambiguous."
                 )
-            names[image_id] = name
-            if file := self._locate(folder, name, (record.get("height"), record.get("width"))):
-                files[image_id] = file
+            else:
+                names[image_id] = name
+                size = record.get("height"), record.get("width")
+                if file := self._locate(folder, name, size, where=name or entry, outside=outside):
+                    files[image_id] = file
         return names, files
 
     def _annotations(self, records, names, files, known, chosen):
@@ -106,18 +133,24 @@ class CocoJsonDataset(AnnotatedDataset):
             if not isinstance(record, dict):
                 self.note("an annotation that is not a dict", f"entry {number} of 'annotations'")
                 continue
-            image_id, category_id = record.get("image_id"), record.get("category_id")
-            where = f"annotation {record.get('id', f'entry {number}')} of image {image_id}"
-            if "id" in record:
-                ids[record["id"]] += 1
-            if image_id not in names:
+            image_id, category_id = as_id(record.get("image_id")), as_id(record.get("category_id"))
+            annotation_id = as_id(record.get("id"))
+            if annotation_id is None:
+                annotation_id = f"entry {number}"
+            else:
+                ids[annotation_id] += 1
+            where = f"annotation {annotation_id} of image {image_id}"
+            if image_id is None or image_id not in names:
                 self.note("an image_id that is not among the images", where)
-            elif category_id not in known:
-                where = f"{where} ({category_id})"
+            elif category_id is None or category_id not in known:
+                where = f"{where} ({shown(record.get('category_id'))})"
                 self.note("a category_id that is not among the categories", where)
             elif category_id in chosen and image_id in files:
                 size = files[image_id]["height"], files[image_id]["width"]
-                if sound := self._check(record, *size, where):
+                if sound := self._check(record, *size, where, image_id):
+                    # The id may have been 3.0.
+                    if type(record["category_id"]) is float:
+                        sound = {**sound, "category_id": category_id}
                     by_image.setdefault(image_id, []).append(sound)
         for annotation_id, count in ids.items():
             if count > 1:
@@ -125,14 +158,18 @@ class CocoJsonDataset(AnnotatedDataset):
                 self.note("an id of several annotations", where, left_out=False)
         return by_image
 
-    def _check(self, annotation, height, width, where):
+    def _check(self, annotation, height, width, where, image_id):
         """Return the annotation without its broken parts; None if all are broken."""
         segmentation = annotation.get("segmentation")
         if not segmentation:
             self.note("no segmentation", where)
             return None
+        # Tools write 0 and 1, or false and true.
+        if annotation.get("iscrowd") not in (None, 0, 1):
+            self.note("an iscrowd that is neither 0 nor 1", where)
+            return None
         if isinstance(segmentation, dict):
-            if fault := _rle_fault(segmentation, height, width):
+            if fault := rle_fault(segmentation, height, width):
                 self.note(fault, where)
             return None if fault else annotation
         if not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
@@ -141,7 +178,7 @@ class CocoJsonDataset(AnnotatedDataset):
         sound = [
             part
             for part in segmentation
-            if self._check_outline(Polygon(part[1::2], part[::2]), height, width, where)
+            if self._check_outline(Polygon(part[1::2], part[::2]), height, width, where, image_id)
         ]
         if len(sound) == len(segmentation):
             return annotation
@@ -157,67 +194,54 @@ def segmentation_to_rle(segmentation: Any, height: int, width: int) -> dict:
     from pycocotools import mask as coco_mask
 
     if isinstance(segmentation, list):
-        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation["counts"], list):
-        return coco_mask.frPyObjects(segmentation, height, width)
-    return segmentation
+        return polygons_to_rle(segmentation, height, width)
+    rle = {**segmentation, "size": [height, width]}
+    if isinstance(rle["counts"], list):
+        return coco_mask.frPyObjects(rle, height, width)
+    return rle
+
+
+def _decode(rles, height, width):
+    """Return the masks `[height, width, instances]` bool of RLEs."""
+    from pycocotools import mask as coco_mask
+
+    if len(rles) * height * width < _MANY_BYTES:
+        return coco_mask.decode(rles).view(bool)
+    # For a whole stack, pycocotools takes the memory twice.
+    masks = np.empty((len(rles), width, height), bool)
+    for mask, rle in zip(masks, rles, strict=True):
+        mask[:] = coco_mask.decode(rle).view(bool).T
+    return masks.transpose(2, 1, 0)
 
 
 def _categories(records, class_ids, origin):
     """Return dicts from id to name of all categories, and of the chosen ones."""
-    names = {}
+    names, texts = {}, set()
     for record in records:
-        if not isinstance(record, dict) or not {"id", "name"} <= set(record):
-            raise ValueError(f"{origin}: a category has no id or no name: {record}.")
-        if record["id"] in names:
-            raise ValueError(f"{origin}: two categories have the id {record['id']}.")
-        names[record["id"]] = str(record["name"])
-    wanted = sorted(names) if class_ids is None else list(class_ids)
+        category_id, name = None, None
+        if isinstance(record, dict):
+            category_id, name = as_id(record.get("id")), as_name(record.get("name"))
+        if category_id is None or name is None:
+            raise ValueError(f"{origin}: a category has no id or no name: {shown(record)}.")
+        # The maps of `prepare` hold ids as texts.
+        if str(category_id) in texts:
+            raise ValueError(f"{origin}: two categories have the id {shown(category_id)}.")
+        texts.add(str(category_id))
+        names[category_id] = name
+    # Numbers come first, in their order.
+    ordered = sorted(names, key=lambda each: (isinstance(each, str), each))
+    wanted = ordered if class_ids is None else list(class_ids)
     unknown = [category_id for category_id in wanted if category_id not in names]
     if unknown:
-        raise ValueError(f"{origin} has no category {unknown[0]}; it has {sorted(names)}.")
+        known = f"[{shorten([shown(each) for each in ordered], _SHOWN)}]"
+        raise ValueError(f"{origin} has no category {unknown[0]}; it has {known}.")
     chosen = {category_id: names[category_id] for category_id in wanted}
-    for name in chosen.values():
-        same = [category_id for category_id, other in chosen.items() if other == name]
-        if len(same) > 1:
+    first = {}
+    for category_id, name in chosen.items():
+        if name in first:
             raise ValueError(
-                f"{origin}: categories {same[0]} and {same[1]} are both named {name!r}; rename "
-                "one, or choose by class_ids."
+                f"{origin}: categories {shown(first[name])} and {shown(category_id)} are both "
+                f"named {shown(name)!r}; rename one, or choose by class_ids."
             )
+        first[name] = category_id
     return names, chosen
-
-
-def _rle_fault(rle, height, width):
-    """Return the problem with run lengths for an image of this size, or None."""
-    size, counts = rle.get("size"), rle.get("counts")
-    if not isinstance(size, list | tuple) or not isinstance(counts, list | str | bytes):
-        return "an RLE without size or counts"
-    if list(size) != [height, width]:
-        return "an RLE of another size than its image"
-    runs = counts if isinstance(counts, list) else _decompress(counts)
-    # From too few runs, pycocotools returns uninitialized memory.
-    if not all(isinstance(run, int) and run >= 0 for run in runs) or sum(runs) != height * width:
-        return "an RLE whose counts do not add up to the image"
-    return None
-
-
-def _decompress(counts):
-    """Return the run lengths in a compressed RLE; `[-1]` for another string.
-
-    A character holds five bits of a number, the lowest first; from the fourth number on, it is the
-    difference to the number two before. Source: `rleFrString` of the COCO API.
-    """
-    runs, value, shift = [], 0, 0
-    for code in counts.encode() if isinstance(counts, str) else counts:
-        code -= 48
-        if not 0 <= code < 64:
-            return [-1]
-        value |= (code & 31) << shift
-        shift += 5
-        if code & 32:
-            continue
-        if code & 16:
-            value -= 1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value, shift = 0, 0
-    return runs if shift == 0 else [-1]

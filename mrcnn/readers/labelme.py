@@ -7,8 +7,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mrcnn.readers.annotated import OutlineDataset, read_json
+from mrcnn.data.checks import shown
+from mrcnn.readers.annotated import OutlineDataset
+from mrcnn.readers.json_values import are_numbers, as_id, as_name, is_text, read_json
 from mrcnn.readers.outlines import Ellipse, Outline, Polygon, box
+
+_KINDS = ("polygon", "rectangle", "circle")
 
 
 class LabelMeDataset(OutlineDataset):
@@ -23,30 +27,37 @@ class LabelMeDataset(OutlineDataset):
         folder: str | os.PathLike,
         class_names: Sequence[str] | None = None,
         source: str = "labelme",
+        outside: bool = False,
     ) -> None:
         """Add classes and images.
 
         Args:
             folder: of `.json` files; each has the path of its image relative to this folder.
             class_names: the labels in the order of their ids; shapes of others are left out. By
-                default all labels in the folder, sorted. Give the validation set those of the
-                training set.
+                default all labels of polygons, rectangles and circles in the folder, sorted. Give
+                the validation set those of the training set.
             source: see `AnnotatedDataset`.
+            outside: accept images outside of the folder, such as "../images/a.png", see
+                `find_image`.
 
         Raises:
-            ValueError: if no file is LabelMe's, or a class is named twice.
+            FileNotFoundError: see `AnnotatedDataset`.
+            ValueError: if no file is LabelMe's, no shape has a label, or a class is named twice.
         """
         before = len(self.notes)
         files = self._read(Path(folder))
         if class_names is None:
-            shapes = [shape for _, data in files for shape in _shapes(data)]
-            class_names = sorted({str(shape["label"]) for shape in shapes if shape.get("label")})
+            class_names = _labels(files, folder)
         ids = self._add_named_classes(source, class_names)
         found = False
         for path, data in files:
-            name = data.get("imagePath") or ""
+            name = data.get("imagePath")
+            if not is_text(name):
+                self.note("an imagePath that is not a text", path.name)
+                continue
             size = data.get("imageHeight"), data.get("imageWidth")
-            if file := self._locate(folder, name, size, where=f"{name} of {path.name}"):
+            where = f"{shown(name)} of {shown(path.name)}"
+            if file := self._locate(folder, name, size, where, outside):
                 found = True
                 objects = self._objects(path.name, data, ids, (file["height"], file["width"]))
                 self.add_image(source, path.stem, objects=objects, **file)
@@ -57,64 +68,91 @@ class LabelMeDataset(OutlineDataset):
         paths = sorted(folder.glob("*.json"))
         if not paths:
             raise FileNotFoundError(f"there is no .json file in the folder {folder}.")
-        files, errors = [], []
+        files, first_error = [], None
         for path in paths:
             try:
                 data = read_json(path, "LabelMe JSON")
-            except ValueError as error:
-                errors.append(error)
-                self.note("a file that is not LabelMe JSON", path.name)
+            except (OSError, ValueError) as error:
+                first_error = first_error or error
+                kind = "is not LabelMe JSON" if isinstance(error, ValueError) else "cannot be read"
+                self.note(f"a file that {kind}", path.name)
             else:
                 # The image itself as text, which would fill the memory.
                 data.pop("imageData", None)
                 files.append((path, data))
         if not files:
-            raise errors[0]
+            raise first_error
         return files
 
     def _objects(self, file, data, ids, size):
         """Return the sound shapes of an image as `(class id, name, outlines)`."""
         objects = {}
-        for number, shape in enumerate(_shapes(data)):
-            where, label = f"shape {number} of {file}", str(shape.get("label") or "")
-            if not label:
-                self.note("a shape without label", where)
+        for number, shape in enumerate(data["shapes"]):
+            where = f"shape {number} of {shown(file)}"
+            if fault := _shape_fault(shape):
+                self.note(fault, where)
                 continue
+            label, group = as_name(shape["label"]), shape.get("group_id")
             if label not in ids:
-                self.note("a class that is not among class_names", f"{where} ({label})")
-                continue
-            try:
-                outline = _outline(shape)
-            except (TypeError, ValueError):
-                self.note("points that are not pairs of numbers", where)
-                continue
-            if outline is None:
-                kind = shape.get("shape_type")
-                self.note(f"a shape_type {kind!r}, which has no area", where)
-            elif self._check_outline(outline, *size, where):
-                group = shape.get("group_id")
-                key = number if group is None else (label, group)
+                self.note("a class that is not among class_names", f"{where} ({shown(label)})")
+            elif self._check_outline(outline := _outline(shape), *size, where, file):
+                key = number if group is None else (label, as_id(group))
                 parts = objects.setdefault(key, (ids[label], where, []))
                 parts[2].append(outline)
         return list(objects.values())
 
 
-def _shapes(data):
-    return [shape for shape in data["shapes"] if isinstance(shape, dict)]
+def _labels(files, folder):
+    """Return the labels of shapes that have an area, sorted."""
+    shapes = [shape for _, data in files for shape in data["shapes"] if isinstance(shape, dict)]
+    labels = {as_name(shape.get("label")) for shape in shapes if _kind(shape) in _KINDS} - {None}
+    if not labels:
+        raise ValueError(f"no polygon, rectangle or circle in {folder} has a label.")
+    return sorted(labels)
 
 
-def _outline(shape: dict) -> Outline | None:
-    """Return the outline of a shape; None for kinds without area. Broken points raise an error."""
-    kind = shape.get("shape_type") or "polygon"
-    if kind not in ("polygon", "rectangle", "circle"):
-        return None
-    points = [(float(y), float(x)) for x, y in shape.get("points") or []]
-    ys, xs = [y for y, _ in points], [x for _, x in points]
+def _kind(shape):
+    """Return the kind of a shape; old files have polygons only, and do not say so."""
+    kind = shape.get("shape_type")
+    return "polygon" if kind in (None, "") else kind
+
+
+def _shape_fault(shape) -> str | None:
+    """Return the reason why a shape has no class or no outline; None if `_outline` has one."""
+    if not isinstance(shape, dict):
+        return "a shape that is not a dict"
+    if as_name(shape.get("label")) is None:
+        return "a shape without label"
+    kind = _kind(shape)
+    if kind not in _KINDS:
+        kind = kind if isinstance(kind, str) else shown(kind)
+        return f"a shape_type {kind!r}, which has no area"
+    if shape.get("group_id") is not None and as_id(shape["group_id"]) is None:
+        return "a group_id that is neither a number nor a text"
+    points = shape.get("points") or []
+    pairs = isinstance(points, list) and all(isinstance(p, list) and len(p) == 2 for p in points)
+    few = kind != "polygon" and not points
+    if not pairs or few or (kind == "circle" and len(points) != 2):
+        return "points that are not pairs of numbers"
+    numbers = [value for point in points for value in point]
+    if not set(map(type, numbers)) <= {int, float}:
+        return "points that are not pairs of numbers"
+    # The distance of these is computed before `examine` looks at it.
+    if kind == "circle" and not all(are_numbers([value]) for value in numbers):
+        return "a coordinate that is not a number"
+    return None
+
+
+def _outline(shape: dict) -> Outline:
+    """Return the outline of a sound shape."""
+    points = shape.get("points") or []
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    kind = _kind(shape)
     if kind == "polygon":
         return Polygon(ys, xs)
     if kind == "rectangle":
         return box(min(ys), min(xs), max(ys), max(xs))
     # The centre, and a point of the circle.
-    (cy, cx), (y, x) = points
+    (cx, cy), (x, y) = points
     radius = math.hypot(y - cy, x - cx)
     return Ellipse(cy, cx, radius, radius)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mrcnn import limits
 from mrcnn.data.photos import read_stored
 from mrcnn.readers.annotated import AnnotatedDataset
 
@@ -20,7 +21,33 @@ _MASK_SUFFIXES = {".png", ".tif", ".tiff", ".bmp"}
 _PHOTO_SUFFIXES = _MASK_SUFFIXES | {".jpg", ".jpeg", ".webp"}
 
 
-class MaskFolderDataset(AnnotatedDataset):
+class _PictureDataset(AnnotatedDataset):
+    """Base of both."""
+
+    def _pictures(self, folder, suffixes):
+        """List the pictures of some kinds in a folder by name; `[]` if the folder does not exist.
+
+        Pipes, devices and folders that have such names are noted.
+        """
+        if not Path(folder).is_dir():
+            return []
+        with os.scandir(folder) as entries:
+            chosen = [
+                entry
+                for entry in entries
+                if not entry.name.startswith(".")
+                and os.path.splitext(entry.name)[1].lower() in suffixes
+            ]
+        paths = []
+        for entry in sorted(chosen, key=lambda entry: entry.name):
+            if _is_file(entry):
+                paths.append(Path(entry.path))
+            else:
+                self.note("a link to nothing, a folder, a pipe or a device", entry.path)
+        return paths
+
+
+class MaskFolderDataset(_PictureDataset):
     """One folder per photo, with a picture per mask; see `AnnotatedDataset`."""
 
     def load_mask_folder(
@@ -56,11 +83,11 @@ class MaskFolderDataset(AnnotatedDataset):
             )
         found, with_masks, without_masks = False, [], []
         for name in names:
-            photo = _only_photo(folder / name / image_dir, name)
+            photo = _only_photo(self._pictures(folder / name / image_dir, _PHOTO_SUFFIXES), name)
             if photo is None:
                 self.note(f"not exactly one photo in the folder {image_dir!r}", name)
                 continue
-            masks = _pictures(folder / name / mask_dir, _MASK_SUFFIXES)
+            masks = self._pictures(folder / name / mask_dir, _MASK_SUFFIXES)
             (with_masks if masks else without_masks).append(name)
             # The size is that of the masks: a photo has it as stored, or as turned by EXIF.
             file = self._measure(photo, name, picture=masks[0] if masks else None)
@@ -78,15 +105,18 @@ class MaskFolderDataset(AnnotatedDataset):
         if "mask_paths" not in info:
             return super().load_mask(image_id)
         size, paths = (info["height"], info["width"]), info["mask_paths"]
-        masks = np.zeros((len(paths), *size), bool)
-        for mask, path in zip(masks, paths, strict=True):
-            mask[:] = _require_size(read_stored(path), size, path).any(axis=2)
-        class_ids = [self._own_class_id(info, info["class_id"])] * len(paths)
-        names = [f"{os.path.basename(path)} of {info['id']}" for path in paths]
-        return self._keep_visible(masks.transpose(1, 2, 0), class_ids, names)
+        masks, count = _zeros(len(paths), size, f"{info['path']} with {len(paths)} masks"), 0
+        for path in paths:
+            masks[count] = _require_size(read_stored(path), size, path).any(axis=2)
+            if masks[count].any():
+                count += 1
+            else:
+                self.note("no pixel is covered", f"{os.path.basename(path)} of {info['id']}")
+        class_ids = np.full(count, self._own_class_id(info, info["class_id"]), np.int32)
+        return masks[:count].transpose(1, 2, 0), class_ids
 
 
-class LabelImageDataset(AnnotatedDataset):
+class LabelImageDataset(_PictureDataset):
     """Photos in one folder, label images of the same names in another; see `AnnotatedDataset`."""
 
     def load_label_images(
@@ -109,8 +139,8 @@ class LabelImageDataset(AnnotatedDataset):
         """
         before = len(self.notes)
         class_id = self._add_named_classes(source, [class_name])[class_name]
-        photos = _pictures(image_dir, _PHOTO_SUFFIXES)
-        labels = {path.stem: path for path in _pictures(label_dir, _MASK_SUFFIXES)}
+        photos = self._pictures(image_dir, _PHOTO_SUFFIXES)
+        labels = {path.stem: path for path in self._pictures(label_dir, _MASK_SUFFIXES)}
         found = False
         for photo in photos:
             label = labels.pop(photo.stem, None)
@@ -132,17 +162,36 @@ class LabelImageDataset(AnnotatedDataset):
             return super().load_mask(image_id)
         size, path = (info["height"], info["width"]), info["label_path"]
         labels = _require_size(read_stored(path), size, path)
-        if (labels != labels[..., :1]).any() or (labels != np.floor(labels)).any():
+        if _has_fractions(labels) or (labels != labels[..., :1]).any():
             raise ValueError(
                 f"{path} holds colours or fractions; in a label image, each pixel has the number "
                 "of its instance, 0 for the background."
             )
-        values, number = np.unique(labels[..., 0], return_inverse=True)
-        masks = np.zeros((len(values), *size), bool)
-        np.put_along_axis(masks, number.reshape(1, *size), True, axis=0)
-        masks = masks[values != 0]
+        labels = labels[..., 0]
+        values = np.unique(labels)
+        values = values[values != 0]
+        masks = _zeros(len(values), size, f"{path} with {len(values)} labels")
+        for mask, value in zip(masks, values, strict=True):
+            np.equal(labels, value, out=mask)
         class_ids = np.full(len(masks), self._own_class_id(info, info["class_id"]), np.int32)
         return masks.transpose(1, 2, 0), class_ids
+
+
+def _zeros(count, size, name):
+    """Return empty masks `[count, height, width]`; ValueError if they take too much memory."""
+    if count * size[0] * size[1] > limits.MAX_MASK_BYTES:
+        raise ValueError(
+            f"{name} of {size[0]}x{size[1]} pixels (height x width) needs more memory than "
+            f"mrcnn.limits.MAX_MASK_BYTES = {limits.MAX_MASK_BYTES}; raise that to load it."
+        )
+    return np.zeros((count, *size), bool)
+
+
+def _has_fractions(labels):
+    """Return True for numbers that are not whole or not finite."""
+    if labels.dtype.kind != "f":
+        return False
+    return not np.isfinite(labels).all() or (labels != np.floor(labels)).any()
 
 
 def _require_size(pixels, size, path):
@@ -160,15 +209,15 @@ def _listing(folder):
     return sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
 
 
-def _pictures(folder, suffixes):
-    """List the pictures of some kinds in a folder by name; `[]` if the folder does not exist."""
-    if not Path(folder).is_dir():
-        return []
-    return [path for path in _listing(folder) if path.suffix.lower() in suffixes]
+def _is_file(entry):
+    """Return True if an entry of `os.scandir` is a regular file or a link to one."""
+    try:
+        return entry.is_file()
+    except OSError:  # a circle of links
+        return False
 
 
-def _only_photo(folder, name):
-    """Return the photo of this name, or the only one in a folder; None otherwise."""
-    photos = _pictures(folder, _PHOTO_SUFFIXES)
+def _only_photo(photos, name):
+    """Return the photo of this name, or the only one of a list; None otherwise."""
     named = [path for path in photos if path.stem == name]
     return (named or photos)[0] if len(named or photos) == 1 else None

@@ -7,6 +7,8 @@ import warnings
 
 import keras
 
+from mrcnn.runs.saving import saving
+
 
 class Checkpoint(keras.callbacks.Callback):
     """Save the weights after every epoch under the historical name, and count the epoch.
@@ -29,8 +31,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _save(self, epoch):
         folder, name = os.path.split(self.run.checkpoint_path)
-        os.makedirs(folder, exist_ok=True)
-        self.model.save_weights(os.path.join(folder, name.replace("*epoch*", f"{epoch:04d}")))
+        path = os.path.join(folder, name.replace("*epoch*", f"{epoch:04d}"))
+        with saving(path):
+            os.makedirs(folder, exist_ok=True)
+            self.model.save_weights(path)
         if self.keep is None:
             return
         pattern = re.compile(re.escape(name).replace(re.escape("*epoch*"), r"(\d{4,})"))
@@ -73,5 +77,6 @@ class BestCheckpoint(keras.callbacks.Callback):
         # No value would ever be better than NaN.
         if not math.isnan(value) and (self.best is None or sign * value > sign * self.best):
             self.best = float(value)
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            self.model.save_weights(self.path)
+            with saving(self.path):
+                os.makedirs(os.path.dirname(self.path), exist_ok=True)
+                self.model.save_weights(self.path)

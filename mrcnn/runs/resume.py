@@ -5,8 +5,9 @@ import warnings
 
 import keras
 
-from mrcnn.runs.run import Run, checkpoints, run_folders
-from mrcnn.runs.state import keyed, last_state
+from mrcnn.runs.callback_state import keyed
+from mrcnn.runs.run import Run, checkpoints, names_to_resume, run_folders
+from mrcnn.runs.state import saved_states
 from mrcnn.weights.matterport import WeightFileError
 
 
@@ -29,9 +30,11 @@ def resume(run, model_dir, name, keras_model):
         return run
     own = [] if run.is_new else [run.folder]
     for folder in filter(os.path.isdir, [*own, *reversed(run_folders(model_dir, name))]):
+        seen = names_to_resume(folder)
         found = _restore(folder, name, keras_model)
         if found is None:
             continue
+        found.seen = seen
         step = found.saved.facts["step"] if found.saved else 0
         # An earlier stage of the same program ended there.
         if run.is_new or step or (run.folder, run.epoch) != (found.folder, found.epoch):
@@ -43,10 +46,19 @@ def resume(run, model_dir, name, keras_model):
 
 def _restore(folder, name, keras_model):
     """Load the weights of the run in a folder; return its `Run`, or None if it has no weights."""
-    saved = last_state(folder)
-    if saved is not None:
-        saved.restore_model(keras_model)
+    misfit = None
+    for saved in saved_states(folder):
+        try:
+            saved.restore_model(keras_model)
+        except ValueError as error:
+            # If none fits, it is the model that is another one.
+            misfit = misfit or error
+            continue
+        if misfit:
+            warnings.warn(f"{misfit} The state before it is used.", stacklevel=4)
         return Run(folder, name, saved.facts["epoch"], saved)
+    if misfit:
+        raise misfit
     try:
         path = load_first_whole(checkpoints(folder), keras_model.load_weights)
     except WeightFileError:
@@ -61,7 +73,7 @@ def _restore(folder, name, keras_model):
 
 
 def load_first_whole(paths, load):
-    """Load the first weight file that can be read, with a warning for each before it.
+    """Load the first weight file that can be read and fits, with a warning for each before it.
 
     Args:
         paths: of weight files.
@@ -71,18 +83,26 @@ def load_first_whole(paths, load):
         The path, or None if `paths` is empty.
 
     Raises:
-        WeightFileError: about the first file, if none of them can be read.
+        ValueError, OSError: about the first file, if none of them can be loaded; a
+            `WeightFileError` if it is damaged.
     """
     errors = []
     for path in paths:
         try:
             load(path)
-            return path
         except WeightFileError as error:
             errors.append(error)
             warnings.warn(
                 f"{error} The checkpoint before it is used, if there is one.", stacklevel=3
             )
+        except (ValueError, OSError) as error:
+            # If no other fits either, it is the model that is another one.
+            errors.append(error)
+        else:
+            for error in errors:
+                if not isinstance(error, WeightFileError):
+                    warnings.warn(f"{error} The checkpoint before it was used.", stacklevel=3)
+            return path
     if errors:
         raise errors[0]
     return None
@@ -97,6 +117,7 @@ def is_same_call(saved, call):
         return False
     before = saved.facts["call"] | {"epochs": call["epochs"]}
     changed = [name for name, value in call.items() if before.get(name) != value]
+    changed += [] if "seed" in before else ["seed"]
     # After the end of a call, another stage of training may well change them.
     if changed and not saved.is_finished:
         print(
@@ -111,5 +132,6 @@ def is_stopped(saved, callbacks):
     for key, callback in keyed(callbacks):
         values = saved.facts["callbacks"].get(key, {})
         if isinstance(callback, keras.callbacks.EarlyStopping) and values.get("stopped_epoch"):
-            return values["wait"] >= callback.patience
+            wait = values.get("wait")
+            return type(wait) is int and wait >= callback.patience
     return False

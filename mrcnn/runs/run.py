@@ -1,19 +1,24 @@
 """A training run on disk: its folder, its checkpoints, and the epoch it has reached."""
 
+import contextlib
 import datetime
 import itertools
 import json
 import os
 import re
 
-from mrcnn.files import replacing
+from mrcnn.files import check_folder, replacing
+from mrcnn.runs.lock import RunLock, RunLockedError
 
 # Such as coco20171029T2315, and coco20171029T2315-2 for the second run of one minute.
 _RUN = re.compile(r"(?P<name>.*)(?P<day>\d{8})T(?P<minute>\d{4})(?:-(?P<number>\d+))?")
 # Such as mask_rcnn_coco_0001.h5. Names may hold dots and spaces.
 _CHECKPOINT = re.compile(r"mask_rcnn_.*?(\d{4,})\.h5")
+_STATE = re.compile(r"state_\d{4,}_\d{6,}\.npz")
 
 CONFIG_FILE = "config.json"
+# Of a `config.json` that is read for the number of its run, and the largest such number.
+_MOST_BYTES, _MOST_RUNS = 1 << 20, 1 << 40
 
 
 class Run:
@@ -28,6 +33,7 @@ class Run:
     Attributes:
         folder, epoch, saved: the arguments. Training sets `saved` to None when it has started.
         checkpoint_path: path of the checkpoints with "*epoch*" for the number.
+        seen: `names_to_resume` before the weights were read from the folder, or None.
         is_new: whether `claim` has yet to make the folder.
     """
 
@@ -35,10 +41,18 @@ class Run:
         self.folder, self.epoch, self.saved = os.fspath(folder), epoch, saved
         self.checkpoint_path = os.path.join(self.folder, checkpoint_name(name))
         self._name, self._planned = name, None
+        self._lock, self._locks = None, False
+        self.seen = None
 
     @classmethod
     def new(cls, model_dir, name, start=None):
-        """Return a run that starts now, or at `start`. `claim` makes its folder."""
+        """Return a run that starts now, or at `start`. `claim` makes its folder.
+
+        Raises:
+            TypeError: if `model_dir` is no path.
+        """
+        if not isinstance(model_dir, str | os.PathLike):
+            raise TypeError(f"model_dir is {model_dir!r}; it must be the path of a folder.")
         start = start or datetime.datetime.now()
         run = cls(os.path.join(model_dir, folder_name(name, start)), name)
         run._planned = run.folder
@@ -67,12 +81,55 @@ class Run:
     def place(self):
         """Minute and number in the folder's name, such as (201710292315, 1); (0, 0) if none."""
         match = _RUN.fullmatch(os.path.basename(self.folder))
-        return (int(match["day"] + match["minute"]), int(match["number"] or 1)) if match else (0, 0)
+        return _place(match) if match else (0, 0)
+
+    @contextlib.contextmanager
+    def locked(self, is_writer=True):
+        """Keep other processes from training in the folder during a block.
+
+        The folder of a new run is locked by `claim`.
+
+        Args:
+            is_writer: False in a process that writes no files, which needs no lock.
+
+        Raises:
+            RunLockedError: names the process that trains in the folder.
+            OSError, ValueError: if no files can be written there.
+        """
+        try:
+            if is_writer:
+                check_folder(self.folder)
+                self._locks = True
+                if not self.is_new and os.path.isdir(self.folder):
+                    self._enter()
+            yield
+        finally:
+            self._locks = False
+            if self.saved is None:
+                self.seen = None
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+
+    def _enter(self):
+        """Lock the folder if this is within `locked` and has not been done."""
+        if not self._locks or self._lock is not None:
+            return
+        saved, self.saved = self.saved, None
+        self._lock = RunLock(self.folder)
+        if self.seen is not None and self.seen != names_to_resume(self.folder):
+            raise RunLockedError(
+                f'Another process has trained in "{self.folder}" since this one read its state; '
+                "call train(resume=True) again."
+            )
+        # Else another attempt has to read the state again.
+        self.saved = saved
 
     def claim(self):
         """Make the folder. A new run whose name is taken gets the next free number appended."""
         if not self.is_new:
             os.makedirs(self.folder, exist_ok=True)
+            self._enter()
             return
         os.makedirs(os.path.dirname(self.folder) or ".", exist_ok=True)
         minute, _ = self.place
@@ -84,6 +141,7 @@ class Run:
             except FileExistsError:
                 continue
             self._planned = None
+            self._enter()
             return
 
     def follow(self, minute, number):
@@ -99,10 +157,16 @@ class Run:
         self.checkpoint_path = os.path.join(self.folder, file)
 
     def write_config(self, facts):
-        """Write `config.json`: what `mrcnn.runs.settings.describe` returns."""
-        path = os.path.join(self.folder, CONFIG_FILE)
+        """Write `config.json`: what `mrcnn.runs.settings.describe` returns, and the run's number.
+
+        The number is above those of the other runs in the same folder, so the run in which training
+        began last has the highest.
+        """
+        path, parent = os.path.join(self.folder, CONFIG_FILE), os.path.dirname(self.folder)
+        numbers = [_number(folder) for folder in run_folders(parent) if folder != self.folder]
+        number = max(_number(self.folder), 1 + max(numbers, default=0))
         with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(facts, file, indent=2)
+            json.dump(facts | {"run_number": number}, file, indent=2)
             file.write("\n")
 
 
@@ -140,13 +204,50 @@ def checkpoints(folder):
     return [os.path.join(folder, match[0]) for match in found]
 
 
-def run_folders(model_dir, name=None):
-    """Return the paths of the folders of runs with a name, or of all runs, oldest first."""
-    entries = os.listdir(model_dir) if os.path.isdir(model_dir) else []
+def names_to_resume(folder):
+    """Return the names of the checkpoints and states in the folder of a run."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return {name for name in names if _CHECKPOINT.fullmatch(name) or _STATE.fullmatch(name)}
+
+
+def run_folders(model_dir, *names):
+    """Return the paths of the folders of runs with one of the names, or of all runs.
+
+    The run in which training began last comes last, by the number in its `config.json`, which
+    neither a clock nor a copy of the folder changes. Runs without a number, such as the original's,
+    stand behind all numbered ones whose folder has an earlier minute in its name, and among
+    themselves in the order of the names.
+    """
+    entries = os.listdir(model_dir or ".") if os.path.isdir(model_dir or ".") else []
     runs = [match for match in map(_RUN.fullmatch, entries) if match]
-    runs = [match for match in runs if name is None or match["name"] == name.lower()]
-    runs.sort(key=lambda match: (match["day"], match["minute"], int(match["number"] or 1)))
-    return [os.path.join(model_dir, match[0]) for match in runs]
+    if names:
+        accepted = {name.lower() for name in names}
+        runs = [match for match in runs if match["name"] in accepted]
+    places = {match[0]: _place(match) for match in runs}
+    numbers = {name: _number(os.path.join(model_dir, name)) for name in places}
+    highest, order = 0, {}
+    for name in sorted(places, key=lambda name: (places[name], name)):
+        highest = max(highest, numbers[name])
+        order[name] = (numbers[name] or highest, places[name], name)
+    return [os.path.join(model_dir, name) for name in sorted(order, key=order.get)]
+
+
+def _place(match):
+    """Return the minute and the number of a match of `_RUN`, such as (201710292315, 1)."""
+    return int(match["day"] + match["minute"]), int(match["number"] or 1)
+
+
+def _number(folder):
+    """Return the number in the `config.json` of a run, or 0 if it has none that can be read."""
+    path = os.path.join(folder, CONFIG_FILE)
+    try:
+        if not os.path.isfile(path) or os.path.getsize(path) > _MOST_BYTES:
+            return 0
+        with open(path, encoding="utf-8") as file:
+            number = json.load(file).get("run_number")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return 0
+    return number if type(number) is int and 0 < number < _MOST_RUNS else 0
 
 
 def checkpoints_at(path, name=None):
@@ -163,7 +264,8 @@ def checkpoints_at(path, name=None):
     path = os.fspath(path)
     if os.path.isfile(path):
         return [path]
-    for paths in filter(None, map(checkpoints, [path, *reversed(run_folders(path, name))])):
+    names = [] if name is None else [name]
+    for paths in filter(None, map(checkpoints, [path, *reversed(run_folders(path, *names))])):
         return paths
     kind = f'a run of "{name}"' if name else "a run"
     raise FileNotFoundError(f'"{path}" is not, and does not contain, {kind} with checkpoints.')

@@ -39,7 +39,7 @@ def read_facts(path):
     """Return the facts in a weight file, or in the `config.json` beside it.
 
     Raises:
-        ValueError: if neither has them.
+        ValueError: if neither has them, or what is there is damaged.
     """
     beside = os.path.join(os.path.dirname(path), CONFIG_FILE)
     try:
@@ -50,24 +50,32 @@ def read_facts(path):
             raise
         metadata = {}
     if "config" in metadata:
-        return {name: _parsed(text, f'"{path}"') for name, text in metadata.items()}
+        return _parsed(path, lambda: {name: json.loads(text) for name, text in metadata.items()})
     if os.path.isfile(beside):
-        with open(beside, "rb") as file:
-            facts = _parsed(file.read(), f'"{beside}"')
-        if isinstance(facts, dict) and "config" in facts:
-            return facts
+        with open(beside, encoding="utf-8") as file:
+            return _parsed(beside, lambda: json.load(file))
     raise ValueError(
         f'"{path}" does not say with which settings it was trained, and has no {CONFIG_FILE} '
         "beside it; make a MaskRCNN with its Config and call load_weights."
     )
 
 
-def _parsed(text, origin):
-    """Return the value of a JSON text; ValueError names where it is from."""
+def _parsed(path, parse):
+    """Return facts that JSON holds, with a dict of settings among them."""
     try:
-        return json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"The settings in {origin} are not JSON: {error}.") from None
+        facts = parse()
+    except (ValueError, RecursionError) as error:
+        raise WeightFileError(f'The settings in "{path}" are not JSON ({error}).') from error
+    names = facts.get("class_names") if isinstance(facts, dict) else None
+    is_names = names is None or (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    )
+    if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict) or not is_names:
+        raise WeightFileError(
+            f'The settings in "{path}" are not a dict with "config", a dict, and "class_names", a '
+            "list of names."
+        )
+    return facts
 
 
 def read_config(path, **changes):
@@ -85,11 +93,6 @@ def read_config(path, **changes):
     """
     facts = read_facts(path)
     settings, names = facts["config"], facts.get("class_names")
-    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not isinstance(settings, dict) or not (names is None or is_list):
-        raise ValueError(
-            f'The settings in "{path}" are damaged; pass a Config to MaskRCNN instead.'
-        )
     recipe = settings.get("RECIPE", Config.RECIPE)
     if "RECIPE" not in changes and not _is_known_recipe(recipe):
         raise ValueError(

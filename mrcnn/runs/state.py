@@ -1,19 +1,20 @@
 """The whole state of a run in one file, to resume training as if it had not stopped."""
 
-import collections
-import copy
 import json
 import os
 import random
 import re
 import warnings
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mrcnn.files import replacing
+from mrcnn.runs.callback_state import array_state, keyed, plain_state, restore
+from mrcnn.runs.saving import saving
+from mrcnn.runs.state_file import read_state
 
 _NAME = "state_{:04d}_{:06d}.npz"
 _STATE = re.compile(r"state_(\d{4,})_(\d{6,})\.npz")
@@ -42,7 +43,7 @@ class Saved(NamedTuple):
         self._restore("model", keras_model.variables)
 
     def restore_optimizer(self, optimizer) -> bool:
-        """Restore the variables of an optimizer; return False if it is of another kind."""
+        """Restore the variables of an optimizer; return False if it is another one."""
         if self.facts["optimizer"] != type(optimizer).__name__:
             return False
         try:
@@ -53,8 +54,11 @@ class Saved(NamedTuple):
 
     def _restore(self, group, variables):
         values = self._list(group)
-        shapes = [value.shape for value in values]
-        if shapes != [tuple(variable.shape) for variable in variables]:
+        # bfloat16 has no kind of its own in NumPy.
+        shapes = [(value.shape, value.dtype.kind) for value in values]
+        kinds = [np.dtype(v.dtype).kind if "float" not in v.dtype else "f" for v in variables]
+        ours = [(tuple(v.shape), kind) for v, kind in zip(variables, kinds, strict=True)]
+        if shapes != ours:
             raise ValueError(
                 f"{self.path} is the state of another model, with {len(values)} variables; this "
                 f"one has {len(variables)}, or some of other shapes. Resume with the Config that "
@@ -64,14 +68,21 @@ class Saved(NamedTuple):
             variable.assign(value)
 
     def restore_callbacks(self, callbacks) -> None:
-        """Restore the attributes of callbacks that had changed since training started."""
+        """Restore what callbacks had counted; see `mrcnn.runs.callback_state`.
+
+        Values that do not fit are left out, with a warning.
+        """
         for key, callback in keyed(callbacks):
-            for name, value in self.facts["callbacks"].get(key, {}).items():
-                # A resumed EarlyStopping has not stopped.
-                if name != "stopped_epoch":
-                    setattr(callback, name, copy.deepcopy(value))
-            for name in self.facts["callback_arrays"].get(key, ()):
-                setattr(callback, name, self._list(f"{key}.{name}"))
+            plain = self.facts["callbacks"].get(key, {})
+            names = self.facts["callback_arrays"].get(key, ())
+            arrays = {name: self._list(f"{key}.{name}") for name in names}
+            refused = list(restore(callback, plain, arrays))
+            if refused:
+                warnings.warn(
+                    f"{self.path} has values for {', '.join(map(str, refused))} of "
+                    f"{type(callback).__name__} that do not fit; they are left as they are.",
+                    stacklevel=2,
+                )
 
     def restore_random(self) -> None:
         """Restore the global random states of NumPy and Python."""
@@ -100,7 +111,7 @@ class StateWriter:
     def __init__(self, folder, keras_model, callbacks, call, last=None):
         self.folder, self.keras_model, self.call = Path(folder), keras_model, call
         self._callbacks, self._last = callbacks, last
-        self._before = list(map(_plain_attributes, callbacks))
+        self._before = list(map(plain_state, callbacks))
 
     def write(self, epoch, step, place, means):
         """Write the state.
@@ -129,24 +140,21 @@ class StateWriter:
         arrays |= _numbered("model", self.keras_model.variables)
         arrays |= _numbered("optimizer", optimizer.variables)
         for (key, callback), before in zip(keyed(self._callbacks), self._before, strict=True):
-            facts["callbacks"][key] = {
-                name: value
-                for name, value in _plain_attributes(callback).items()
-                if name not in before or before[name] != value
-            }
-            weights = {name: value for name, value in vars(callback).items() if _is_arrays(value)}
+            facts["callbacks"][key] = plain_state(callback, before)
+            weights = array_state(callback)
             facts["callback_arrays"][key] = list(weights)
             for name, values in weights.items():
                 arrays |= _numbered(f"{key}.{name}", values)
         facts["arrays"] = sorted(arrays)
         path = self.folder / _NAME.format(epoch, step)
-        os.makedirs(self.folder, exist_ok=True)
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, facts=np.array(json.dumps(facts, default=_to_python)), **arrays)
-            file.flush()
-            # Else a power failure could leave the file's name without its content.
-            os.fsync(file.fileno())
-        self._drop_others(path)
+        with saving(path):
+            os.makedirs(self.folder, exist_ok=True)
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, facts=np.array(json.dumps(facts, default=_as_number)), **arrays)
+                file.flush()
+                # Else a power failure could leave the file's name without its content.
+                os.fsync(file.fileno())
+            self._drop_others(path)
 
     def _drop_others(self, path):
         states = _states(self.folder)
@@ -158,28 +166,25 @@ class StateWriter:
         self._last = path
 
 
-def last_state(folder) -> Saved | None:
-    """Return the newest state of a run that can be read, or None; warn of each that cannot."""
+def saved_states(folder) -> Iterator[Saved]:
+    """Yield the states of a run that can be read, the newest first; warn of each that cannot."""
     for path in reversed(_states(folder)):
         try:
-            # np.load does not close a file that it cannot read.
-            with open(path, "rb") as opened, np.load(opened) as file:
-                # With a damaged header, NumPy may read part of an array and check no checksum.
-                broken = file.zip.testzip()
-                if broken:
-                    raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")
-                arrays = {name: file[name] for name in file.files}
-            facts = json.loads(str(arrays.pop("facts")))
-            if sorted(arrays) != facts["arrays"]:
-                raise ValueError("it does not have all its arrays")
-            return Saved(path, facts, arrays)
+            saved = Saved(path, *read_state(path, _place(path)))
         # Depending on the damaged byte, zipfile and NumPy raise errors of a dozen kinds.
         except Exception as error:
             warnings.warn(
-                f"{path} is damaged ({error}); the state before it is used, if there is one.",
+                f"{path} is damaged ({str(error)[:300]}); the state before it is used, if there "
+                "is one.",
                 stacklevel=2,
             )
-    return None
+        else:
+            yield saved
+
+
+def last_state(folder) -> Saved | None:
+    """Return the newest state of a run that can be read, or None; warn of each that cannot."""
+    return next(saved_states(folder), None)
 
 
 def remove_leftovers(folder) -> None:
@@ -203,46 +208,6 @@ def _numbered(group, values):
     return {f"{group}/{index}": np.asarray(value) for index, value in enumerate(values)}
 
 
-def keyed(callbacks):
-    """Yield callbacks with a key: the name of their class, and their number within it."""
-    seen = collections.Counter()
-    for callback in callbacks:
-        kind = type(callback).__name__
-        seen[kind] += 1
-        yield f"{kind}{seen[kind]}", callback
-
-
-def _plain_attributes(callback):
-    """Return copies of the public attributes of a callback that JSON can hold."""
-    return {
-        name: json.loads(json.dumps(value, default=_to_python))
-        for name, value in vars(callback).items()
-        # Keras's callbacks flip the sign of `min_delta` whenever training starts.
-        if not name.startswith("_") and name not in ("params", "min_delta") and _is_plain(value)
-    }
-
-
-def _is_plain(value):
-    """Return whether JSON returns a value as it was; it turns tuples, for example, into lists."""
-    if type(value) is dict:
-        return all(type(key) is str and _is_plain(item) for key, item in value.items())
-    if type(value) is list:
-        return all(map(_is_plain, value))
-    number = isinstance(value, np.integer | np.floating | np.bool_)
-    return number or value is None or type(value) in (bool, int, float, str)
-
-
-def _is_arrays(value):
-    """Return whether a value is a list of arrays, such as EarlyStopping's best weights."""
-    # NumPy would pickle objects, and refuse to read them.
-    return (
-        isinstance(value, list)
-        and value
-        and all(isinstance(item, np.ndarray) and not item.dtype.hasobject for item in value)
-    )
-
-
-def _to_python(value):
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} is not plain")
+def _as_number(value):
+    """Return a number of NumPy, such as those of its random state, as one of Python."""
+    return value.item()

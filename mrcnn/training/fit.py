@@ -1,5 +1,6 @@
 """One call of `train`: data, optimizer, callbacks and the loop, in the folder of a run."""
 
+import functools
 import json
 from functools import partial
 
@@ -28,6 +29,7 @@ from mrcnn.watching.coco_metrics import CocoMetrics
 from mrcnn.watching.log import RunLog
 from mrcnn.watching.pictures import DetectionPictures
 from mrcnn.watching.progress import Progress
+from mrcnn.watching.tensorboard import TensorBoard
 
 # Callbacks that write files: only the chief of several processes runs them.
 _WRITERS = (
@@ -51,6 +53,18 @@ def compile_model(keras_model, config, strategy, learning_rate, momentum, epoch)
         keras_model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
 
 
+def _locking_its_run(function):
+    """Return `train` with its run locked by the process that writes files."""
+
+    @functools.wraps(function)
+    def locking(keras_model, config, run, strategy, *args, **options):
+        with run.locked(is_chief(strategy)):
+            return function(keras_model, config, run, strategy, *args, **options)
+
+    return locking
+
+
+@_locking_its_run
 def train(
     keras_model,
     config,
@@ -82,7 +96,7 @@ def train(
     chief, agreement = is_chief(strategy), Agreement(strategy)
     rates = rate_callbacks(config, learning_rate, run.epoch)
     call = _facts_of_call(config, strategy, learning_rate, layers, epochs)
-    if chief:
+    if chief and not run.is_new:
         remove_leftovers(run.folder)
     saved = _state_to_resume(run, call, agreement)
     reason = _why_nothing_to_train(run.epoch, epochs, saved, callbacks)
@@ -230,7 +244,7 @@ def _callbacks(run, config, rates, val_dataset, make_detector, custom, chief):
     # Before the callbacks that read or change the rate, so that they see the epoch's full rate.
     callbacks += rates
     # The graph would make large files, and histograms are slow.
-    callbacks.append(keras.callbacks.TensorBoard(run.folder, write_graph=False))
+    callbacks.append(TensorBoard(run.folder, write_graph=False))
     if val_dataset is not None and config.TENSORBOARD_IMAGES:
         count = config.TENSORBOARD_IMAGES
         callbacks.append(DetectionPictures(val_dataset, make_detector, run.folder, count))

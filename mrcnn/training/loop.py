@@ -13,14 +13,19 @@ import tensorflow as tf
 
 from mrcnn.config import Config
 from mrcnn.ops.meta import parse_meta
-from mrcnn.runs.run import Run
+from mrcnn.runs.run import Run, checkpoints
 from mrcnn.runs.state import Saved, StateWriter
 from mrcnn.training.averages import averaged, finish
 from mrcnn.training.strategy import Agreement
+from mrcnn.weights.finite import describe_non_finite, non_finite_weights
 
 
 class NonFiniteLossError(FloatingPointError):
     """A loss became NaN or infinite."""
+
+
+class NonFiniteWeightsError(FloatingPointError):
+    """Weights are NaN or infinite before training has changed any."""
 
 
 class OutOfMemoryError(MemoryError):
@@ -75,11 +80,17 @@ def run_epochs(plan):
         A `keras.callbacks.History`.
 
     Raises:
+        NonFiniteWeightsError: names weights that are NaN or infinite at the start.
         NonFiniteLossError: names the loss that became NaN or infinite, and the images of the batch.
-            The last checkpoint is from before.
+            The last checkpoint, if there is one, is from before.
         OutOfMemoryError: lists the settings that need less memory.
     """
     model = plan.keras_model
+    if counts := non_finite_weights(model.variables):
+        raise NonFiniteWeightsError(
+            f"The weights of the model are not finite before training: "
+            f"{describe_non_finite(counts)}. Load other weights, or make the model anew."
+        )
     callbacks = keras.callbacks.CallbackList(
         # Progress comes last, to show the logs that other callbacks have added.
         [*plan.callbacks, plan.progress],
@@ -131,7 +142,8 @@ def _restore(plan, callbacks):
     if step:
         callbacks.on_epoch_begin(plan.run.epoch)
     plan.saved.restore_callbacks(callbacks.callbacks)
-    plan.saved.restore_optimizer(plan.keras_model.optimizer)
+    if not plan.saved.restore_optimizer(plan.keras_model.optimizer):
+        print(f"{plan.saved.path} is of another optimizer, whose state is not used.")
     # The model and its optimizer hold these values now; a second copy would stay in memory.
     plan.saved.arrays.clear()
     return step, _Means(*plan.saved.facts["means"])
@@ -201,11 +213,12 @@ def _check_finite(losses, batches, epoch, step, plan):
         return
     bad = [name for name, loss in losses.items() if name != "loss" and not math.isfinite(loss)]
     names = ", ".join(plan.image_name(image) for image in _image_ids(plan.steps.strategy, batches))
+    saved = checkpoints(plan.run.folder)
+    before = f"; {saved[0]} is from before" if saved else ""
     raise NonFiniteLossError(
         f"{' and '.join(bad) or 'The weight decay'} became {losses[bad[0]] if bad else 'infinite'} "
-        f"in epoch {epoch + 1}, step {step + 1}, with {names}. Training has stopped; the "
-        "checkpoint of the last epoch is intact. Check the annotations of these images, or lower "
-        "LEARNING_RATE."
+        f"in epoch {epoch + 1}, step {step + 1}, with {names}. Training has stopped{before}. Check "
+        "the annotations of these images, or lower LEARNING_RATE."
     )
 
 

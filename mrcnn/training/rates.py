@@ -73,6 +73,12 @@ class EpochRate(keras.callbacks.Callback):
         # The rate of the last epoch that has begun, None before the first.
         self.function, self.rate = function, None
 
+    def state_dict(self):
+        return {"rate": self.rate}
+
+    def load_state_dict(self, state):
+        self.rate = None if state["rate"] is None else _checked_rate(state["rate"])
+
     def on_epoch_begin(self, epoch, logs=None):
         rate = self.function(epoch)
         if self.rate is None:
@@ -81,7 +87,8 @@ class EpochRate(keras.callbacks.Callback):
             optimizer = self.model.optimizer
             # Rounded as the optimizer has it, so that the quotient is 1 if nobody changed the rate.
             rounded = float(np.asarray(self.rate, keras.config.floatx()))
-            optimizer.learning_rate = rate * (current_rate(optimizer) / rounded)
+            factor = current_rate(optimizer) / rounded if rounded else 1.0
+            optimizer.learning_rate = rate * factor
             self.rate = rate
 
 
@@ -101,6 +108,12 @@ class WarmUp(keras.callbacks.Callback):
         # Steps before the epoch; and the full rate, 0 while it is unknown.
         self.first, self.rate = 0, 0.0
 
+    def state_dict(self):
+        return {"first": self.first, "rate": self.rate}
+
+    def load_state_dict(self, state):
+        self.first, self.rate = int(state["first"]), _checked_rate(state["rate"])
+
     def on_epoch_begin(self, epoch, logs=None):
         self.first, self.rate = epoch * self.steps_per_epoch, 0.0
 
@@ -117,6 +130,13 @@ class WarmUp(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.rate:
             self.model.optimizer.learning_rate = self.rate
+
+
+def _checked_rate(rate):
+    """Return the rate in a state; an error if it is none."""
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"{rate!r} is not a learning rate")
+    return float(rate)
 
 
 def _rule(learning_rate, config):

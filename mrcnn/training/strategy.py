@@ -2,10 +2,12 @@
 
 import contextlib
 import functools
-import json
-import os
+import re
 
 import tensorflow as tf
+
+from mrcnn.data.interruptible import interruptible
+from mrcnn.training.cluster import read_cluster, wait_for_workers
 
 # Errors of TensorFlow in a worker that has lost the others.
 _LOST = (
@@ -17,7 +19,7 @@ _LOST = (
 
 
 class WorkerLostError(RuntimeError):
-    """Another process of the training has ended."""
+    """Another process of the training does not answer."""
 
 
 def choose_strategy(gpu_count, mode="training"):
@@ -32,14 +34,15 @@ def choose_strategy(gpu_count, mode="training"):
         mode: "training" or "inference".
 
     Raises:
-        ValueError: if the machine has fewer GPUs.
+        ValueError: if the machine has fewer GPUs; names a mistake in TF_CONFIG.
+        OSError: if another program uses the port of this process.
         RuntimeError: if TensorFlow has computed something before the workers are joined.
     """
     if mode != "training":
         return tf.distribute.get_strategy()
-    workers = _workers()
+    cluster = read_cluster()
     # Listing logical devices starts TensorFlow, after which workers can no longer be joined.
-    listed = tf.config.list_physical_devices if len(workers) > 1 else tf.config.list_logical_devices
+    listed = tf.config.list_physical_devices if cluster.own else tf.config.list_logical_devices
     gpus = listed("GPU") if gpu_count > 1 else []
     if gpu_count > 1 and len(gpus) < gpu_count:
         raise ValueError(
@@ -47,8 +50,7 @@ def choose_strategy(gpu_count, mode="training"):
             f"GPU_COUNT to {max(len(gpus), 1)}, or find out why "
             "tf.config.list_physical_devices('GPU') does not list the others."
         )
-    if len(workers) > 1:
-        print(f"Joining the workers {', '.join(workers)}; waiting until all have started.")
+    if cluster.own:
         try:
             return _multi_worker()
         except RuntimeError as error:
@@ -64,14 +66,20 @@ def choose_strategy(gpu_count, mode="training"):
 
 # One strategy per process: two would give their messages the same numbers, and TensorFlow would mix
 # them up.
-_multi_worker = functools.cache(tf.distribute.MultiWorkerMirroredStrategy)
 _mirrored = functools.cache(tf.distribute.MirroredStrategy)
 
 
-def _workers():
-    """Return the addresses of the workers in TF_CONFIG, an empty list without it."""
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    return [*cluster.get("chief", []), *cluster.get("worker", [])]
+@functools.cache
+def _multi_worker():
+    """Return the strategy of the workers in TF_CONFIG, once all have started."""
+    cluster = read_cluster()
+    print(
+        f"Joining the workers {', '.join(cluster.addresses.values())}; this is {cluster.own}. "
+        "Waiting until all have started.",
+        flush=True,
+    )
+    wait_for_workers(cluster)
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def is_chief(strategy):
@@ -116,15 +124,19 @@ class Batches:
 
         self._distributed = strategy.distribute_datasets_from_function(make)
         self._replicas_here, self._drawn = replicas // process_count(strategy), 0
+        self._is_alone = process_count(strategy) == 1
 
     def position(self):
         """Return the place of the next batch, for `start` of `make_dataset`."""
         return self.data.position(self._drawn * self._replicas_here)
 
     def __iter__(self):
-        self._drawn = 0
+        self._drawn, batches = 0, iter(self._distributed)
+        # Several processes agree on each batch, so there the thread of the steps must draw it.
+        if self._is_alone:
+            batches = interruptible(batches)
         try:
-            for batch in self._distributed:
+            for batch in batches:
                 self._drawn += 1
                 yield batch
         except tf.errors.OpError:
@@ -173,7 +185,10 @@ def telling_of_lost_workers(strategy):
     except _LOST as error:
         if process_count(strategy) == 1:
             raise
+        found = re.findall(r"(?m)^/job:(\w+)/replica:\d+/task:(\d+)$", str(error))
+        silent = " and ".join(" ".join(task) for task in dict.fromkeys(found)) or "another worker"
         raise WorkerLostError(
-            "Training has stopped because another worker cannot be reached any more; start all "
-            "workers again with train(resume=True) or --model last, to resume from the last state."
+            f"Training has stopped because {silent} did not answer: it may be paused, ended or "
+            "unreachable. Start all workers again with train(resume=True) or --model last, to "
+            "resume from the last state."
         ) from error

@@ -72,10 +72,10 @@ class RunLog(keras.callbacks.Callback):
     def _warn(self, what, path, error):
         if what not in self._warned:
             self._warned.add(what)
-            warnings.warn(
-                f"{path} cannot be {what} ({type(error).__name__}: {error}); training continues.",
-                stacklevel=2,
-            )
+            message = f"{path} cannot be {what} ({type(error).__name__}: {error})"
+            # Some errors name the file already.
+            message = str(error).rstrip(".") if f'"{path}"' in str(error) else message
+            warnings.warn(f"{message}; training continues.", stacklevel=2)
 
     def _write(self, path):
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as f:

@@ -1,5 +1,6 @@
 """Pictures of detections during training, for TensorBoard."""
 
+import contextlib
 import io
 import os
 import warnings
@@ -62,9 +63,11 @@ class DetectionPictures(keras.callbacks.Callback):
             )
 
     def on_train_end(self, logs=None):
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None and not self._failed:
+            # A disk that is full by now must not keep the last state from being written.
+            with contextlib.suppress(tf.errors.OpError):
+                writer.close()
 
     def _show(self, epoch):
         self._detector = self._detector or self.make_detector()

@@ -3,6 +3,7 @@
 import os
 
 from mrcnn.weights import matterport
+from mrcnn.weights.hdf5 import WeightFileError, require_file
 
 
 def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
@@ -21,15 +22,20 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not a whole weight file or does not fit.
+        ValueError: if the file does not fit; a `WeightFileError` if it is not a whole and sound
+            weight file. The model is as it was.
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'The weight file "{path}" does not exist.')
+    require_file(path)
     if matterport.recognises(path):
         return matterport.load(model, path, exclude, skip_mismatch, verbose)
-    if not path.endswith((".weights.h5", ".weights.json", ".keras")):
-        raise ValueError(
+    if path.endswith(".weights.json"):
+        raise WeightFileError(
+            f'"{path}" names further files, which are not read; save the weights in one file, '
+            '".h5" or ".weights.h5".'
+        )
+    if not path.endswith((".weights.h5", ".keras")):
+        raise WeightFileError(
             f'"{path}" is not a weight file; accepted are ".h5" as Matterport\'s Mask R-CNN and '
             'this package write it, and ".weights.h5" and ".keras" of Keras.'
         )
@@ -39,6 +45,6 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
             'leave it out, or save the weights as ".h5" and load that.'
         )
     # Here, because this package can be imported without TensorFlow.
-    import keras
+    from mrcnn.weights import keras_files
 
-    return keras.Model.load_weights(model, path, skip_mismatch=skip_mismatch, **kwargs)
+    return keras_files.load(model, path, skip_mismatch, **kwargs)

@@ -16,13 +16,18 @@ IMAGENET_URL = (
 IMAGENET_MD5 = "a268eb855778b3df3c7506639542a6af"
 
 
-def download_trained_weights(coco_model_path: str | os.PathLike, verbose: int = 1) -> None:
+def download_trained_weights(
+    coco_model_path: str | os.PathLike, verbose: int = 1, sha256: str | None = None
+) -> None:
     """Fetch the original's COCO weights, 246 MB, to the file `coco_model_path`.
 
+    Their length is checked. Their publisher gives no digest; `sha256` is one from elsewhere, such
+    as that of a copy that you trust.
+
     Raises:
-        DownloadError: the file could not be fetched; no partial file is left.
+        DownloadError: the file could not be fetched, or is another one; no partial file is left.
     """
-    download(COCO_MODEL_URL, coco_model_path, size=COCO_MODEL_SIZE, verbose=verbose)
+    download(COCO_MODEL_URL, coco_model_path, size=COCO_MODEL_SIZE, sha256=sha256, verbose=verbose)
 
 
 def resnet50_weights(architecture, verbose=1) -> str:

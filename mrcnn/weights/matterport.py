@@ -6,21 +6,19 @@ datasets it names. Facts about the model are further attributes of the root, whi
 ignore.
 """
 
+import io
 import os
-from contextlib import contextmanager
 
 import h5py
 import numpy as np
+from h5py import h5a
 
 from mrcnn.files import replacing
+from mrcnn.weights.hdf5 import Tensor, WeightFileError, child, names, opened, reading, texts
 from mrcnn.weights.transfer import Rule, apply
 
 # Before the names of metadata.
 PREFIX = "mrcnn_"
-
-
-class WeightFileError(ValueError):
-    """A file is not a whole weight file."""
 
 
 def recognises(path):
@@ -28,72 +26,62 @@ def recognises(path):
     name = os.fspath(path)
     if name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5"):
         return True
-    if not h5py.is_hdf5(name):
+    try:
+        with opened(name) as file, reading(name):
+            return _has_names(_root(name, file))
+    except WeightFileError:
         return False
-    with h5py.File(name, "r") as file:
-        return "layer_names" in _root(file).attrs
-
-
-def read(path):
-    """Return the weights of a file, `{layer name: {weight name: array}}`, in the file's order.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is empty, truncated, of another format or without weights.
-    """
-    with _opened(path) as file:
-        root = _root(file)
-        if "layer_names" not in root.attrs:
-            raise WeightFileError(
-                f'"{path}" is an HDF5 file without layer names; accepted are weight files '
-                "written by Keras 2, by Matterport's Mask R-CNN or by this package. If Keras 3 "
-                'wrote it, rename it to end in ".weights.h5".'
-            )
-        names = [_text(name) for name in root.attrs["layer_names"]]
-        weights = {name: _arrays(root[name]) for name in names}
-    if not any(weights.values()):
-        raise WeightFileError(f'"{path}" names {len(names)} layers and holds no weights.')
-    return weights
 
 
 def read_metadata(path):
     """Return the `metadata` that `save` wrote, `{name: text}`; {} if there is none.
 
     Raises:
-        FileNotFoundError, ValueError: if there is no such file, or it is damaged.
+        FileNotFoundError, WeightFileError: if there is no such file, or it is damaged.
     """
-    with _opened(path) as file:
-        facts = {name: text for name, text in file.attrs.items() if name.startswith(PREFIX)}
-    return {name.removeprefix(PREFIX): text for name, text in facts.items()}
+    facts = {}
+    with opened(path) as file, reading(path):
+        for name in file.attrs:
+            if name.startswith(PREFIX):
+                facts[name.removeprefix(PREFIX)] = "".join(texts(path, file, name))
+    return facts
 
 
-@contextmanager
-def _opened(path):
-    """Yield the open file; errors inside the block become a `WeightFileError`."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'The weight file "{path}" does not exist.')
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    # A damaged file may open and then lack some of its groups.
-    except (OSError, KeyError, RuntimeError) as error:
-        raise WeightFileError(
-            f'"{path}" ({os.path.getsize(path)} bytes) is not a whole HDF5 file: it is empty, cut '
-            f"short or of another format. Download or copy it again. ({error})"
-        ) from error
+def _root(path, file):
+    nested = file.id.links.exists(b"model_weights")
+    return child(path, file, "model_weights") if nested else file
 
 
-def _root(file):
-    return file["model_weights"] if "model_weights" in file else file
+def _has_names(root):
+    return bool(h5a.exists(root.id, b"layer_names"))
 
 
-def _text(name):
-    return name.decode("utf8") if isinstance(name, bytes) else str(name)
+def _find(path, file):
+    """Return the weights of a file without reading them: `{layer name: {weight name: Tensor}}`.
+
+    Raises:
+        WeightFileError: if the file is damaged or has no weights.
+    """
+    with reading(path):
+        root = _root(path, file)
+        if not _has_names(root):
+            raise WeightFileError(
+                f'"{path}" is an HDF5 file without layer names; accepted are weight files '
+                "written by Keras 2, by Matterport's Mask R-CNN or by this package. If Keras 3 "
+                'wrote it, rename it to end in ".weights.h5".'
+            )
+        layers = names(path, root, "layer_names")
+        found = {name: _tensors(path, child(path, root, name)) for name in layers}
+    if not any(found.values()):
+        raise WeightFileError(f'"{path}" names {len(layers)} layers and holds no weights.')
+    return found
 
 
-def _arrays(group):
-    names = [_text(name) for name in group.attrs.get("weight_names", ())]
-    return {name: np.asarray(group[name]) for name in names}
+def _tensors(path, group):
+    """Return `{weight name: Tensor}` of the group of a layer."""
+    if not h5a.exists(group.id, b"weight_names"):
+        return {}
+    return {name: Tensor(path, group, name) for name in names(path, group, "weight_names")}
 
 
 def load(model, path, exclude=None, skip_mismatch=False, verbose=1):
@@ -108,17 +96,21 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1):
         A `LoadReport`.
 
     Raises:
-        FileNotFoundError, ValueError: see `read` and `transfer.apply`.
+        FileNotFoundError: if there is no such file.
+        ValueError: before any weight has changed; a `WeightFileError` if the file is damaged or
+            has values that are not finite, else see `transfer.apply`.
     """
-    weights = read(path)
-    rules = [
-        Rule(layer.name, [(layer.name, name) for name in _in_order(layer, weights[layer.name])])
-        for layer in model.layers
-        if weights.get(layer.name)
-    ]
+    path = os.fspath(path)
     # TensorFlow 2 forks saved the anchors of one image size as a weight, which has no use here.
     ignored = ("anchors",)
-    return apply(model, os.fspath(path), weights, rules, exclude, skip_mismatch, ignored, verbose)
+    with opened(path) as file:
+        found = _find(path, file)
+        rules = [
+            Rule(layer.name, [(layer.name, name) for name in _in_order(layer, found[layer.name])])
+            for layer in model.layers
+            if found.get(layer.name)
+        ]
+        return apply(model, path, found, rules, exclude, skip_mismatch, ignored, verbose)
 
 
 def _key(path):
@@ -155,7 +147,9 @@ def save(model, path, overwrite=True, metadata=None):
     path = os.fspath(path)
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f'"{path}" exists already.')
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    # HDF5 ends the process where the disk is full, so it writes to memory.
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
         file.attrs["layer_names"] = _as_bytes(layer.name for layer in model.layers)
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = b"2.1.6"
@@ -168,6 +162,8 @@ def save(model, path, overwrite=True, metadata=None):
             group.attrs["weight_names"] = _as_bytes(names)
             for name, weight in zip(names, layer.weights, strict=True):
                 group.create_dataset(name, data=np.asarray(weight))
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def _as_bytes(names):

@@ -177,6 +177,34 @@ def test_describe_image_prefers_the_reference(two_sources):
     assert describe_image(two_sources, 99) == "image 99 (unknown to the dataset)"
 
 
+def test_many_classes_take_linear_time():
+    """Each class is compared with a few others, not with all."""
+
+    class Id(int):
+        looks = 0
+
+        def __eq__(self, other):
+            Id.looks += 1
+            return int.__eq__(self, other)
+
+        __hash__ = int.__hash__
+
+    dataset = Dataset()
+    for number in [*range(2000), *range(2000)]:
+        dataset.add_class("s", Id(number), f"class {number}")
+    dataset.prepare()
+    assert dataset.num_classes == 2001 and Id.looks < 20 * 4000
+
+
+def test_classes_that_a_program_adds_by_itself_count():
+    dataset = Dataset()
+    dataset.class_info.append({"source": "s", "id": 3, "name": "cat"})
+    dataset.add_class("s", 3, "again")
+    for _ in range(2):
+        dataset.add_class("s", [4], "list")
+    assert [info["name"] for info in dataset.class_info] == ["BG", "cat", "list"]
+
+
 def many_files(count):
     dataset = Dataset()
     dataset.add_class("files", 1, "cat")

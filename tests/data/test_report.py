@@ -1,3 +1,4 @@
+import io
 import json
 import re
 import sys
@@ -149,3 +150,30 @@ def test_an_empty_dataset(capsys):
     dataset.prepare()
     dataset.validate()
     assert capsys.readouterr().out.startswith("0 images, 0 instances, 0 classes\n")
+
+
+def test_many_masks_with_one_box_are_looked_at_once(array_dataset, rectangles, monkeypatch):
+    image, masks, class_ids = rectangles([(0, 0, 20, 20)] * 300, [1] * 300)
+    # All but the last ten differ, in the numbers of their pixels written down.
+    for number in range(290):
+        masks[5, 1:11, number] = [number >> bit & 1 for bit in range(10)]
+    monkeypatch.setattr(np, "array_equal", None)
+    found = array_dataset([(image, masks, class_ids)]).validate(verbose=0)
+    assert len(found.duplicates) == 9 and len(found.same_box) == 290
+
+
+def test_the_boxes_of_large_stacks_are_found_part_by_part(troubled, monkeypatch):
+    before = str(troubled.validate(verbose=0))
+    monkeypatch.setattr(report, "_BLOCK", 1)
+    assert str(troubled.validate(verbose=0)) == before
+
+
+def test_names_that_a_terminal_cannot_show(array_dataset, rectangles, monkeypatch):
+    dataset = array_dataset([rectangles([(0, 0, 4, 3)], [1])])
+    dataset.class_names[1] = "\ud800 ж \x1b[2J"
+    printed = io.TextIOWrapper(io.BytesIO(), "latin-1")
+    monkeypatch.setattr(sys, "stdout", printed)
+    found = dataset.validate()
+    printed.flush()
+    assert "\\ud800 \\u0436 \\x1b[2J" in printed.buffer.getvalue().decode("latin-1")
+    assert "ж" in str(found)

@@ -32,6 +32,9 @@ def _audit(event, arguments):
         writes = any(letter in (mode or "") for letter in "wax+")
         if writes or (mode is None and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
             paths = arguments[:1]
+    elif event in ("os.remove", "os.rmdir") and arguments[1] != -1:
+        # A name within an open folder.
+        paths = (f"{os.readlink(f'/proc/self/fd/{arguments[1]}')}/{os.fsdecode(arguments[0])}",)
     elif event in ("os.remove", "os.rmdir", "os.mkdir", "os.chmod", "shutil.rmtree"):
         paths = arguments[:1]
     elif event in ("os.rename", "os.link", "os.symlink", "shutil.move"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
 
 SIZES = [(64, 64), (40, 100), (64, 64), (90, 30), (200, 160)]
@@ -305,3 +306,14 @@ def test_masks_as_run_lengths_are_the_same_pixels(model, photos):
 def test_other_mask_formats_are_refused(model, photos):
     with pytest.raises(ValueError, match='mask_format is "polygon"; accepted are "full" and "rle"'):
         model.detect(photos, mask_format="polygon")
+
+
+def test_weights_that_are_not_finite_are_warned_of(model):
+    bias = model.keras_model.get_layer("fpn_p2").bias
+    before = bias.numpy()
+    bias.assign(np.full(before.shape, np.nan))
+    try:
+        with pytest.warns(UserWarning, match=r'"fpn_p2/bias" has 16 values that are NaN'):
+            detection.Detector(model.keras_model, model.get_anchors)
+    finally:
+        bias.assign(before)

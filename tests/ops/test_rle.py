@@ -5,7 +5,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mrcnn.ops.masks import paste_masks
-from mrcnn.ops.rle import decode_mask, encode_mask, paste_rles
+from mrcnn.ops.rle import decode_mask, encode_mask, paste_rles, rle_fault
 
 
 def test_a_run_length_by_hand():
@@ -47,3 +47,18 @@ def test_one_full_mask_is_in_memory_at_a_time():
     tracemalloc.stop()
     # The mask, its copy in the order of COCO, and little else; 40 would be 40 MB.
     assert peak < 4e6
+
+
+def test_run_lengths_that_pycocotools_would_read_otherwise_have_a_fault():
+    whole = {"size": [2, 3], "counts": [1, 3, 2]}
+    assert rle_fault(whole, 2, 3) is None
+    # 1, 3 and 2, as in the tests above.
+    assert rle_fault({"size": [2, 3], "counts": "132"}, 2, 3) is None
+    # The 1 with zeros behind it: 32 more than its five bits, to say that there are more.
+    assert rle_fault({"size": [2, 3], "counts": "Q032"}, 2, 3) is None
+    assert rle_fault({"size": [2, 3], "counts": "Q" + "P" * 5 + "032"}, 2, 3)
+    for counts in ([1, 3, 2.0], [1, 3, "2"], [True, 3, 2], [7, -1], [1, [3], 2], [], "o" * 10**6):
+        assert "do not add up" in rle_fault({"size": [2, 3], "counts": counts}, 2, 3)
+    assert "do not add up" in rle_fault({"size": [2, 3], "counts": "\ud800"}, 2, 3)
+    assert "without size or counts" in rle_fault({"size": {}, "counts": []}, 2, 3)
+    assert "of another size" in rle_fault({"size": [[2], 3], "counts": []}, 2, 3)

@@ -1,12 +1,14 @@
 import contextlib
 import io
 import json
+import time
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from mrcnn import limits
 from mrcnn.readers.coco import CocoJsonDataset
 
 HEIGHT, WIDTH = 40, 60
@@ -331,3 +333,109 @@ def test_subclasses_mix_sources(coco_file):
     assert dataset.load_mask(2)[1].tolist() == [3]
     with pytest.warns(UserWarning, match=r"Mixed does not override load_mask"):
         CocoJsonDataset.load_mask(dataset, 2)
+
+
+def test_odd_entries_are_left_out(coco_file, write_photo):
+    write_photo("1.png", HEIGHT, WIDTH)
+    images = [{"id": 1, "file_name": "1.png", "height": HEIGHT, "width": WIDTH}]
+    images += [{"id": [1], "file_name": "1.png"}, {"id": 10**400, "file_name": "1.png"}]
+    images += [{"id": 4, "file_name": 5}]
+    records = [annotation(1), annotation([2]), annotation(3, image=[1]), annotation(4, image=1.0)]
+    records += [annotation(5, category={}), annotation(6, category=3.0), annotation(7, iscrowd="0")]
+    records += [annotation(8, category="1"), annotation(9, image=True)]
+    categories = [{"id": 3, "name": "dog"}, {"id": "1", "name": "cat"}, {"id": "b", "name": 5}]
+    with pytest.warns(UserWarning, match="7 entries are left out: "):
+        dataset = load(coco_file(records, images, categories))
+    assert dataset.class_names == ["BG", "dog", "cat", "5"]
+    assert [note[:2] for note in dataset.notes] == [
+        ("an image whose id is neither a whole number nor a text", "entry 1 of 'images'"),
+        ("an image whose id is neither a whole number nor a text", "entry 2 of 'images'"),
+        ("an image whose file_name is not a text", "entry 3 of 'images'"),
+        ("an image_id that is not among the images", "annotation 3 of image None"),
+        ("a category_id that is not among the categories", "annotation 5 of image 1 ({})"),
+        ("an iscrowd that is neither 0 nor 1", "annotation 7 of image 1"),
+        ("an image_id that is not among the images", "annotation 9 of image None"),
+    ]
+    assert dataset.load_mask(0)[1].tolist() == [1, 1, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "category", [{"id": 3.5, "name": "cat"}, {"id": 3, "name": ["cat"]}, {"id": True, "name": "c"}]
+)
+def test_odd_categories_are_an_error(coco_file, category):
+    with pytest.raises(ValueError, match=r"instances\.json: a category has no id or no name"):
+        load(coco_file([], categories=[{"id": 1, "name": "dog"}, category]))
+
+
+def test_one_id_as_number_and_as_text_is_an_error(coco_file):
+    categories = [{"id": 1, "name": "dog"}, {"id": "1", "name": "cat"}]
+    with pytest.raises(ValueError, match=r"instances\.json: two categories have the id 1\."):
+        load(coco_file([], categories=categories))
+
+
+def test_a_declared_size_above_the_limit_is_left_out(coco_file, write_photo):
+    write_photo("1.png", HEIGHT, WIDTH)
+    images = [
+        {"id": 1, "file_name": "1.png", "height": 10**6, "width": 10**6},
+        {"id": 2, "file_name": "1.png"},
+    ]
+    path = coco_file([annotation(1), annotation(2, image=2)], images)
+    with pytest.warns(UserWarning, match=r"an image of more pixels than mrcnn\.limits\.MAX_IMAGE"):
+        dataset = load(path)
+    assert [info["id"] for info in dataset.image_info] == [2]
+    assert dataset.load_mask(0)[1].tolist() == [1]
+
+
+def test_a_declared_size_is_compared_before_memory_is_taken(coco_file, write_photo, monkeypatch):
+    write_photo("1.png", HEIGHT, WIDTH)
+    images = [{"id": 1, "file_name": "1.png", "height": 8000, "width": 8000}]
+    dataset = load(coco_file([annotation(n) for n in range(3)], images))
+    monkeypatch.setattr(coco_mask, "decode", None)
+    message = r"1\.png\) has 40x60 pixels .*, but its annotations are for 8000x8000\."
+    with pytest.raises(ValueError, match=message):
+        dataset.load_mask(0)
+
+
+def test_masks_above_the_limit_are_not_loaded(coco_file, monkeypatch):
+    dataset = load(coco_file([annotation(n) for n in range(3)]))
+    monkeypatch.setattr(limits, "MAX_MASK_BYTES", 3 * HEIGHT * WIDTH - 1)
+    with pytest.raises(ValueError, match=r"1\.png\): its 3 masks of 40x60 .* take 7200 bytes"):
+        dataset.load_mask(0)
+    monkeypatch.setattr(limits, "MAX_MASK_BYTES", 3 * HEIGHT * WIDTH)
+    assert dataset.load_mask(0)[0].shape == (HEIGHT, WIDTH, 3)
+
+
+def test_large_stacks_are_decoded_one_by_one(coco_file, monkeypatch, blob):
+    """With more than 255 masks, for which `coco_mask.area` fails."""
+    shapes = [uncompressed(blob), SQUARE, [[1.5, 2, 50, 8.25, 30, 39]], [[1, 1, 1.1, 1, 1, 1.1]]]
+    records = [annotation(n, shapes[n % 4]) for n in range(300)]
+    dataset = load(coco_file(records))
+    masks, class_ids = dataset.load_mask(0)
+    assert masks.shape == (HEIGHT, WIDTH, 225) and (masks[..., ::3] == blob[..., np.newaxis]).all()
+    monkeypatch.setattr("mrcnn.readers.coco._MANY_BYTES", 0)
+    again, again_ids = dataset.load_mask(0)
+    np.testing.assert_array_equal(again, masks)
+    assert again.strides == masks.strides and (again_ids == class_ids).all()
+
+
+def test_outlines_that_would_take_forever_are_left_out(coco_file, rng):
+    noise = [rng.uniform(0, HEIGHT, 2 * 160000).round(2).tolist() for _ in range(2)]
+    path = coco_file([annotation(1, [noise[0], *SQUARE]), annotation(2, [noise[1]])])
+    with pytest.warns(UserWarning, match="crosses the image too often"):
+        dataset = load(path)
+    # Together they are too much: each has 160,000 edges, across 13 of 60 columns on average.
+    assert dataset.notes == [
+        ("an outline that crosses the image too often", "annotation 2 of image 1", True)
+    ]
+    assert len(dataset.image_info[0]["annotations"][0]["segmentation"]) == 2
+
+
+def test_many_categories_take_linear_time(coco_file):
+    """With a look at all others for each one, four times as many would take sixteen times."""
+    seconds = []
+    for count in (2500, 10000):
+        path = coco_file([], categories=[{"id": n, "name": f"class {n}"} for n in range(count)])
+        start = time.process_time()
+        assert load(path).num_classes == count + 1
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 10 * seconds[0]

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -159,3 +160,72 @@ def test_files_and_photos_that_are_unusable(labelme_file):
         FileNotFoundError, match=r"no usable image: .* \(a\.png of a\.json, b\.png of"
     ):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ([], "a shape that is not a dict"),
+        (shape(label=["cat"]), "a shape without label"),
+        (shape(group=[1]), "a group_id that is neither a number nor a text"),
+        (shape(group=10**400), "a group_id that is neither a number nor a text"),
+        (shape(points=[["1", "2"], ["3", "4"], ["5", "9"]]), "points that are not pairs"),
+        (shape(points=["12", "34", "59"]), "points that are not pairs of numbers"),
+        (shape(points={"12": 3}), "points that are not pairs of numbers"),
+        (shape(points=[[10**400, 1], [2, 3], [5, 9]]), "a coordinate that is not a number"),
+        (shape(points=[[10**400, 1], [2, 3]], kind="circle"), "a coordinate that is not a number"),
+        (shape(kind={}), "a shape_type '{}', which has no area"),
+    ],
+)
+def test_an_odd_shape_is_left_out(labelme_file, broken, reason):
+    folder = labelme_file("a", [shape(), broken])
+    with pytest.warns(UserWarning, match="1 entry is left out: "):
+        dataset = load(folder)
+    assert dataset.notes[0].reason.startswith(reason)
+    assert dataset.notes[0].where == "shape 1 of a.json"
+    assert dataset.load_mask(0)[1].tolist() == [1]
+
+
+def test_labels_of_points_are_no_classes(labelme_file):
+    folder = labelme_file("a", [shape(), shape("spot", [[3, 4]], "point")])
+    with pytest.warns(UserWarning, match="a shape_type 'point', which has no area"):
+        assert load(folder).class_names == ["BG", "cat"]
+    folder = labelme_file("a", [shape("spot", [[3, 4]], "point")])
+    with pytest.raises(ValueError, match="no polygon, rectangle or circle in .* has a label"):
+        load(folder)
+
+
+def test_files_that_cannot_be_read_are_left_out(labelme_file):
+    folder = labelme_file("a", [shape()])
+    (folder / "folder.json").mkdir()
+    os.mkfifo(folder / "pipe.json")
+    (folder / "deep.json").write_text("[" * 100000)
+    with pytest.warns(UserWarning, match="3 entries are left out: "):
+        dataset = load(folder)
+    assert [note.where for note in dataset.notes] == ["deep.json", "folder.json", "pipe.json"]
+    labelme_file("b", [shape()], imagePath=["b.png"])
+    with pytest.warns(UserWarning, match=r"an imagePath that is not a text \(b\.json\)"):
+        assert load(folder).image_info[0]["id"] == "a"
+
+
+def test_images_beside_the_folder_must_be_allowed(labelme_file, write_photo):
+    folder = labelme_file("a", [shape()], image="images/a.png", imagePath="../images/a.png")
+    (folder / "labels").mkdir()
+    (folder / "a.json").rename(folder / "labels/a.json")
+    with pytest.raises(FileNotFoundError, match="outside=True"):
+        load(folder / "labels")
+    assert load(folder / "labels", outside=True).load_mask(0)[1].tolist() == [1]
+
+
+def test_many_parts_of_one_object_are_decoded_once(labelme_file, rng, monkeypatch):
+    corners = rng.uniform(0, 25, (200, 2)).round(1)
+    shapes = [shape(points=[[x, y], [x + 3, y], [x, y + 3]], group=1) for x, y in corners.tolist()]
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    for part in shapes:
+        flat = [float(value) for point in part["points"] for value in point]
+        expected |= coco_mask.decode(coco_mask.frPyObjects([flat], HEIGHT, WIDTH))[..., 0] > 0
+    dataset = load(labelme_file("a", shapes))
+    decode, calls = coco_mask.decode, []
+    monkeypatch.setattr(coco_mask, "decode", lambda rle: calls.append(1) or decode(rle))
+    np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], expected)
+    assert len(calls) == 1

@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mrcnn import limits
 from mrcnn.readers.mask_files import LabelImageDataset, MaskFolderDataset
 
 HEIGHT, WIDTH = 12, 16
@@ -220,3 +222,65 @@ def test_colours_and_fractions_are_refused_as_labels(tmp_path, write_photo):
     for image_id in (0, 1):
         with pytest.raises(ValueError, match=r"labels.[ab]\.\w+ holds colours or fractions"):
             dataset.load_mask(image_id)
+
+
+def test_pipes_and_links_among_the_pictures_are_noted(mask_folder, tmp_path, write_photo):
+    folder = mask_folder("a", [block(1, 1, 2, 2)])
+    os.mkfifo(folder / "a" / "masks" / "-1.png")
+    (folder / "a" / "masks" / "2.png").symlink_to(folder / "a" / "masks" / "2.png")
+    (folder / "a" / "masks" / "3.png").mkdir()
+    (folder / "a" / "masks" / "4.png").symlink_to("0.png")
+    os.mkfifo(folder / "a" / "images" / "b.png")
+    with pytest.warns(UserWarning, match="4 x a link to nothing, a folder, a pipe or a device"):
+        dataset = load_folder(folder)
+    assert dataset.load_mask(0)[1].tolist() == [1, 1]
+    assert dataset.load_image(0).shape == (HEIGHT, WIDTH, 3)
+
+    for name in "ab":
+        write_photo(f"photos/{name}.png", HEIGHT, WIDTH)
+    save(tmp_path / "labels" / "a.png", LABELS)
+    os.mkfifo(tmp_path / "labels" / "b.png")
+    with pytest.warns(UserWarning, match=r"1 x a link to nothing, .*labels.b\.png.*no PNG"):
+        assert load_labels(tmp_path).num_images == 1
+
+
+def test_empty_and_endless_files_are_left_out(mask_folder):
+    folder = mask_folder("a", [block(1, 1, 2, 2)])
+    mask_folder("b", [block(1, 1, 2, 2)])
+    (folder / "b" / "masks" / "0.png").unlink()
+    (folder / "b" / "masks" / "0.png").symlink_to("/proc/kmsg")
+    with pytest.warns(UserWarning, match=r"1 x an image that cannot be read \(b\)"):
+        assert load_folder(folder).num_images == 1
+
+
+def test_masks_that_would_fill_the_memory(mask_folder, tmp_path, write_photo, monkeypatch):
+    folder = mask_folder("a", [block(1, 1, 2, 2)] * 3)
+    write_photo("photos/a.png", HEIGHT, WIDTH)
+    save(tmp_path / "labels" / "a.png", LABELS)
+    datasets = load_folder(folder), load_labels(tmp_path)
+    # Three masks of 12 x 16 pixels.
+    monkeypatch.setattr(limits, "MAX_MASK_BYTES", 576)
+    assert all(len(dataset.load_mask(0)[1]) == 3 for dataset in datasets)
+    monkeypatch.setattr(limits, "MAX_MASK_BYTES", 575)
+    for dataset, name in zip(datasets, ("a.png with 3 masks", "a.png with 3 labels"), strict=True):
+        message = f"{name} of 12x16 pixels .* more memory than mrcnn.limits.MAX_MASK_BYTES = 575"
+        with pytest.raises(ValueError, match=message):
+            dataset.load_mask(0)
+
+
+def test_a_label_image_of_a_million_labels(tmp_path, write_photo):
+    write_photo("photos/a.png", 1000, 1000)
+    labels = np.arange(1, 1_000_001, dtype=np.int32).reshape(1000, 1000)
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(labels).save(tmp_path / "labels" / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif with 1000000 labels of 1000x1000 pixels"):
+        load_labels(tmp_path).load_mask(0)
+
+
+def test_infinite_labels(tmp_path, write_photo):
+    write_photo("photos/a.png", HEIGHT, WIDTH)
+    labels = LABELS.astype(np.float32)
+    labels[labels > 0] = np.inf
+    save(tmp_path / "labels" / "a.tif", labels)
+    with pytest.raises(ValueError, match="holds colours or fractions"):
+        load_labels(tmp_path).load_mask(0)

@@ -5,7 +5,8 @@ import pytest
 import skimage.draw
 from pycocotools import mask as coco_mask
 
-from mrcnn.readers.outlines import Ellipse, Polygon, box, outline_fault, reaches_out
+from mrcnn.readers import outlines
+from mrcnn.readers.outlines import Ellipse, Polygon, box, examine
 
 
 def drawn(outline, height, width):
@@ -128,13 +129,44 @@ NAN = float("nan")
     ],
 )
 def test_faults(outline, fault):
-    found = outline_fault(outline, 20, 10)
+    found = examine(outline, 20, 10).fault
     assert found is None if fault is None else found.startswith(fault)
 
 
 def test_outlines_that_reach_out_of_the_image():
-    assert not reaches_out(Polygon(*SOUND), 9, 9)
+    assert not examine(Polygon(*SOUND), 9, 9).reaches_out
     # One pixel is rounding.
-    assert not reaches_out(box(-1, 0, 21, 11), 20, 10)
-    assert reaches_out(box(-1.5, 0, 5, 5), 20, 10)
-    assert reaches_out(Polygon([0, 5, 9], [0, 11.5, 3]), 20, 10)
+    assert not examine(box(-1, 0, 21, 11), 20, 10).reaches_out
+    assert examine(box(-1.5, 0, 5, 5), 20, 10).reaches_out
+    assert examine(Polygon([0, 5, 9], [0, 11.5, 3]), 20, 10).reaches_out
+
+
+def test_large_ellipses_are_those_of_the_formula(monkeypatch, rng):
+    for case in range(400):
+        height, width = rng.integers(1, 60, 2).tolist()
+        radii = np.exp(rng.uniform(-7, 14 if case % 3 else 5, 2))
+        outline = Ellipse(*rng.uniform(-10, 70, 2), *radii, rng.uniform(-4, 4) * (case % 4))
+        if case % 5 == 0:
+            # A large circle whose border crosses the image, at whole numbers as by hand.
+            outline = Ellipse(30 + round(radii[0]), 20, round(radii[0]) or 1, round(radii[0]) or 1)
+        monkeypatch.setattr(outlines, "_MANY_PIXELS", 1 << 30)
+        expected = drawn(outline, height, width)
+        monkeypatch.setattr(outlines, "_MANY_PIXELS", -1)
+        np.testing.assert_array_equal(drawn(outline, height, width), expected, str(outline))
+
+
+@pytest.mark.parametrize("value", [True, "3", None, 10**400, [1], {}, NAN, -math.inf])
+def test_values_that_are_not_coordinates(value):
+    for outline in (Polygon([0, value, 9], [0, 9, 9]), Ellipse(5, value, 2, 2)):
+        assert examine(outline, 20, 10).fault == "a coordinate that is not a number"
+    huge = Polygon([10**400, -(10**400), 0], [0, 9, 9])
+    assert examine(huge, 20, 10).fault == "a coordinate beyond a million pixels"
+    assert examine(Polygon(np.array([0, 0, 9]), np.float32([0, 9, 9])), 20, 10).fault is None
+
+
+def test_the_work_of_drawing():
+    assert examine(box(0, 0, 100, 100), 4000, 4000).work == 0
+    # 500 edges across all 4000 columns; columns beyond the image take no time.
+    zigzag = Polygon(list(range(500)), [-9000, 4000] * 250)
+    assert examine(zigzag, 4000, 4000).work == 500 * 4000
+    assert examine(zigzag, 4000, 10).work == 500 * 10

@@ -247,3 +247,31 @@ def test_parts_of_a_split_keep_their_photos_and_masks(via_file):
             name = part.image_info[image_id]["id"]
             masks, _ = part.load_mask(image_id)
             np.testing.assert_array_equal(masks[..., 0], polygon_mask(polygons[name], xs))
+
+
+def test_odd_entries_are_left_out(via_file):
+    odd = [
+        ({"shape_attributes": BOX, "region_attributes": ["dog"]}, "no value of 'type'"),
+        (region(BOX, type=["dog"]), "no value of 'type'"),
+        (region(BOX, type=True), "no value of 'type'"),
+        (region({**BOX, "height": "3"}, type="dog"), "a coordinate that is not a number"),
+        (region({**BOX, "x": 10**400}, type="dog"), "a coordinate that is not a number"),
+        (region({"name": {}}, type="dog"), "a shape '{}', which has no area"),
+        (
+            region({"all_points_x": {"0": 1}, "all_points_y": 5}, type="dog"),
+            "points that are not lists of coordinates",
+        ),
+        (region({"name": "circle", "cx": [1], "cy": 2, "r": 3}, type="dog"), "a coordinate that"),
+    ]
+    path = via_file({"a.png": [region(BOX, type="dog"), *(entry for entry, _ in odd)], "b.png": []})
+    data = json.loads(path.read_text())
+    data["b.png123"]["regions"] = "none"
+    data["list"] = {"filename": ["a.png"], "regions": []}
+    path.write_text(json.dumps(data))
+    with pytest.warns(UserWarning, match="10 entries are left out: "):
+        dataset = load(path, class_attribute="type")
+    for note, (_, reason) in zip(dataset.notes, odd, strict=False):
+        assert note.reason.startswith(reason)
+    assert dataset.notes[8] == ("regions that are neither a list nor a dict", "b.png", True)
+    assert dataset.notes[9] == ("an entry without filename", "entry 2", True)
+    assert dataset.load_mask(0)[1].tolist() == [1]

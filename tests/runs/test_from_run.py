@@ -126,7 +126,7 @@ def opened(monkeypatch):
     names, open_file, open_hdf5 = [], builtins.open, h5py.File
 
     def note(path, mode):
-        name = os.path.basename(os.fspath(path)) if not isinstance(path, int) else ""
+        name = os.path.basename(path) if isinstance(path, str | os.PathLike) else ""
         if name.endswith((".npz", ".h5")) and "r" in mode:
             names.append(name)
 

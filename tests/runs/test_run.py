@@ -244,6 +244,12 @@ def test_a_folder_that_a_script_sets_is_kept(tmp_path):
     assert model.log_dir == str(tmp_path / "mine")
 
 
+@pytest.mark.parametrize("model_dir", [None, 5, b"logs"])
+def test_a_model_dir_that_is_no_path(model_dir):
+    with pytest.raises(TypeError, match="model_dir is .*; it must be the path of a folder"):
+        WithoutGraph("training", mini_config(), model_dir)
+
+
 def test_five_digits_follow_four(tmp_path):
     checkpoint(tmp_path, "shapes20250101T0000", "mask_rcnn_shapes_9999.h5")
     last = checkpoint(tmp_path, "shapes20250101T0000", "mask_rcnn_shapes_10000.h5")

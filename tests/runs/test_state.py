@@ -152,23 +152,32 @@ def resumed(folder, before, after, now):
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("before", "value"),
     [
-        None,
-        True,
-        7,
-        0.1,
-        float("inf"),
-        "text",
-        [1, 2.5, None],
-        {"loss": [0.1, 0.2], "deep": {"a": [[]]}},
-        np.float32(0.1),
-        np.int64(5),
+        (7, None),
+        (False, True),
+        (None, True),
+        (3, 7),
+        (None, 7),
+        (0, 0.1),
+        (0.5, 7),
+        (0.0, float("inf")),
+        ([], [1, 2.5, None]),
+        ({}, {"loss": [0.1, 0.2], "deep": {"a": [[]]}}),
+        (None, {"loss": [0.1]}),
+        (np.float32(1), np.float32(0.1)),
+        (0, np.int64(5)),
     ],
 )
-def test_plain_attributes(tmp_path, value):
-    found = resumed(tmp_path, {"x": "before"}, {"x": value}, {"x": "before"})["x"]
+def test_plain_attributes(tmp_path, before, value):
+    found = resumed(tmp_path, {"x": before}, {"x": value}, {"x": before})["x"]
     assert found == value
+
+
+@pytest.mark.parametrize("value", ["text", ["text"], {"a": "text"}], ids=str)
+def test_texts_are_no_part_of_a_state(tmp_path, value):
+    """They may be paths, and a state may come from elsewhere."""
+    assert resumed(tmp_path, {"x": None}, {"x": value}, {"x": "now"}) == {"x": "now"}
 
 
 @pytest.mark.parametrize(
@@ -198,10 +207,10 @@ def test_arguments_may_be_changed(tmp_path):
     found = resumed(
         tmp_path,
         {"patience": 3, "wait": 0, "best": []},
-        {"wait": 2, "best": [5], "new": "n"},
+        {"wait": 2, "best": [5]},
         {"patience": 8, "wait": 0, "best": []},
     )
-    assert found == {"patience": 8, "wait": 2, "best": [5], "new": "n"}
+    assert found == {"patience": 8, "wait": 2, "best": [5]}
 
 
 def test_a_list_is_no_part_of_the_state(tmp_path):
@@ -225,6 +234,62 @@ def test_callbacks_of_one_class_by_their_order(tmp_path):
     last_state(tmp_path).restore_callbacks(others)
     # A third was not there.
     assert [callback.x for callback in others[1:]] == [1, 2, 0]
+
+
+class Keeping(keras.callbacks.Callback):
+    """A callback with settings, a count, and a path."""
+
+    def __init__(self, keep, path=""):
+        super().__init__()
+        self.keep, self.path, self.count = keep, path, 0
+
+
+def test_settings_are_no_part_of_the_state(tmp_path):
+    first, second = Keeping(1, "a"), Keeping(2, "b")
+    writer = StateWriter(tmp_path, make_model(), [first], {"epochs": 9})
+    first.keep, first.path, first.count = 0, "/etc", 5
+    writer.write(1, 0, 10, (0, {}))
+    saved = last_state(tmp_path)
+    assert saved.facts["callbacks"] == {"Keeping1": {"count": 5}}
+    # Whoever writes more into the file gets no further.
+    saved.facts["callbacks"]["Keeping1"] |= {"keep": 0, "path": "/etc", "_model": 3, "other": 1}
+    saved.restore_callbacks([second])
+    assert (second.keep, second.path, second.count) == (2, "b", 5)
+    assert not hasattr(second, "other")
+    saved.facts["callbacks"]["Keeping1"] = {"count": "7"}
+    with pytest.warns(UserWarning, match="state_0001_000000.npz has values for count of Keeping"):
+        saved.restore_callbacks([second])
+    assert second.count == 5
+
+
+def test_own_protocol(tmp_path):
+    class Drawing(keras.callbacks.Callback):
+        colors = ("red",)
+
+        def state_dict(self):
+            return {"colors": list(self.colors)}
+
+        def load_state_dict(self, state):
+            self.colors = tuple(state["colors"])
+
+    first, second = Drawing(), Drawing()
+    first.colors = ("blue", "green")
+    write(tmp_path, (1, 0), callbacks=[first])
+    saved = last_state(tmp_path)
+    saved.restore_callbacks([second])
+    assert second.colors == ("blue", "green")
+    saved.facts["callbacks"]["Drawing1"] = {"odd": 1}
+    with pytest.warns(UserWarning, match="load_state_dict .'colors'. of Drawing that do not fit"):
+        saved.restore_callbacks([second])
+
+
+def test_state_that_is_not_finite_is_skipped(states):
+    with np.load(states[1]) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["model/0"] = np.full_like(arrays["model/0"], np.nan)
+    np.savez(states[1], **arrays)
+    with pytest.warns(UserWarning, match="model/0 has 6 values that are NaN or infinite"):
+        assert last_state(states[0].parent).path == states[0]
 
 
 def test_best_weights_of_early_stopping(tmp_path):

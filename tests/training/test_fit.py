@@ -196,9 +196,9 @@ def test_loss_that_is_not_finite(model, scripted, value):
     first, second = steps.image_ids()[3]
     assert str(error.value) == (
         f"mrcnn_bbox_loss became {value} in epoch 2, step 1, with image {first} "
-        f"(photo{first}.png), image {second} (photo{second}.png). Training has stopped; the "
-        "checkpoint of the last epoch is intact. Check the annotations of these images, or lower "
-        "LEARNING_RATE."
+        f"(photo{first}.png), image {second} (photo{second}.png). Training has stopped; "
+        f"{model.log_dir}/mask_rcnn_mini_0001.h5 is from before. Check the annotations of these "
+        "images, or lower LEARNING_RATE."
     )
     assert isinstance(error.value, FloatingPointError)
     assert files(model.log_dir) == ["mask_rcnn_mini_0001.h5"]
@@ -209,9 +209,24 @@ def test_two_losses_that_are_not_finite(model, scripted):
     losses = dict.fromkeys(LOSS_NAMES, 1.0) | {"rpn_bbox_loss": np.nan, "mrcnn_mask_loss": np.nan}
     scripted(train=lambda step: losses)
     match = "rpn_bbox_loss and mrcnn_mask_loss became nan in epoch 1, step 1"
-    with pytest.raises(FloatingPointError, match=match):
+    with pytest.raises(FloatingPointError, match=match) as error:
         model.train(MiniShapes(2), None, 0.01, 1, "all")
     assert model.epoch == 0
+    # There is no checkpoint to speak of.
+    assert "Training has stopped. Check the annotations" in str(error.value)
+
+
+def test_weights_that_are_not_finite_before_training(model, scripted):
+    steps = scripted()
+    bias = model.keras_model.get_layer("fpn_p2").bias
+    bias.assign([np.nan, np.inf] + [0.0] * 14)
+    with pytest.raises(FloatingPointError) as error:
+        model.train(MiniShapes(2), None, 0.01, 1, "all")
+    assert str(error.value) == (
+        'The weights of the model are not finite before training: "fpn_p2/bias" has 2 values that '
+        "are NaN or infinite. Load other weights, or make the model anew."
+    )
+    assert steps.trained == []
 
 
 def test_some_unreadable_images_are_tolerated(model, scripted, caplog):

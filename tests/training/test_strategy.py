@@ -1,5 +1,6 @@
 """Choice of the strategy, and the tasks of its processes."""
 
+import functools
 import json
 
 import pytest
@@ -47,7 +48,11 @@ def cluster(monkeypatch):
         return made
 
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    monkeypatch.setattr(strategies, "_multi_worker", make)
+    # In these tests it has joined nobody yet.
+    join = functools.cache(strategies._multi_worker.__wrapped__)
+    monkeypatch.setattr(strategies, "_multi_worker", join)
+    monkeypatch.setattr(strategies, "wait_for_workers", lambda cluster: None)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", make)
     return set_cluster
 
 
@@ -163,11 +168,17 @@ def test_workers_are_joined_before_anything_is_computed(cluster, monkeypatch):
         choose_strategy(1)
 
 
-def test_a_process_has_one_strategy():
-    """Messages of two strategies would have the same numbers."""
+def test_a_process_has_one_strategy(cluster, monkeypatch):
+    """Messages of two strategies would have the same numbers. Nor does it wait a second time."""
+    waited, made = [], cluster(WORKERS)
+    monkeypatch.setattr(
+        strategies, "wait_for_workers", lambda cluster: waited.append((cluster.own, list(made)))
+    )
+    assert [choose_strategy(1), choose_strategy(1)] == ["several workers"] * 2
+    assert waited == [("worker 0", [])]
+    assert len(made) == 1
     devices = tuple(device.name for device in tf.config.list_logical_devices("CPU"))
     assert strategies._mirrored(devices) is strategies._mirrored(devices)
-    assert strategies._multi_worker.__wrapped__ is tf.distribute.MultiWorkerMirroredStrategy
 
 
 # Processes
@@ -219,11 +230,24 @@ def test_without_a_cluster_there_is_one_process(make):
     ],
 )
 def test_a_lost_worker_gets_a_sentence(kind):
-    with pytest.raises(WorkerLostError, match="another worker cannot be reached") as caught:
+    with pytest.raises(WorkerLostError, match="another worker did not answer") as caught:
         with telling_of_lost_workers(Resolved(WORKERS, "worker", 0)):
             raise kind(None, None, "Connection reset by peer")
     assert "train(resume=True)" in str(caught.value)
     assert isinstance(caught.value.__cause__, kind)
+
+
+def test_the_lost_worker_is_named():
+    """TensorFlow lists the workers that it has not heard of, one in a line."""
+    text = (
+        "Error reported from /job:worker/task:1: The following tasks are unhealthy (stopped "
+        "sending heartbeats):\n/job:worker/replica:0/task:2\n/job:chief/replica:0/task:0\n"
+        "The tasks have crashed.\n/job:worker/replica:0/task:2"
+    )
+    message = "because worker 2 and chief 0 did not answer: it may be paused, ended or"
+    with pytest.raises(WorkerLostError, match=message):
+        with telling_of_lost_workers(Resolved(WORKERS, "worker", 0)):
+            raise tf.errors.UnavailableError(None, None, text)
 
 
 def test_other_errors_stay_as_they_are():

@@ -34,6 +34,11 @@ def test_coco_weights_ask_for_the_published_length(monkeypatch, tmp_path, server
     monkeypatch.setattr(module, "COCO_MODEL_SIZE", len(BODY))
     assert module.download_trained_weights(tmp_path / "mask_rcnn_coco.h5", verbose=0) is None
     assert (tmp_path / "mask_rcnn_coco.h5").read_bytes() == BODY
+    digest = hashlib.sha256(BODY).hexdigest()
+    module.download_trained_weights(tmp_path / "b.h5", verbose=0, sha256=digest)
+    with pytest.raises(module.DownloadError, match=f"its sha256 is {digest}, not 00ff"):
+        module.download_trained_weights(tmp_path / "c.h5", verbose=0, sha256="00ff")
+    assert not (tmp_path / "c.h5").exists()
 
 
 def test_imagenet_weights_are_kept_where_keras_keeps_them(monkeypatch, tmp_path, server):
