@@ -40,7 +40,7 @@ setup(
     install_requires=[
         "h5py",
         "imgaug>=0.4",
-        "keras>=3.8",
+        "keras>=3.12",
         "matplotlib",
         "numpy",
         "pillow",

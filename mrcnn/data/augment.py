@@ -142,9 +142,15 @@ def _apply_keras(augmentation, image, masks, rng):
             for index, transform in enumerate(transforms):
                 # RandomElasticTransform draws noise here: image and masks need the same.
                 _seed_layer(layer, seed + 1)
+                interpolation = getattr(layer, "interpolation", None)
+                if index and interpolation:
+                    # Before Keras 3.13 some layers mix the labels of neighbouring pixels.
+                    layer.interpolation = "nearest"
                 batches[index] = transform(
                     keras.ops.convert_to_tensor(batches[index]), transformation, training=True
                 )
+                if interpolation:
+                    layer.interpolation = interpolation
         image, labels = (keras.ops.convert_to_numpy(batch)[0] for batch in batches)
     return image, _unpack(labels.astype(np.uint8), masks.shape[-1])
 
