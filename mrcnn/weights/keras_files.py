@@ -150,7 +150,7 @@ def _check(path, file, variables):
                     f'"{path}": {found.name} declares the shape {shape}, which is more than '
                     "belongs to this model."
                 )
-            check_storage(path, found, shape, dtype)
+            check_storage(path, found.id, shape, dtype)
 
 
 def _check_dataset(path, dataset, integers):
@@ -158,7 +158,7 @@ def _check_dataset(path, dataset, integers):
     is_bfloat16 = False
     if isinstance(dataset, h5py.Dataset) and "dtype" in dataset.attrs:
         is_bfloat16 = texts(path, dataset, "dtype") == ["bfloat16"]
-    shape, dtype = check_dataset(path, dataset, is_bfloat16)
+    shape, dtype = check_dataset(path, dataset.id, is_bfloat16)
     if dtype.kind == "f" or is_bfloat16:
         return shape, dtype
     parts = dataset.name.split("/")

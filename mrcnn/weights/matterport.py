@@ -81,7 +81,8 @@ def _tensors(path, group):
     """Return `{weight name: Tensor}` of the group of a layer."""
     if not h5a.exists(group.id, b"weight_names"):
         return {}
-    return {name: Tensor(path, group, name) for name in names(path, group, "weight_names")}
+    checked = set()
+    return {name: Tensor(path, group, name, checked) for name in names(path, group, "weight_names")}
 
 
 def load(model, path, exclude=None, skip_mismatch=False, verbose=1):
