@@ -43,8 +43,11 @@ def _is_about(error, temporary):
     """Return whether an error is of writing the temporary file, not of something else."""
     if error.filename is not None:
         return str(error.filename) == str(temporary)
-    # Errors of a full disk come without a name, `ndarray.tofile`'s without a number. Others, such
-    # as those of a network, are of subclasses that are not for files.
+    if error.errno is None:
+        # `ndarray.tofile` gives no number. Other such errors are of what is read meanwhile.
+        return str(error).endswith(" written")
+    # Errors of a full disk come without a name. Others, such as those of a network, are of
+    # subclasses that are not for files.
     files = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
     return type(error) in (OSError, PermissionError, *files)
 

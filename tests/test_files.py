@@ -89,6 +89,7 @@ def test_a_folder_in_the_place_of_the_file(tmp_path):
         ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
         FileNotFoundError(errno.ENOENT, "No such file or directory", "another.txt"),
         TimeoutError("timed out"),
+        OSError("photo.png cannot be read as an image"),
     ],
 )
 def test_errors_of_other_things_stay_as_they_are(tmp_path, error):
