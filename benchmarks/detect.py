@@ -28,7 +28,7 @@ def main():
     found = detect(detector, [image], config)[0]
 
     molded, meta, window = mold_one(image, config)
-    detections, masks = detector(molded[None], meta[None])
+    detections, masks, _ = detector(molded[None], meta[None])
     shapes = image.shape, molded.shape
     arguments = detections[0], masks[0], *shapes, window, config.recipe().SPACE
     height, width = image.shape[:2]

@@ -24,6 +24,15 @@ def run(code, folder):
     )
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, "3"), ("0", "0")])
+def test_notes_of_tensorflow_are_off_unless_they_are_asked_for(before, after, tmp_path):
+    name = "TF_CPP_MIN_LOG_LEVEL"
+    code = f"import os; os.environ.pop('{name}')\n"
+    code += f"os.environ['{name}'] = {before!r}\n" if before else ""
+    code += f"import mrcnn; print(os.environ['{name}'])"
+    assert run(code, tmp_path).stdout.strip() == after
+
+
 @pytest.mark.parametrize(
     "module",
     [
