@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import sys
 from types import ModuleType
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mrcnn import __version__
+from mrcnn import __version__, limits
 from mrcnn.config import Computed, Config
 from mrcnn.runs.run import CONFIG_FILE
 from mrcnn.weights.matterport import WeightFileError, read_metadata
@@ -102,11 +103,12 @@ def read_config(path, **changes):
     try:
         config = make_config(settings, **changes)
         config.validate()
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        if _functions(settings, changes):
+    # A wrong value may raise an error of any kind wherever it is first used.
+    except Exception as error:
+        if isinstance(error, ValueError) and _functions(settings, changes):
             raise
         raise ValueError(f'The settings in "{path}" cannot be used: {error}') from error
-    _check_size(config, path)
+    _check_size(config, path, changes)
     return config, names
 
 
@@ -119,8 +121,33 @@ def _is_known_recipe(name):
     return is_ours or name in sys.modules
 
 
-def _check_size(config, path):
-    """Refuse settings that would fill the memory with weights that the file cannot hold."""
+# Numbers above these would fill the memory; a program may pass larger ones itself.
+_MOST = {
+    "IMAGES_PER_GPU": 1 << 10,
+    "MAX_GT_INSTANCES": 1 << 14,
+    "TRAIN_ROIS_PER_IMAGE": 1 << 14,
+    "DETECTION_MAX_INSTANCES": 1 << 14,
+    "POST_NMS_ROIS_TRAINING": 1 << 14,
+    "POST_NMS_ROIS_INFERENCE": 1 << 14,
+    "PRE_NMS_LIMIT": 1 << 20,
+    "IMAGE_MIN_DIM": 1 << 14,
+    "IMAGE_MAX_DIM": 1 << 14,
+    "IMAGE_MIN_SCALE": 1 << 6,
+}
+
+
+def _check_size(config, path, changes):
+    """Refuse settings that would fill the memory, with weights that the file cannot hold too."""
+    sizes = {name: (getattr(config, name) or 0, most) for name, most in _MOST.items()}
+    if config.IMAGE_RESIZE_MODE == "square":
+        pixels = math.prod(map(int, config.IMAGE_SHAPE[:2]))
+        sizes["IMAGE_SHAPE"] = pixels, limits.MAX_IMAGE_PIXELS
+    for name, (value, most) in sizes.items():
+        if value > most and name not in changes:
+            raise ValueError(
+                f'The settings in "{path}" have {name} = {value}, more than {most}; if you '
+                f"trust them, pass {name} as well."
+            )
     width, units = config.TOP_DOWN_PYRAMID_SIZE, config.FPN_CLASSIF_FC_LAYERS_SIZE
     box = units * (config.POOL_SIZE**2 * width + units + 5 * config.NUM_CLASSES)
     needed = 4 * (box + width * (9 * 4 * width + config.NUM_CLASSES))
@@ -162,6 +189,8 @@ def make_config(settings, **changes):
         if name in changes and _is_encoded(value, "optimizer"):
             continue
         default = getattr(Config, name, None)
+        if name.startswith("_") or (callable(default) and not name.isupper()):
+            raise ValueError(f"{name} is not the name of a setting")
         if isinstance(default, Computed):
             computed[name] = _decode(value)
         elif not _is_encoded(value, "function"):

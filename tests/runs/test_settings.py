@@ -164,8 +164,16 @@ def test_config_of_a_file(tmp_path):
         ({"OPTIMIZER": {"optimizer": {"class_name": "Popen", "config": {}}}}, "has 'Popen', which"),
         ({"OPTIMIZER": {"optimizer": []}}, "cannot be used: "),
         ({"BATCH_SIZE": {}}, "cannot be used: "),
+        ({"validate": 1}, "validate is not the name of a setting"),
+        ({"__class__": 1}, "__class__ is not the name of a setting"),
         # 49 * 256 * 10**6 weights of the first layer alone.
         ({"FPN_CLASSIF_FC_LAYERS_SIZE": 10**6}, "heads with 40.* GB of weights, but the file has"),
+        ({"POST_NMS_ROIS_INFERENCE": 20000}, "have POST_NMS_ROIS_INFERENCE = 20000, more than"),
+        (
+            {"IMAGE_MAX_DIM": 2**20, "IMAGE_SHAPE": [64, 64, 4]},
+            "have IMAGE_MAX_DIM = 1048576, ",
+        ),
+        ({"IMAGE_MAX_DIM": 2**14, "IMAGE_SHAPE": [2**14] * 2 + [4]}, "IMAGE_SHAPE = 268435456"),
         ({"RECIPE": "antigravity"}, "made with the recipe 'antigravity'. A file may not choose"),
         ({"RECIPE": 3}, "made with the recipe 3."),
     ],
