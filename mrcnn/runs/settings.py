@@ -154,7 +154,7 @@ def _check_size(config, path, changes):
     # Files may be compressed.
     if needed > 10 * os.path.getsize(path) + (1 << 28):
         raise ValueError(
-            f'The settings in "{path}" ask for heads with {needed / 1e9:.1f} GB of weights, but '
+            f'The settings in "{path}" ask for heads with {needed // 10**9} GB of weights, but '
             f"the file has {os.path.getsize(path) / 1e9:.3f} GB; it is damaged."
         )
 
