@@ -5,6 +5,7 @@ import json
 from functools import partial
 
 import keras
+import tensorflow as tf
 
 from mrcnn.data.augment import draw_seed
 from mrcnn.data.checks import describe_image
@@ -139,6 +140,8 @@ def _run(plan, strategy, rate):
     run.saved = None
     if chief:
         print(f"\nStarting at epoch {run.epoch}. LR={rate}\n{summary(plan.keras_model)}")
+        if not tf.config.list_logical_devices("GPU"):
+            print("TensorFlow sees no GPU, so the CPU computes.")
         print(f"Checkpoints: {run.checkpoint_path}")
     with telling_of_lost_workers(strategy):
         history = run_epochs(plan)

@@ -110,6 +110,8 @@ def test_checkpoint_of_every_epoch(model, scripted, capsys):
     out = capsys.readouterr().out
     assert "Starting at epoch 0. LR=0.01\n" in out
     assert f"Checkpoints: {model.checkpoint_path}\n" in out
+    has_gpu = bool(tf.config.list_logical_devices("GPU"))
+    assert ("TensorFlow sees no GPU, so the CPU computes.\n" in out) is not has_gpu
 
 
 def test_second_stage_continues_the_run(model, scripted, capsys):
