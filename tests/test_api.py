@@ -158,7 +158,11 @@ def find(module, dotted_name):
 def test_old_calls_still_bind(line):
     module, name, parameters = line.split(" ", 2)
     old = inspect.signature(eval(f"lambda {parameters[1:-1]}: None"))
-    new = inspect.signature(find(module, name)).parameters
+    found = find(module, name)
+    new = inspect.signature(found).parameters
+    if [*new] == ["args", "kwargs"]:
+        # Older releases of Keras hide the arguments of layers.
+        new = dict([*inspect.signature(found.__init__).parameters.items()][1:])
     for theirs, ours in zip(old.parameters.values(), new.values(), strict=False):
         assert (ours.name, ours.kind) == (theirs.name, theirs.kind)
         assert theirs.default in (inspect.Parameter.empty, ours.default)

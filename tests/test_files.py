@@ -98,6 +98,7 @@ def test_errors_of_other_things_stay_as_they_are(tmp_path, error):
     assert caught.value is error
 
 
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*ZipFile")
 def test_a_file_that_is_too_large_for_the_disk(tmp_path):
     """The limit of a process stands for the end of the disk."""
     resource = pytest.importorskip("resource")

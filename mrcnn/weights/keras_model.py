@@ -20,8 +20,9 @@ class CheckpointModel(keras.Model):
         metadata: `{name: text}`, facts about the model that are saved in `.h5` files.
     """
 
-    def __init__(self, inputs, outputs, name=None, **kwargs):
-        super().__init__(inputs, outputs, name=name, **kwargs)
+    # Keras 3.12 saves the graph of a subclass only if it takes these arguments.
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         self.metadata = {}
 
     def _make_predict_function(self):

@@ -164,7 +164,9 @@ def save(model, path, overwrite=True, metadata=None):
             for name, weight in zip(names, layer.weights, strict=True):
                 group.create_dataset(name, data=np.asarray(weight))
     with replacing(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        # Released before an error ends the block, which would keep the buffer in use.
+        with content.getbuffer() as view:
+            temporary.write_bytes(view)
 
 
 def _as_bytes(names):

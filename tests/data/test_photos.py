@@ -5,6 +5,7 @@ import tracemalloc
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 import tifffile
 from PIL import Image, ImageCms
@@ -171,6 +172,8 @@ def stripes(mode):
 )
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"])
 def test_colours_of_tiff_files(tmp_path, mode, compression):
+    if (mode, compression) == ("YCbCr", None) and PIL.__version__ < "13":
+        pytest.skip("this release of Pillow cannot read what it writes")
     if (mode, compression) == ("P", "jpeg"):
         pytest.skip("JPEG has no palettes")
     path = tmp_path / "photo.tif"

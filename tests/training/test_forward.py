@@ -199,6 +199,7 @@ def test_random_layers_draw_the_same_numbers_twice(inputs):
     assert float(run()[0][0]) != float(extra)
 
 
+@pytest.mark.skipif(keras.__version__ < "3.13", reason="this Keras accepts such graphs")
 def test_a_stage_that_needs_more_than_the_one_before():
     def skipping(image, stage5=True, train_bn=None):
         stages = mini_backbone(image)
