@@ -27,11 +27,14 @@ def interruptible(iterator: Iterator) -> Iterator[Any]:
                 drawn.put((None, error))
 
     # A daemon, because the end of Python must not wait for it either.
-    threading.Thread(target=draw, name="batches", daemon=True).start()
+    thread = threading.Thread(target=draw, name="batches", daemon=True)
+    thread.start()
+    is_drawing = False
     try:
         while True:
-            asked.put(True)
+            asked.put(is_drawing := True)
             item, error = _wait(drawn)
+            is_drawing = False
             if isinstance(error, StopIteration):
                 return
             if error is not None:
@@ -39,6 +42,10 @@ def interruptible(iterator: Iterator) -> Iterator[Any]:
             yield item
     finally:
         asked.put(False)
+        if not is_drawing:
+            # Else it could be the one to free the iterator, and TensorFlow aborts the process if
+            # Python ends meanwhile.
+            thread.join(_POLL)
 
 
 def _wait(source):
