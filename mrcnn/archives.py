@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mrcnn import limits
-from mrcnn.files import open_regular
+from mrcnn.files import one_line, open_regular
 
 _BLOCK = 1 << 20
 # Bytes of the list of entries: half a million of them, which take half a gigabyte of memory.
@@ -113,7 +113,7 @@ def _damages(archive):
     try:
         yield
     except _DAMAGES as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = one_line(error)
         raise ValueError(
             f"{archive} is not a whole zip file ({reason}): delete it and fetch it again."
         ) from error

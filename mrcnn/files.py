@@ -139,3 +139,8 @@ def _check_regular(found):
         raise OSError("it is a pipe, socket or device, not a file")
     if not found.st_size:
         raise OSError("it is empty")
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """Return the text of an error as one line of at most `most` characters, else its type."""
+    return " ".join(str(error).split())[:most] or type(error).__name__

@@ -18,13 +18,11 @@ import math
 import keras
 import numpy as np
 
+from mrcnn.runs.state_file import is_count
+
 
 def _is_number(value):
     return type(value) in (int, float) and not math.isnan(value)
-
-
-def _is_count(value):
-    return type(value) is int and 0 <= value < 1 << 53
 
 
 def _is_best(value):
@@ -32,7 +30,7 @@ def _is_best(value):
 
 
 def _is_epochs(value):
-    return type(value) is list and all(map(_is_count, value))
+    return type(value) is list and all(map(is_count, value))
 
 
 def _is_history(value):
@@ -42,18 +40,18 @@ def _is_history(value):
 # The state of Keras's callbacks: attributes and their rules.
 _KERAS = {
     keras.callbacks.EarlyStopping: {
-        "wait": _is_count,
+        "wait": is_count,
         "best": _is_best,
-        "best_epoch": _is_count,
+        "best_epoch": is_count,
         # Only noted: a resumed callback has not stopped.
-        "stopped_epoch": _is_count,
+        "stopped_epoch": is_count,
     },
     keras.callbacks.ReduceLROnPlateau: {
-        "wait": _is_count,
+        "wait": is_count,
         "best": _is_best,
-        "cooldown_counter": _is_count,
+        "cooldown_counter": is_count,
     },
-    keras.callbacks.ModelCheckpoint: {"best": _is_best, "epochs_since_last_save": _is_count},
+    keras.callbacks.ModelCheckpoint: {"best": _is_best, "epochs_since_last_save": is_count},
     keras.callbacks.History: {"epoch": _is_epochs, "history": _is_history},
 }
 _KERAS_ARRAYS = {keras.callbacks.EarlyStopping: {"best_weights"}}

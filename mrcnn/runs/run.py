@@ -14,7 +14,8 @@ from mrcnn.runs.lock import RunLock, RunLockedError
 _RUN = re.compile(r"(?P<name>.*)(?P<day>\d{8})T(?P<minute>\d{4})(?:-(?P<number>\d+))?")
 # Such as mask_rcnn_coco_0001.h5. Names may hold dots and spaces.
 _CHECKPOINT = re.compile(r"mask_rcnn_.*?(\d{4,})\.h5")
-_STATE = re.compile(r"state_\d{4,}_\d{6,}\.npz")
+# Such as state_0003_000120.npz: epoch and step.
+STATE = re.compile(r"state_(\d{4,})_(\d{6,})\.npz")
 
 CONFIG_FILE = "config.json"
 # Of a `config.json` that is read for the number of its run, and the largest such number.
@@ -207,7 +208,7 @@ def checkpoints(folder):
 def names_to_resume(folder):
     """Return the names of the checkpoints and states in the folder of a run."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    return {name for name in names if _CHECKPOINT.fullmatch(name) or _STATE.fullmatch(name)}
+    return {name for name in names if _CHECKPOINT.fullmatch(name) or STATE.fullmatch(name)}
 
 
 def run_folders(model_dir, *names):

@@ -13,11 +13,11 @@ import numpy as np
 
 from mrcnn.files import replacing
 from mrcnn.runs.callback_state import array_state, keyed, plain_state, restore
+from mrcnn.runs.run import STATE
 from mrcnn.runs.saving import saving
 from mrcnn.runs.state_file import read_state
 
 _NAME = "state_{:04d}_{:06d}.npz"
-_STATE = re.compile(r"state_(\d{4,})_(\d{6,})\.npz")
 # Names that `mrcnn.files.replacing` gives to unfinished files.
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.(npz|h5|csv|png|json)")
 
@@ -182,11 +182,6 @@ def saved_states(folder) -> Iterator[Saved]:
             yield saved
 
 
-def last_state(folder) -> Saved | None:
-    """Return the newest state of a run that can be read, or None; warn of each that cannot."""
-    return next(saved_states(folder), None)
-
-
 def remove_leftovers(folder) -> None:
     """Remove the unfinished files of a killed process; the folder need not exist."""
     for path in Path(folder).glob(".*"):
@@ -197,11 +192,11 @@ def remove_leftovers(folder) -> None:
 def _states(folder):
     """Return the paths of the states in a folder, oldest first."""
     paths = Path(folder).glob("state_*.npz")
-    return sorted((path for path in paths if _STATE.fullmatch(path.name)), key=_place)
+    return sorted((path for path in paths if STATE.fullmatch(path.name)), key=_place)
 
 
 def _place(path):
-    return tuple(map(int, _STATE.fullmatch(path.name).groups()))
+    return tuple(map(int, STATE.fullmatch(path.name).groups()))
 
 
 def _numbered(group, values):

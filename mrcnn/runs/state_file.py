@@ -92,7 +92,8 @@ def _is_shallow(tree):
     return not level
 
 
-def _is_count(value):
+def is_count(value):
+    """Return whether a value is a whole number that a float holds exactly, and not negative."""
     return type(value) is int and 0 <= value < 1 << 53
 
 
@@ -106,19 +107,19 @@ def _check_facts(facts, place):
     missing = [name for name in (*_FACTS, "arrays", "callback_arrays") if name not in facts]
     _require(not missing, f"it lacks {', '.join(missing)}")
     for name in ("epoch", "step", "place"):
-        _require(_is_count(facts[name]), f"its {name} is not a count")
+        _require(is_count(facts[name]), f"its {name} is not a count")
     _require((facts["epoch"], facts["step"]) == place, "its name says another epoch or step")
     means, call = facts["means"], facts["call"]
     _require(
         type(means) is list
         and len(means) == 2
-        and _is_count(means[0])
+        and is_count(means[0])
         and type(means[1]) is dict
         and all(map(_is_finite, means[1].values())),
         "its means are not a count and finite numbers",
     )
-    _require(type(call) is dict and _is_count(call.get("epochs")), "it does not say its epochs")
-    _require(_is_count(call.get("seed", 0)), "its seed is not a count")
+    _require(type(call) is dict and is_count(call.get("epochs")), "it does not say its epochs")
+    _require(is_count(call.get("seed", 0)), "its seed is not a count")
     _require(type(facts["optimizer"]) is str, "its optimizer is not a name")
     callbacks = facts["callbacks"]
     _require(
@@ -134,7 +135,7 @@ def _check_random(states, keys):
         keys is not None
         and keys.shape == (624,)
         and keys.dtype == np.uint32
-        and _is_count(position)
+        and is_count(position)
         and position <= 624
         and type(has_gauss) is int
         and has_gauss in (0, 1)
@@ -143,7 +144,7 @@ def _check_random(states, keys):
     _require(kind == "MT19937" and is_sound, "its random state of NumPy is not whole")
     version, internal, gauss = states["python"]
     is_sound = gauss is None or _is_finite(gauss)
-    _require(is_sound and all(map(_is_count, internal)), "its random state of Python is not whole")
+    _require(is_sound and all(map(is_count, internal)), "its random state of Python is not whole")
     random.Random().setstate((version, tuple(internal), gauss))
 
 

@@ -16,6 +16,8 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5i, h5l, h5o, h5s, h5z
 
+from mrcnn.files import one_line
+
 # Names of layers, weights or objects in one file.
 _MAX_NAMES = 100_000
 _MAX_NAME_BYTES = 1 << 24
@@ -51,7 +53,7 @@ def reading(path):
         raise WeightFileError(f'"{path}" may not be read: permission denied.') from error
     # Depending on the damaged byte, h5py and zipfile raise errors of a dozen kinds.
     except Exception as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = one_line(error)
         raise WeightFileError(
             f'"{path}" ({os.path.getsize(path)} bytes) is not a whole HDF5 file: it is empty, cut '
             f"short or of another format. Download or copy it again. ({reason})"

@@ -15,6 +15,7 @@ import h5py
 import keras
 import numpy as np
 
+from mrcnn.files import one_line
 from mrcnn.weights.finite import describe_non_finite, non_finite_weights
 from mrcnn.weights.hdf5 import (
     WeightFileError,
@@ -56,8 +57,7 @@ def load(model, path, skip_mismatch=False, **kwargs):
             keras.Model.load_weights(model, path, skip_mismatch=skip_mismatch, **kwargs)
         except Exception as error:
             raise WeightFileError(
-                f'"{path}" does not fit this model, which is as it was: '
-                f"{' '.join(str(error).split())[:400] or type(error).__name__}"
+                f'"{path}" does not fit this model, which is as it was: {one_line(error, 400)}'
             ) from error
         if counts := non_finite_weights(variables):
             raise WeightFileError(

@@ -210,9 +210,7 @@ def test_torchvision_protocol(torch):
     assert torch.state["seeds"] == [int(np.random.default_rng(5).integers(2**31))] * 2
 
 
-def test_real_albumentations():
-    A = pytest.importorskip("albumentations")
-    transform = A.Compose([A.Rotate(40, p=1), A.RandomBrightnessContrast(p=1)])
+def assert_moves_alike_and_repeats(transform):
     results = [
         augment_sample(picture(MASKS), MASKS, transform, np.random.default_rng(s))
         for s in (1, 1, 2)
@@ -220,15 +218,15 @@ def test_real_albumentations():
     assert overlap(*results[0]) > 0.9 > overlap(results[0][0], MASKS)
     np.testing.assert_array_equal(results[0][0], results[1][0])
     assert (results[0][0] != results[2][0]).any()
+
+
+def test_real_albumentations():
+    A = pytest.importorskip("albumentations")
+    transform = A.Compose([A.Rotate(40, p=1), A.RandomBrightnessContrast(p=1)])
+    assert_moves_alike_and_repeats(transform)
 
 
 def test_real_torchvision():
     v2 = pytest.importorskip("torchvision.transforms.v2")
     transform = v2.Compose([v2.RandomAffine((20, 60)), v2.ColorJitter(0.1)])
-    results = [
-        augment_sample(picture(MASKS), MASKS, transform, np.random.default_rng(s))
-        for s in (1, 1, 2)
-    ]
-    assert overlap(*results[0]) > 0.9 > overlap(results[0][0], MASKS)
-    np.testing.assert_array_equal(results[0][0], results[1][0])
-    assert (results[0][0] != results[2][0]).any()
+    assert_moves_alike_and_repeats(transform)

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from mrcnn.files import replacing
-from mrcnn.runs.state import StateWriter, last_state, remove_leftovers
+from mrcnn.runs.state import StateWriter, remove_leftovers, saved_states
+
+
+def last_state(folder):
+    """The newest state that can be read, or None."""
+    return next(saved_states(folder), None)
 
 
 def make_model(units=2, optimizer="adam"):
