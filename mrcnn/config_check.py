@@ -12,8 +12,8 @@ import numpy as np
 
 from mrcnn.registry import find_backbone
 
-RESIZE_MODES = ("none", "square", "pad64", "crop")
-ROI_ALIGN_MODES = ("crop", "align")
+RESIZE_MODES = ("none", "square", "pad64", "pad32", "crop")
+ROI_ALIGN_MODES = ("crop", "align", "align_max", "pool", "warp")
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
 
 # The names that a recipe provides; `mrcnn.recipes` says what each of them is.
@@ -24,6 +24,7 @@ SIDES = {
     "none": (),
     "square": ("IMAGE_MAX_DIM",),
     "pad64": (),
+    "pad32": (),
     "crop": ("IMAGE_MIN_DIM",),
 }
 
@@ -120,7 +121,10 @@ _SHARED = {
     """,
     _whole(0): "VALIDATION_STEPS WARMUP_STEPS SAVE_STEPS TENSORBOARD_IMAGES MAX_LOAD_ERRORS",
     _FRACTION: "RPN_NMS_THRESHOLD DETECTION_MIN_CONFIDENCE DETECTION_NMS_THRESHOLD",
-    _FLAG: "USE_MINI_MASK USE_RPN_ROIS GRADIENT_CHECKPOINTING TRAIN_WITH_EMPTY_IMAGES",
+    _FLAG: """
+        USE_MINI_MASK USE_RPN_ROIS GRADIENT_CHECKPOINTING TRAIN_WITH_EMPTY_IMAGES
+        DIVIDE_WEIGHT_DECAY
+    """,
 }
 
 RULES = {name: rule for rule, names in _SHARED.items() for name in names.split()} | {
@@ -145,7 +149,7 @@ RULES = {name: rule for rule, names in _SHARED.items() for name in names.split()
     "GRADIENT_CLIP_NORM": _or_none(_POSITIVE),
     "RECIPE": Rule(
         lambda v: recipe_module(v) if isinstance(v, str) else not missing_in_recipe(v),
-        "'matterport', the name of a module that can be imported, or an object with "
+        "'matterport', 'paper', the name of a module that can be imported, or an object with "
         f"{', '.join(RECIPE_NAMES)}",
     ),
     "PRECISION": _one_of(None, "float32", "mixed_bfloat16", "mixed_float16"),
@@ -165,6 +169,31 @@ RULES = {name: rule for rule, names in _SHARED.items() for name in names.split()
     "LOADER_WORKERS": _or_none(_COUNT),
 }
 
+_NORMS = _one_of(None, "batch", "group")
+
+# Settings of PaperConfig alone.
+PAPER_RULES = {
+    "RESNET_STYLE": _one_of("torchvision", "msra", "matterport"),
+    "BACKBONE_NORM": _one_of("frozen", "batch", "group"),
+    "NORM_EPSILON": _NOT_NEGATIVE,
+    "NECK": _one_of("fpn", "c4", "c5", "dc5"),
+    "FPN_NORM": _NORMS,
+    "HEAD_NORM": _NORMS,
+    "FPN_EXTRA_LEVEL": _one_of("pool", "c5"),
+    "RPN_CONVS": _COUNT,
+    "BOX_HEAD": _one_of("2fc", "4conv1fc"),
+    "RESIZE_FILTER": _one_of("bilinear", "antialias"),
+    "RPN_ANCHORS_ROUNDED": _FLAG,
+    "PRE_NMS_ROIS_TRAINING": _COUNT,
+    "PRE_NMS_ROIS_INFERENCE": _COUNT,
+    "ROI_SAMPLES": _whole(0),
+    "ROI_HALF_PIXEL": _FLAG,
+    "RPN_LOSS_BETA": _NOT_NEGATIVE,
+    "BOX_LOSS_BETA": _NOT_NEGATIVE,
+    "MASK_TARGET_THRESHOLD": _or_none(_real(lambda v: 0 < v <= 1, "a number above 0, 1 at most")),
+    "MASK_PASTE": _one_of("expand", "exact"),
+}
+
 
 def check(config, base) -> None:
     """Raise ValueError with one sentence on the first setting of `config` that is not legal.
@@ -172,7 +201,7 @@ def check(config, base) -> None:
     `base` is the Config class itself, which has all settings.
     """
     _check_names(config, base)
-    for name, rule in RULES.items():
+    for name, rule in _rules(config).items():
         value = getattr(config, name)
         _require(rule.accepts(value), f"{name} is {value!r}; it must be {rule.text}.")
     _check_image_size(config)
@@ -183,18 +212,32 @@ def check(config, base) -> None:
             _NOT_NEGATIVE.accepts(weight),
             f"LOSS_WEIGHTS[{name!r}] is {weight!r}; it must be {_NOT_NEGATIVE.text}.",
         )
-    means, channels = np.size(config.MEAN_PIXEL), config.IMAGE_CHANNEL_COUNT
-    _require(
-        means in (1, channels),
-        f"MEAN_PIXEL has {means} values; it must have one, or one for each of the {channels} "
-        "channels of IMAGE_CHANNEL_COUNT.",
-    )
+    channels = config.IMAGE_CHANNEL_COUNT
+    for name in ("MEAN_PIXEL", "STD_PIXEL"):
+        values = np.size(getattr(config, name))
+        _require(
+            values in (1, channels),
+            f"{name} has {values} values; it must have one, or one for each of the {channels} "
+            "channels of IMAGE_CHANNEL_COUNT.",
+        )
     mask, doubled = list(config.MASK_SHAPE), [2 * config.MASK_POOL_SIZE] * 2
     _require(
         mask == doubled,
         f"MASK_SHAPE is {mask}; with MASK_POOL_SIZE {config.MASK_POOL_SIZE} it must be {doubled}, "
         "because the mask head doubles its input.",
     )
+
+
+def _rules(config):
+    """Return the rules of all settings that a Config must have."""
+    if config.RECIPE != "paper":
+        return RULES
+    if missing := [name for name in PAPER_RULES if not hasattr(config, name)]:
+        raise ValueError(
+            f"RECIPE is 'paper', and the Config lacks {', '.join(missing[:3])}, ...; it must be a "
+            "subclass of mrcnn.config.PaperConfig."
+        )
+    return RULES | PAPER_RULES
 
 
 def check_losses(weights, base, names) -> None:
@@ -220,6 +263,7 @@ def _require(holds, sentence):
 
 def _check_names(config, base):
     legal, unread = [name for name in vars(base) if name.isupper()], []
+    legal += PAPER_RULES if config.RECIPE == "paper" else ()
     for name in sorted(set(dir(config)).difference(legal)):
         if name == "IMAGE_PADDING":
             _check_image_padding(config)
@@ -231,7 +275,8 @@ def _check_names(config, base):
     if unread and config.RECIPE == base.RECIPE:
         warnings.warn(
             f"The Config has {', '.join(unread)}, which mrcnn does not read. If this is not for "
-            "your own code, remove it, or look for the setting that you mean in mrcnn/config.py.",
+            "your own code, remove it, or look for the setting that you mean in "
+            "mrcnn/base_config.py.",
             stacklevel=4,
         )
 

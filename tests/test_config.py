@@ -279,7 +279,10 @@ def test_image_padding_true_warns_and_false_is_refused():
             {"BACKBONE": "resnet34"},
             "BACKBONE is 'resnet34'; it must be one of 'resnet50', 'resnet101', 'resnet152', 'sm",
         ),
-        ({"IMAGE_RESIZE_MODE": "pad"}, "it must be 'none' or 'square' or 'pad64' or 'crop'"),
+        (
+            {"IMAGE_RESIZE_MODE": "pad"},
+            "it must be 'none' or 'square' or 'pad64' or 'pad32' or 'crop'",
+        ),
         ({"ROI_ALIGN": "pool"}, "ROI_ALIGN is 'pool'; it must be 'crop' or 'align'"),
         ({"TRAIN_BN": "no"}, "TRAIN_BN is 'no'; it must be None or False or True"),
         ({"RPN_NMS_THRESHOLD": 70}, "RPN_NMS_THRESHOLD is 70; it must be a number from 0 to 1"),

@@ -18,6 +18,7 @@ RANKS = [
     {"registry"},
     {"constants", "files", "config_check", "limits"},
     {"ops", "inputs", "archives", "connection"},
+    {"base_config"},
     {"config", "download", "drawing"},
     {"layers", "data"},
     {"backbones", "readers"},
@@ -63,7 +64,7 @@ def violations(name, source):
         elif parts[0] == "mrcnn" and parts[1] != name and not parts[1].startswith("__"):
             if RANK[parts[1]] >= RANK[name]:
                 yield f"upward import {other}"
-            if parts[1] == "config" and name in WITHOUT_CONFIG:
+            if parts[1] in ("base_config", "config") and name in WITHOUT_CONFIG:
                 yield f"import of the Config class {other}"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn import __version__, limits
-from mrcnn.config import Computed, Config
+from mrcnn.config import Computed, Config, PaperConfig
 from mrcnn.runs.run import CONFIG_FILE
 from mrcnn.weights.matterport import WeightFileError, read_metadata
 
@@ -184,11 +184,12 @@ def make_config(settings, **changes):
             f"A file cannot hold functions, and this model was made with "
             f"{', '.join(functions.values())}; pass {given} as well."
         )
-    config, computed = Config(), {}
+    is_paper = (settings | changes).get("RECIPE") == "paper"
+    config, computed = PaperConfig() if is_paper else Config(), {}
     for name, value in settings.items():
         if name in changes and _is_encoded(value, "optimizer"):
             continue
-        default = getattr(Config, name, None)
+        default = getattr(type(config), name, None)
         if name.startswith("_") or (callable(default) and not name.isupper()):
             raise ValueError(f"{name} is not the name of a setting")
         if isinstance(default, Computed):
