@@ -283,7 +283,7 @@ def test_image_padding_true_warns_and_false_is_refused():
             {"IMAGE_RESIZE_MODE": "pad"},
             "it must be 'none' or 'square' or 'pad64' or 'pad32' or 'crop'",
         ),
-        ({"ROI_ALIGN": "pool"}, "ROI_ALIGN is 'pool'; it must be 'crop' or 'align'"),
+        ({"ROI_ALIGN": "mean"}, "ROI_ALIGN is 'mean'; it must be 'crop' or 'align' or"),
         ({"TRAIN_BN": "no"}, "TRAIN_BN is 'no'; it must be None or False or True"),
         ({"RPN_NMS_THRESHOLD": 70}, "RPN_NMS_THRESHOLD is 70; it must be a number from 0 to 1"),
         ({"ROI_POSITIVE_RATIO": 0}, "it must be a number above 0, 1 at most"),
@@ -328,10 +328,16 @@ def test_image_padding_true_warns_and_false_is_refused():
         ),
         (
             {"RECIPE": "mattreport"},
-            "RECIPE is 'mattreport'; it must be 'matterport', the name of a",
+            "RECIPE is 'mattreport'; it must be 'matterport', 'paper', the name of a",
         ),
-        ({"RECIPE": "numpy.recipe"}, "RECIPE is 'numpy.recipe'; it must be 'matterport', the name"),
-        ({"RECIPE": "my recipe.py"}, "RECIPE is 'my recipe.py'; it must be 'matterport', the name"),
+        (
+            {"RECIPE": "numpy.recipe"},
+            "RECIPE is 'numpy.recipe'; it must be 'matterport', 'paper', the name",
+        ),
+        (
+            {"RECIPE": "my recipe.py"},
+            "RECIPE is 'my recipe.py'; it must be 'matterport', 'paper', the name",
+        ),
         ({"RECIPE": np}, "or an object with SPACE, WEIGHT_SETTINGS, anchors, rpn_targets, network"),
         ({"LOSS_WEIGHTS": {"mask_dice_loss": "1"}}, "LOSS_WEIGHTS['mask_dice_loss'] is '1'; it"),
         ({"LOSS_WEIGHTS": {"rpn_bbox_loss": -1}}, "LOSS_WEIGHTS['rpn_bbox_loss'] is -1; it must"),
