@@ -62,7 +62,7 @@ def _has_grouped_gradient(dtype):
     Its GPU kernels can, and oneDNN's on CPU, which it uses for float32 and bfloat16.
     """
     with tf.init_scope(), tf.GradientTape() as tape:
-        x, kernel = tf.ones([1, 1, 1, 4], dtype), tf.ones([1, 1, 2, 4], dtype)
+        x, kernel = tf.ones([1, 3, 3, 4], dtype), tf.ones([3, 3, 2, 4], dtype)
         tape.watch([x, kernel])
         y = tf.nn.conv2d(x, kernel, 1, "SAME")
         try:
