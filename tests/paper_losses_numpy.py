@@ -11,16 +11,21 @@ STRIDES, SIZES, RATIOS = (4, 8, 16, 32, 64), (32, 64, 128, 256, 512), (0.5, 1.0,
 
 
 def anchors_of(height, width):
-    """Return the anchors of P2 to P6 by level, row, column and ratio height / width, `[A, 4]`."""
+    """Return the anchors of P2 to P6 by level, row, column and ratio height / width, `[A, 4]`.
+
+    As in torchvision, the distance of rows is the height divided by their number, rounded down.
+    """
     found = []
     for stride, size in zip(STRIDES, SIZES, strict=True):
-        for row in range(-(-height // stride)):
-            for column in range(-(-width // stride)):
+        rows, columns = -(-height // stride), -(-width // stride)
+        step = np.array([height // rows, width // columns] * 2)
+        for row in range(rows):
+            for column in range(columns):
                 for ratio in RATIOS:
                     tall, wide = size * np.sqrt(ratio) / 2, size / np.sqrt(ratio) / 2
                     # Halves of the sides are rounded.
                     corner = np.round([-tall, -wide, tall, wide])
-                    found.append(corner + np.array([row, column, row, column]) * stride)
+                    found.append(corner + np.array([row, column, row, column]) * step)
     return np.array(found)
 
 
