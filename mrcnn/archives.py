@@ -87,7 +87,7 @@ def _reading(archive):
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
         raise kind(f"{archive} cannot be unpacked: {error}.") from None
     with file:
-        if _listing_bytes(file) > _MAX_LISTING:
+        if listing_bytes(file) > _MAX_LISTING:
             raise ValueError(f"{archive} lists more than the accepted half a million entries.")
         with _damages(archive):
             source = zipfile.ZipFile(file)
@@ -95,7 +95,7 @@ def _reading(archive):
             yield source
 
 
-def _listing_bytes(file):
+def listing_bytes(file):
     """Return the length of the list of entries, which zipfile reads whole."""
     file.seek(max(os.fstat(file.fileno()).st_size - (1 << 16) - 128, 0))
     tail, length = file.read(), 0

@@ -1,96 +1,16 @@
 """Features of a RoI, from the pyramid level that fits its size."""
 
+import math
+
 import keras
 import tensorflow as tf
 
+from mrcnn.layers.roi_crop import crop_and_resize
+from mrcnn.layers.roi_groups import in_order
+from mrcnn.layers.roi_ops import roi_align, roi_warp
+from mrcnn.layers.roi_pool import roi_pool
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.space import CELL_CENTERS, BoxSpace
-
-
-def crop_and_resize(features, boxes, box_indices, crop_size):
-    """Run `tf.image.crop_and_resize`, with an exact and repeatable gradient.
-
-    On CPUs TensorFlow's own gradient adds to one cell from several threads without a lock, so some
-    terms get lost, different ones in every run. Here one thread sums each cell, in a fixed order.
-    GPUs add atomically and keep TensorFlow's kernel.
-
-    Args:
-        features: `[batch, h, w, channels]` float32.
-        boxes: `[n, (y1, x1, y2, x2)]`, normalized. No gradient flows to them.
-        box_indices: int32 `[n]`, the image of each box.
-        crop_size: two integers.
-
-    Returns:
-        `[n, *crop_size, channels]` float32, one bilinear sample per bin; 0 outside the image.
-    """
-    crop_size = [int(side) for side in crop_size]
-    box_indices = tf.convert_to_tensor(box_indices, tf.int32)
-    crops = _crop(features, tf.stop_gradient(boxes), box_indices, tf.constant(crop_size))
-    crops.set_shape([None, *crop_size, features.shape[-1]])
-    return crops
-
-
-# A tf.function of the module, so that the custom gradient keeps no training step in memory: see
-# `layers/conv.py`.
-@tf.function(autograph=False, reduce_retracing=True)
-@tf.custom_gradient
-def _crop(features, boxes, box_indices, crop_size):
-    def grad(dy):
-        shape = tf.shape(features)
-        if tf.config.list_logical_devices("GPU"):
-            gradient = tf.raw_ops.CropAndResizeGradImage(
-                grads=dy, boxes=boxes, box_ind=box_indices, image_size=shape, T=features.dtype
-            )
-        else:
-            gradient = _gradient_in_order(dy, boxes, box_indices, shape)
-        return gradient, None, None, None
-
-    return tf.image.crop_and_resize(features, boxes, box_indices, crop_size), grad
-
-
-def _gradient_in_order(dy, boxes, box_indices, shape):
-    """Return the gradient of features `[batch, h, w, channels]`, given `dy`, that of the crops.
-
-    Every sample mixes four cells. So the crops are a sparse matrix times the cells, and the
-    gradient is the transpose of this matrix times `dy`.
-    """
-    height, width, channels = shape[1], shape[2], shape[3]
-    rows, row_weights = _taps(boxes[:, 0], boxes[:, 2], tf.shape(dy)[1], height)
-    columns, column_weights = _taps(boxes[:, 1], boxes[:, 3], tf.shape(dy)[2], width)
-    corner = (box_indices * height)[:, None, None]
-    cells, weights = [], []
-    for row, row_weight in zip(rows, row_weights, strict=True):
-        for column, column_weight in zip(columns, column_weights, strict=True):
-            cells.append((corner + row[:, :, None]) * width + column[:, None, :])
-            weights.append(row_weight[:, :, None] * column_weight[:, None, :])
-    dy = tf.reshape(dy, [-1, channels])
-    samples = tf.repeat(tf.range(tf.shape(dy)[0]), 4)
-    cells = tf.reshape(tf.stack(cells, axis=-1), [-1])
-    mixing = tf.SparseTensor(
-        tf.cast(tf.stack([samples, cells], axis=1), tf.int64),
-        tf.reshape(tf.stack(weights, axis=-1), [-1]),
-        tf.cast([tf.shape(dy)[0], shape[0] * height * width], tf.int64),
-    )
-    return tf.reshape(tf.sparse.sparse_dense_matmul(mixing, dy, adjoint_a=True), shape)
-
-
-def _taps(start, end, num_samples, size):
-    """Return the two cells along an axis that each sample mixes, and their two weights.
-
-    All four are `[n, samples]`; weights are 0 outside the image. Samples lie at
-    `start + i * (end - start) / (samples - 1)`, a single one in the middle.
-    """
-    last = tf.cast(size - 1, tf.float32)
-    steps = tf.cast(tf.maximum(num_samples - 1, 1), tf.float32)
-    i = tf.cast(tf.range(num_samples), tf.float32)
-    spread = start[:, None] * last + i * ((end - start) * last / steps)[:, None]
-    middle = tf.broadcast_to(0.5 * (start + end)[:, None] * last, tf.shape(spread))
-    position = tf.where(num_samples > 1, spread, middle)
-    inside = tf.cast((position >= 0) & (position <= last), tf.float32)
-    lower = tf.floor(position)
-    fraction = position - lower
-    cells = [tf.clip_by_value(tf.cast(p, tf.int32), 0, size - 1) for p in (lower, lower + 1)]
-    return cells, [(1.0 - fraction) * inside, fraction * inside]
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
@@ -99,35 +19,58 @@ class PyramidROIAlign(keras.layers.Layer):
 
     Args:
         pool_shape: `[height, width]` of the crops, in bins.
-        method: samples per bin.
+        method: what a bin has of the feature map.
             "crop": one bilinear sample, the outermost ones on the edges of the box, as in the
                 original, whose weights expect this.
-            "align": the mean of 2x2 samples inside the bin, as in the paper (Mask R-CNN, section 3,
-                RoIAlign), with cells centred at half-integer positions.
+            "align": the mean of bilinear samples, nothing rounded (Mask R-CNN, section 3).
+            "align_max": their maximum.
+            "pool": the maximum of cells, boxes and bins rounded (RoIPool, Fast R-CNN, section 2.1).
+            "warp": the mean of bilinear samples, boxes rounded (RoIWarp, Mask R-CNN, section 4.2).
         level_rounding: see `pyramid_level`.
         box_shift: see `BoxSpace`.
+        samples: see `roi_align`; for "align", "align_max" and "warp".
+        half_pixel: see `roi_align`; for "align" and "align_max".
+        strides: pixels per cell of each feature map, powers of 2; without, maps are levels 2, 3,
+            ..., and cover the image exactly.
 
     Inputs: a list of
         boxes: `[batch, num_rois, (y1, x1, y2, x2)]`, normalized.
         image: `[batch, height, width, channels]`, for its size.
-        features: any number of `[batch, h, w, channels]`, levels 2, 3, ... of the pyramid.
+        features: any number of `[batch, h, w, channels]`, the levels of the pyramid. A single one
+            gets all boxes.
 
     Returns:
         `[batch, num_rois, *pool_shape, channels]` float32. Padding boxes, all zeros, sample the
-        first cell. No gradient flows to the boxes.
+        first cells. No gradient flows to the boxes.
 
     Raises:
-        ValueError: if `method` is neither.
+        ValueError: for another method; for "align_max" with `samples` 0; if the strides are not as
+            many as the feature maps.
     """
 
-    METHODS = ("crop", "align")
+    METHODS = ("crop", "align", "align_max", "pool", "warp")
 
-    def __init__(self, pool_shape, method="crop", level_rounding="round", box_shift=1.0, **kwargs):
+    def __init__(
+        self,
+        pool_shape,
+        method="crop",
+        level_rounding="round",
+        box_shift=1.0,
+        samples=2,
+        half_pixel=True,
+        strides=None,
+        **kwargs,
+    ):
         super().__init__(**{"dtype": "float32", **kwargs})
         if method not in self.METHODS:
-            raise ValueError(f'The RoI method is "{method}"; accepted are "crop" and "align".')
+            accepted = ", ".join(f'"{name}"' for name in self.METHODS)
+            raise ValueError(f'The RoI method is "{method}"; accepted are {accepted}.')
+        if method == "align_max" and not samples:
+            raise ValueError('The RoI method "align_max" needs at least 1 sample per bin; it is 0.')
         self.pool_shape, self.method = tuple(int(side) for side in pool_shape), method
         self.level_rounding, self.box_shift = level_rounding, float(box_shift)
+        self.samples, self.half_pixel = int(samples), bool(half_pixel)
+        self.strides = None if strides is None else tuple(int(stride) for stride in strides)
 
     def call(self, inputs):
         boxes, image, *features = inputs
@@ -135,69 +78,60 @@ class PyramidROIAlign(keras.layers.Layer):
 
     def pool(self, boxes, image_size, features):
         """Return the crops, given the size of the image, float32 `[(height, width)]`."""
+        strides = self.strides or (None,) * len(features)
+        if len(strides) != len(features):
+            raise ValueError(f"{len(features)} feature maps have {len(strides)} strides.")
         boxes = tf.stop_gradient(boxes)
+        levels = self._levels(boxes, image_size, len(features))
+        crops, order = [], []
+        for level, (feature, stride) in enumerate(zip(features, strides, strict=True)):
+            chosen = tf.where(tf.equal(levels, level))
+            index = tf.cast(chosen[:, 0], tf.int32)
+            rois = tf.gather_nd(boxes, chosen)
+            crops.append(self._sample(feature, stride, rois, index, image_size))
+            order.append(index * tf.shape(boxes)[1] + tf.cast(chosen[:, 1], tf.int32))
+        pooled = in_order(crops, order)
+        return tf.reshape(pooled, tf.concat([tf.shape(boxes)[:2], tf.shape(pooled)[1:]], axis=0))
+
+    def _levels(self, boxes, image_size, num_levels):
+        """Return the feature map of each box, int32 `[batch, num_rois]`, 0 for the first."""
+        lowest = int(math.log2(self.strides[0])) if self.strides else 2
         levels = box_ops.pyramid_level(
             boxes,
             tf.reduce_prod(image_size),
             xp=keras.ops,
             rounding=self.level_rounding,
-            max_level=1 + len(features),
+            min_level=lowest,
+            max_level=lowest + num_levels - 1,
         )
-        crops, order = [], []
-        for level, feature in enumerate(features, start=2):
-            chosen = tf.where(tf.equal(levels, level))
-            index = tf.cast(chosen[:, 0], tf.int32)
-            crops.append(self._sample(feature, tf.gather_nd(boxes, chosen), index, image_size))
-            order.append(index * tf.shape(boxes)[1] + tf.cast(chosen[:, 1], tf.int32))
-        # Crops are sorted by level; gathering by `places` restores the order of the boxes. The
-        # scatter inverts the permutation, as LiteRT has no tf.math.invert_permutation.
-        order = tf.concat(order, axis=0)
-        count = tf.size(order)
-        places = tf.scatter_nd(order[:, None], tf.range(count), [count])
-        pooled = tf.gather(tf.concat(crops, axis=0), places)
-        return tf.reshape(pooled, tf.concat([tf.shape(boxes)[:2], tf.shape(pooled)[1:]], axis=0))
+        return levels - lowest
 
-    def _sample(self, feature, boxes, index, image_size):
-        # Both methods use `crop_and_resize` of this module, for its exact gradient.
+    def _sample(self, feature, stride, boxes, index, image_size):
+        # All bilinear methods use our `crop_and_resize`, for its exact gradient.
         space = BoxSpace(self.box_shift)
         if self.method == "crop":
             boxes = space.convert(boxes, image_size, CELL_CENTERS, xp=keras.ops)
             return crop_and_resize(feature, boxes, index, self.pool_shape)
         # From normalized coordinates to positions in the feature map: pixels, then cells.
         pixels = space.denormalize(boxes, image_size, xp=keras.ops)
-        cells = tf.cast(tf.shape(feature)[1:3], tf.float32) / image_size
-        return roi_align(feature, pixels * tf.tile(cells, [2]), index, self.pool_shape)
+        if stride:
+            cells = pixels / stride
+        else:
+            scale = tf.cast(tf.shape(feature)[1:3], tf.float32) / image_size
+            cells = pixels * tf.tile(scale, [2])
+        if self.method == "pool":
+            return roi_pool(feature, cells, index, self.pool_shape)
+        if self.method == "warp":
+            return roi_warp(feature, cells, index, self.pool_shape, self.samples)
+        reduce = "max" if self.method == "align_max" else "mean"
+        return roi_align(
+            feature, cells, index, self.pool_shape, self.samples, reduce, self.half_pixel
+        )
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:2], *self.pool_shape, input_shape[2][-1])
 
     def get_config(self):
-        names = ("pool_shape", "method", "level_rounding", "box_shift")
+        names = ("pool_shape", "method", "level_rounding", "box_shift", "samples", "half_pixel")
+        names += ("strides",)
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-def roi_align(features, boxes, box_indices, crop_size):
-    """Return the mean of 2x2 bilinear samples in each bin, nothing rounded (RoIAlign).
-
-    Args:
-        features: `[batch, h, w, channels]` float32.
-        boxes: `[n, (y1, x1, y2, x2)]` in cells: the first cell covers 0 to 1, its centre is 0.5.
-        box_indices: int32 `[n]`.
-        crop_size: two integers.
-
-    Returns:
-        `[n, *crop_size, channels]` float32. The outermost cells are repeated once beyond the
-        border; samples farther out are 0.
-    """
-    # One more cell on every side gives samples up to half a cell outside the value of the border.
-    padded = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
-    samples = tf.constant([2 * side for side in crop_size], tf.float32)
-    sizes = (boxes[:, 2:] - boxes[:, :2]) / samples
-    # Samples sit in the middle of a quarter of a bin; cell centres are half a cell into the map,
-    # and the padding moved everything by one.
-    first = boxes[:, :2] + 0.5 * sizes - 0.5 + 1.0
-    last = first + sizes * (samples - 1.0)
-    ends = tf.cast(tf.shape(padded)[1:3] - 1, tf.float32)
-    corners = tf.concat([first, last], axis=1) / tf.tile(ends, [2])
-    crops = crop_and_resize(padded, corners, box_indices, [2 * side for side in crop_size])
-    return tf.nn.avg_pool2d(crops, 2, 2, "SAME")

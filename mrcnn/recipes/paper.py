@@ -10,7 +10,7 @@ import keras
 
 from mrcnn.backbones import build_backbone
 from mrcnn.backbones.fpn import fpn
-from mrcnn.backbones.resnet import ResNetStage5
+from mrcnn.backbones.resnet import ResNetStage
 from mrcnn.data.rpn_targets import RPNTargets
 from mrcnn.heads.box import BoxHead, FullyConnected, losses_per_roi
 from mrcnn.heads.mask import MaskHead
@@ -147,7 +147,14 @@ def _head_parts(c, norm):
     """Return the trunk of the box head, and the mask head."""
     mask_options = {"channels": 256, "loss_weights": c.LOSS_WEIGHTS}
     if c.NECK == "c4":
-        stage5 = ResNetStage5(c.BACKBONE, c.RESNET_STYLE, norm(c.BACKBONE_NORM))
+        stage5 = ResNetStage(
+            c.BACKBONE,
+            style=c.RESNET_STYLE,
+            norm=c.BACKBONE_NORM,
+            train_bn=c.TRAIN_BN,
+            epsilon=c.NORM_EPSILON,
+            rois=True,
+        )
         mask_head = MaskHead(c.NUM_CLASSES, convs=0, trunk=stage5, **mask_options)
         return partial(_mean_of_stage, stage5), mask_head
     conv_norm = norm(c.HEAD_NORM)

@@ -1,5 +1,7 @@
 """The feature pyramid, with kernels that leave sums to check by hand."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -61,3 +63,31 @@ def test_levels_of_a_real_backbone():
     model = keras.Model(list(inputs.values()), list(outputs.values()))
     laterals = sum(256 * n + 256 for n in channels.values())
     assert model.count_params() == laterals + 4 * (9 * 256 * 256 + 256)
+
+
+def test_extra_level_from_c5_by_hand(rng):
+    """P6 is a 3x3 convolution of C5 with stride 2, with one row of zeros on every side."""
+    inputs = {f"C{k}": keras.Input((2 ** (7 - k), 2 ** (7 - k), 1)) for k in (2, 3, 4, 5)}
+    model = keras.Model(list(inputs.values()), fpn(inputs, 1, extra_level="c5")["P6"])
+    kernel = np.arange(9.0).reshape(3, 3, 1, 1)
+    model.get_layer("fpn_p6").set_weights([kernel, np.array([0.5])])
+    c5 = rng.normal(size=(1, 4, 4, 1)).astype(np.float32)
+    blank = [np.zeros((1, 2 ** (7 - k), 2 ** (7 - k), 1), np.float32) for k in (2, 3, 4)]
+    inputs = [*blank, c5][-len(model.inputs) :]
+    result = model(inputs).numpy()[0, ..., 0]
+    padded = np.pad(c5[0, ..., 0], 1)
+    expected = [
+        [(padded[2 * y : 2 * y + 3, 2 * x : 2 * x + 3] * kernel[..., 0, 0]).sum() for x in (0, 1)]
+        for y in (0, 1)
+    ]
+    np.testing.assert_allclose(result, np.array(expected) + 0.5, rtol=1e-5)
+
+
+def test_normalization_after_every_convolution():
+    inputs = {f"C{k}": keras.Input((2 ** (7 - k), 2 ** (7 - k), 1)) for k in (2, 3, 4, 5)}
+    outputs = fpn(inputs, 2, norm=partial(keras.layers.BatchNormalization, epsilon=0))
+    model = keras.Model(list(inputs.values()), list(outputs.values()))
+    norms = {layer.name for layer in model.layers if layer.name.endswith("_norm")}
+    convs = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert norms == {f"{layer.name}_norm" for layer in convs}
+    assert len(convs) == 8 and not any(layer.use_bias for layer in convs)

@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.heads.box import BoxHead, mrcnn_bbox_loss_graph, mrcnn_class_loss_graph
+from mrcnn.heads.box import (
+    BoxHead,
+    FullyConnected,
+    bbox_loss_per_roi,
+    class_loss_per_roi,
+    mrcnn_bbox_loss_graph,
+    mrcnn_class_loss_graph,
+)
 from mrcnn.layers.norm import BatchNorm
 from mrcnn.legacy.graph_names import fpn_classifier_graph
 from tests.loss_gradient import gradient
@@ -176,3 +183,47 @@ def test_historical_function(rng):
     head.set_weights(model.get_weights())
     for a, b in zip(model([boxes, metas, *features]), head(crops), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_class_loss_per_roi_by_hand():
+    # Softmax of (0, ln 2, 0) is (1/4, 1/2, 1/4); the last RoI is padding.
+    logits = np.tile(np.float32([0, np.log(2), 0]), (1, 4, 1))
+    inactive = np.zeros((1, 3), np.float32)
+    loss = class_loss_per_roi(np.array([[1, 2, 0, -1]]), logits, inactive)
+    np.testing.assert_allclose(loss, -(np.log(1 / 2) + 2 * np.log(1 / 4)) / 3, rtol=1e-6)
+
+
+def test_bbox_loss_per_roi_by_hand():
+    # One positive of three RoIs. With beta 0.5: 0.2 ** 2 / (2 * 0.5), and 3 - 0.25; with 0: |x|.
+    target = np.zeros((1, 4, 4), np.float32)
+    target[0, 0] = [0.2, 3, 0, 0]
+    class_ids, predicted = np.array([[2, 0, 0, -1]]), np.zeros((1, 4, 3, 4), np.float32)
+    predicted[0, 0, 1], predicted[0, 1:] = 9, 9
+    loss = bbox_loss_per_roi(target, class_ids, predicted, beta=0.5)
+    np.testing.assert_allclose(loss, (0.04 + 2.75) / 3, rtol=1e-6)
+    loss = bbox_loss_per_roi(target, class_ids, predicted, beta=0)
+    np.testing.assert_allclose(loss, 3.2 / 3, rtol=1e-6)
+
+
+def test_losses_per_roi_without_rois():
+    class_ids, deltas = np.full((1, 2), -1), np.zeros((1, 2, 3, 4), np.float32)
+    assert class_loss_per_roi(class_ids, deltas[..., 0], ACTIVE).numpy() == 0
+    assert bbox_loss_per_roi(deltas[:, :, 0], class_ids, deltas).numpy() == 0
+
+
+def test_convolutions_before_one_fully_connected_layer(rng):
+    """Two 3x3 convolutions and one layer on a RoI of 2x2 cells, against plain NumPy."""
+    trunk = FullyConnected(2, 5, count=1, convs=[3, 4])
+    rois = rng.normal(size=(1, 2, 2, 2, 3)).astype(np.float32)
+    result = trunk(rois).numpy()
+    x = rois[0]
+    for conv, _, _ in trunk.steps[:2]:
+        kernel, bias = conv.get_weights()
+        padded, y = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]), 0
+        for row in range(3):
+            for column in range(3):
+                y = y + padded[:, row : row + 2, column : column + 2] @ kernel[row, column]
+        x = np.maximum(y + bias, 0)
+    kernel, bias = trunk.steps[2][0].get_weights()
+    expected = np.maximum(x.reshape(2, -1) @ kernel.reshape(-1, 5) + bias, 0)
+    np.testing.assert_allclose(result[0], expected, rtol=1e-5, atol=1e-6)

@@ -9,6 +9,7 @@ from mrcnn.constants import NEGATIVE, NEUTRAL, POSITIVE
 from mrcnn.heads.rpn import (
     RPN,
     rpn_bbox_loss,
+    rpn_bbox_loss_per_anchor,
     rpn_class_loss_graph,
 )
 from mrcnn.legacy.graph_names import build_rpn_model, rpn_bbox_loss_graph, rpn_graph
@@ -168,3 +169,32 @@ def test_historical_function_makes_the_same_layers(rng):
     for a, b in zip(own(x), shared(x), strict=True):
         np.testing.assert_array_equal(a, b)
     assert shared.name == "rpn_model"
+
+
+def test_bbox_loss_per_anchor_by_hand():
+    # One positive of three anchors in the sample; 0.05 is below beta 0.1, 2 above it.
+    target = np.zeros((1, 2, 4), np.float32)
+    target[0, 0] = [0.05, 2, 0, 0]
+    labels = match([NEUTRAL, NEGATIVE, POSITIVE, NEGATIVE])
+    loss = rpn_bbox_loss_per_anchor(target, labels, np.zeros((1, 4, 4), np.float32), beta=0.1)
+    np.testing.assert_allclose(loss, (0.05**2 / 0.2 + 2 - 0.05) / 3, rtol=1e-6)
+
+
+def test_two_convolutions(rng):
+    """Two 3x3 convolutions as wide as the input, against plain NumPy at the middle cell."""
+    rpn = RPN(2, hidden=None, logits=1, convs=2)
+    x = rng.normal(size=(1, 5, 5, 4)).astype(np.float32)
+    logits = rpn({"P2": keras.ops.convert_to_tensor(x)}).logits.numpy().reshape(5, 5, 2)
+    value = x[0]
+    for name in ("rpn_conv_shared", "rpn_conv_shared2"):
+        kernel, bias = rpn.model.get_layer(name).get_weights()
+        assert kernel.shape == (3, 3, 4, 4)
+        side = value.shape[0] - 2
+        total = sum(
+            value[row : row + side, column : column + side] @ kernel[row, column]
+            for row in range(3)
+            for column in range(3)
+        )
+        value = np.maximum(total + bias, 0)
+    kernel, bias = rpn.model.get_layer("rpn_class_raw").get_weights()
+    np.testing.assert_allclose(logits[2, 2], (value @ kernel[0, 0] + bias)[0, 0], atol=1e-6)
