@@ -29,7 +29,12 @@ def main():
     model.compile(learning_rate=1e-6, momentum=config.LEARNING_MOMENTUM)
     dataset = SyntheticDataset(args.size, args.objects, args.batch)
     batch = next(iter(make_dataset(dataset, config, seed=0)))
-    steps = Steps(model.keras_model, config.WEIGHT_DECAY, accumulate=args.accumulate)
+    steps = Steps(
+        model.keras_model,
+        config.WEIGHT_DECAY,
+        accumulate=args.accumulate,
+        divide_decay=config.DIVIDE_WEIGHT_DECAY,
+    )
     positives = place_objects(model.keras_model, batch, args.objects)
 
     def step():

@@ -89,8 +89,11 @@ class PaperConfig(Config):
 
     # In the order of the published weights.
     RPN_ANCHOR_RATIOS = (2, 1, 0.5)
-    # Round the sides of anchors to whole pixels, as torchvision.
+    # Round the halves of the sides of anchors to whole pixels, as torchvision; and, as torchvision,
+    # take the image's sides divided by the cells of a level as its stride. The latter is for
+    # detection: in training, batches of images of different sizes would have other anchors.
     RPN_ANCHORS_ROUNDED = True
+    RPN_STRIDES_FITTED = False
 
     # Best-scored anchors per pyramid level that enter NMS, in training and in inference.
     PRE_NMS_ROIS_TRAINING = 2000

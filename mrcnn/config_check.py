@@ -184,6 +184,7 @@ PAPER_RULES = {
     "BOX_HEAD": _one_of("2fc", "4conv1fc"),
     "RESIZE_FILTER": _one_of("bilinear", "antialias"),
     "RPN_ANCHORS_ROUNDED": _FLAG,
+    "RPN_STRIDES_FITTED": _FLAG,
     "PRE_NMS_ROIS_TRAINING": _COUNT,
     "PRE_NMS_ROIS_INFERENCE": _COUNT,
     "ROI_SAMPLES": _whole(0),

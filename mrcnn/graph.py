@@ -89,9 +89,10 @@ class Network:
     def _inference(self, x, p):
         # The mask head sees final detections instead of proposals: they are fewer, and their boxes
         # are better (Mask R-CNN, section 3.1).
-        proposals = p.propose["inference"](self.rpn, x["input_anchors"])
-        _, probs, deltas = self.parts.box_head(self._features(p.box_align, proposals))
         window_px = parse_meta(x["input_image_meta"])["window"]
+        propose = p.propose["inference"]
+        proposals = propose(self.rpn, x["input_anchors"], window_px, x["input_image"])
+        _, probs, deltas = self.parts.box_head(self._features(p.box_align, proposals))
         detections = p.detect([proposals, probs, deltas, window_px, x["input_image"]])
         boxes, detected = detections[..., :4], detections[..., 4] > 0
         masks = self.parts.mask_head(self._features(p.mask_align, boxes), keep=detected)
@@ -100,10 +101,11 @@ class Network:
 
     def _training(self, x, p):
         image, heads = x["input_image"], self.parts
-        active = parse_meta(x["input_image_meta"])["active_class_ids"]
+        meta = parse_meta(x["input_image_meta"])
+        active = meta["active_class_ids"]
         if "training" in p.propose:
             anchors = p.anchors(image, list(self.pyramid.values()))
-            proposals = p.propose["training"](self.rpn, anchors)
+            proposals = p.propose["training"](self.rpn, anchors, meta["window"], image)
         else:
             proposals = p.normalize(name="ROI")(x["input_roi"], image)
         gt_boxes = p.normalize(name="gt_boxes")(x["input_gt_boxes"], image)

@@ -281,7 +281,11 @@ OTHER_RUNS = [
         "GRADIENT_CHECKPOINTING": True,
     },
     {"OPTIMIZER": "AdamW", "WEIGHT_DECAY": 0.01, "ACCUMULATE_BATCHES": 3, "WARMUP_STEPS": 4},
-    {"LEARNING_RATE_DECAY_EPOCHS": (1,), "LEARNING_RATE_DECAY": 0.5},
+    {
+        "LEARNING_RATE_DECAY_EPOCHS": (1,),
+        "LEARNING_RATE_DECAY": 0.5,
+        "DIVIDE_WEIGHT_DECAY": False,
+    },
 ]
 RUNS = {
     "NAME": Observed(0, checkpoint("_other_0002.h5"), False, True),
@@ -305,6 +309,8 @@ RUNS = {
     "OPTIMIZER": Observed(
         1, lambda run: type(run.model.keras_model.optimizer).__name__, "SGD", "AdamW"
     ),
+    # tests/training/test_step.py shows the step that follows.
+    "DIVIDE_WEIGHT_DECAY": Observed(2, lambda run: run.steps.options["divide_decay"], True, False),
     "WEIGHT_DECAY": Observed(1, optimizer("weight_decay"), None, 0.01),
     "ACCUMULATE_BATCHES": Observed(1, lambda run: len(run.steps.trained), 4, 12),
     "WARMUP_STEPS": Observed(

@@ -54,17 +54,32 @@ class MaskHead:
         channels: of the convolutions.
         norm: function from the keyword `name` to a normalization layer; None for none.
         loss_weights: factors of the losses in the total by name; 1 by default.
+        convs: number of 3x3 convolutions.
+        norm_name: start of the names of the normalization layers.
+        use_bias: whether the convolutions have a bias.
+        trunk: function applied to the RoI features first; None for none.
     """
 
-    def __init__(self, num_classes, channels=256, norm=None, loss_weights=None):
-        self.select = SelectRoIs(name="mrcnn_mask_select")
+    def __init__(
+        self,
+        num_classes,
+        channels=256,
+        norm=None,
+        loss_weights=None,
+        convs=4,
+        norm_name="mrcnn_mask_bn",
+        use_bias=True,
+        trunk=None,
+    ):
+        self.select, self.trunk = SelectRoIs(name="mrcnn_mask_select"), trunk
+        options = {"padding": "same", "use_bias": use_bias}
         self.convs = [
             (
-                RoIConv2D(channels, 3, padding="same", name=f"mrcnn_mask_conv{number}"),
-                norm(name=f"mrcnn_mask_bn{number}") if norm else None,
+                RoIConv2D(channels, 3, name=f"mrcnn_mask_conv{number}", **options),
+                norm(name=f"{norm_name}{number}") if norm else None,
                 layers.Activation("relu", name=f"mrcnn_mask_relu{number}"),
             )
-            for number in (1, 2, 3, 4)
+            for number in range(1, convs + 1)
         ]
         self.upsample = RoIConv2DTranspose(
             channels, 2, strides=2, activation="relu", name="mrcnn_mask_deconv"
@@ -77,6 +92,7 @@ class MaskHead:
         # training, detections in inference.
         if keep is not None:
             x = self.select(x, keep)
+        x = self.trunk(x) if self.trunk else x
         # With frozen statistics, normalization happens inside the convolution: see `BatchNorm`.
         for conv, norm, relu in self.convs:
             x = relu(conv_norm(x, conv, norm))

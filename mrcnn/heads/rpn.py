@@ -38,28 +38,44 @@ class RPN:
 
     Args:
         anchors_per_cell: number of anchors at each position.
-        channels: of the pyramid.
-        hidden: channels of the shared convolution: 512 as the original, 256 as the paper's code.
+        channels: of the pyramid; None to find out at the first call.
+        hidden: channels of the shared convolution: 512 as the original; None for as many as the
+            pyramid has, as the paper's code.
         logits: 2 for a softmax of background and foreground, 1 for a sigmoid of the foreground.
         anchor_stride: cells between neighbouring anchors.
         loss_weights: factors of the losses in the total by name; 1 by default.
+        convs: number of shared convolutions.
+        bbox_loss: name and options of the registered loss of the deltas.
     """
 
     def __init__(
-        self, anchors_per_cell, channels, hidden=512, logits=2, anchor_stride=1, loss_weights=None
+        self,
+        anchors_per_cell,
+        channels=None,
+        hidden=512,
+        logits=2,
+        anchor_stride=1,
+        loss_weights=None,
+        convs=1,
+        bbox_loss=("rpn_bbox_loss", {}),
     ):
-        # A nested model casts its inputs to the type of its Input; here it has nothing to cast.
-        dtype = keras.config.dtype_policy().compute_dtype
-        feature_map = keras.Input((None, None, channels), dtype=dtype, name="input_rpn_feature_map")
-        outputs = rpn_level(feature_map, anchors_per_cell, anchor_stride, hidden, logits)
-        self.model = keras.Model(feature_map, outputs, name="rpn_model")
+        self.options = (anchors_per_cell, anchor_stride, hidden, logits, convs)
+        self.model = self._level_model(channels) if channels else None
         self.joins = [
             layers.Concatenate(axis=1, dtype="float32", name=name)
             for name in ("rpn_class_logits", "rpn_class", "rpn_bbox")
         ]
-        self.loss_weights = loss_weights or {}
+        self.loss_weights, self.bbox_loss = loss_weights or {}, bbox_loss
+
+    def _level_model(self, channels):
+        # A nested model casts its inputs to the type of its Input; here it has nothing to cast.
+        dtype = keras.config.dtype_policy().compute_dtype
+        feature_map = keras.Input((None, None, channels), dtype=dtype, name="input_rpn_feature_map")
+        return keras.Model(feature_map, rpn_level(feature_map, *self.options), name="rpn_model")
 
     def __call__(self, pyramid):
+        if self.model is None:
+            self.model = self._level_model(next(iter(pyramid.values())).shape[-1])
         levels = {name: self.model(features) for name, features in pyramid.items()}
         columns = zip(*levels.values(), strict=True)
         joined = [join(list(column)) for join, column in zip(self.joins, columns, strict=True)]
@@ -74,10 +90,10 @@ class RPN:
             outputs: `RPNOutputs`.
         """
         class_loss, bbox_loss = (
-            LossLayer(function, self.loss_weights.get(name, 1.0), name=name)
-            for name, function in (
-                ("rpn_class_loss", "rpn_class_loss_graph"),
-                ("rpn_bbox_loss", "rpn_bbox_loss"),
+            LossLayer(function, self.loss_weights.get(name, 1.0), options, name=name)
+            for name, (function, options) in (
+                ("rpn_class_loss", ("rpn_class_loss_graph", {})),
+                ("rpn_bbox_loss", self.bbox_loss),
             )
         )
         return {
@@ -86,7 +102,7 @@ class RPN:
         }
 
 
-def rpn_level(feature_map, anchors_per_cell, anchor_stride=1, hidden=512, logits=2):
+def rpn_level(feature_map, anchors_per_cell, anchor_stride=1, hidden=512, logits=2, convs=1):
     """Apply new layers of an RPN to one feature map `[B, h, w, channels]`.
 
     Args: see `RPN`.
@@ -96,10 +112,12 @@ def rpn_level(feature_map, anchors_per_cell, anchor_stride=1, hidden=512, logits
     """
     # The losses use 256 anchors per image, so nearly every position has a zero gradient, which
     # SparseGradConv2D skips. It works with stride 1 only.
-    conv = SparseGradConv2D if anchor_stride == 1 else Conv2D
-    shared = conv(
-        hidden, 3, padding="same", activation="relu", strides=anchor_stride, name="rpn_conv_shared"
-    )(feature_map)
+    shared, stride, hidden = feature_map, anchor_stride, hidden or feature_map.shape[-1]
+    for number in range(1, convs + 1):
+        conv = SparseGradConv2D if stride == 1 else Conv2D
+        name = f"rpn_conv_shared{number if number > 1 else ''}"
+        options = {"padding": "same", "activation": "relu", "strides": stride, "name": name}
+        shared, stride = conv(hidden, 3, **options)(shared), 1
 
     # Small random weights, as in Detectron: at first proposals are the anchors, and random boxes do
     # not dominate the losses of a model that trains from scratch.
@@ -159,8 +177,28 @@ def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
     Returns:
         A scalar, the mean over anchors and coordinates; 0 without a positive anchor.
     """
+    losses = smooth_l1_loss(*_positive_deltas(target_bbox, rpn_match, rpn_bbox))
+    return masked_mean(losses, tf.ones_like(losses))
+
+
+@LossLayer.register(lambda target_bbox, rpn_match, *_: _chosen_anchors(rpn_match))
+def rpn_bbox_loss_per_anchor(target_bbox, rpn_match, rpn_bbox, beta=1 / 9):
+    """Return the smooth L1 of the positive anchors, summed, per anchor in the sample.
+
+    So it has the scale of the class loss whatever the number of positives (Faster R-CNN, equation
+    1, as Detectron and torchvision normalize it). Arguments are as in `rpn_bbox_loss`.
+
+    Args:
+        beta: see `smooth_l1_loss`.
+    """
+    targets, predicted = _positive_deltas(target_bbox, rpn_match, rpn_bbox)
+    total = tf.reduce_sum(smooth_l1_loss(targets, predicted, beta))
+    return tf.math.divide_no_nan(total, _chosen_anchors(rpn_match))
+
+
+def _positive_deltas(target_bbox, rpn_match, rpn_bbox):
+    """Return target and predicted deltas of the positive anchors, `[positives, 4]` each."""
     positive = tf.equal(tf.squeeze(tf.cast(rpn_match, tf.int32), axis=-1), POSITIVE)
     counts = tf.reduce_sum(tf.cast(positive, tf.int32), axis=1)
     targets = tf.boolean_mask(target_bbox, tf.sequence_mask(counts, tf.shape(target_bbox)[1]))
-    losses = smooth_l1_loss(targets, tf.boolean_mask(rpn_bbox, positive))
-    return masked_mean(losses, tf.ones_like(losses))
+    return targets, tf.boolean_mask(rpn_bbox, positive)

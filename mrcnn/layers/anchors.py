@@ -14,7 +14,7 @@ class AnchorLayer(keras.layers.Layer):
     Anchors are computed, not stored as a weight, so checkpoints do not depend on the image size.
 
     Args:
-        sizes, ratios, strides, spacing, offset: see `AnchorGenerator`.
+        sizes, ratios, strides, spacing, offset, rounded, fitted_strides: see `AnchorGenerator`.
         box_shift: see `BoxSpace`.
 
     Inputs:
@@ -25,19 +25,37 @@ class AnchorLayer(keras.layers.Layer):
         `[batch, num_anchors, (y1, x1, y2, x2)]` float32, normalized.
     """
 
-    def __init__(self, sizes, ratios, strides, spacing=1, offset=0.0, box_shift=1.0, **kwargs):
+    def __init__(
+        self,
+        sizes,
+        ratios,
+        strides,
+        spacing=1,
+        offset=0.0,
+        rounded=False,
+        fitted_strides=False,
+        box_shift=1.0,
+        **kwargs,
+    ):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.sizes, self.ratios = [list(map(list, levels)) for levels in (sizes, ratios)]
         self.strides, self.spacing, self.offset = list(strides), int(spacing), float(offset)
+        self.rounded, self.fitted_strides = bool(rounded), bool(fitted_strides)
         self.box_shift = float(box_shift)
 
     def call(self, image, features):
         generator = AnchorGenerator(
-            self.sizes, self.ratios, self.strides, self.spacing, self.offset
+            self.sizes,
+            self.ratios,
+            self.strides,
+            self.spacing,
+            self.offset,
+            self.rounded,
+            self.fitted_strides,
         )
         shapes = [tf.unstack(tf.shape(level)[1:3]) for level in features]
-        anchors = generator.pyramid(shapes, xp=keras.ops)
         size = tf.shape(image)[1:3]
+        anchors = generator.pyramid(shapes, keras.ops, tf.unstack(size))
         anchors = BoxSpace(self.box_shift).normalize(anchors, size, xp=keras.ops)
         return tf.tile(anchors[None], [tf.shape(image)[0], 1, 1])
 
@@ -45,5 +63,6 @@ class AnchorLayer(keras.layers.Layer):
         return (image_shape[0], None, 4)
 
     def get_config(self):
-        names = ("sizes", "ratios", "strides", "spacing", "offset", "box_shift")
+        names = ("sizes", "ratios", "strides", "spacing", "offset")
+        names += ("rounded", "fitted_strides", "box_shift")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -4,10 +4,17 @@ import keras
 import tensorflow as tf
 
 
-def smooth_l1_loss(y_true, y_pred):
-    """Return the smooth L1 of two tensors, element by element (Fast R-CNN, equation 3)."""
+def smooth_l1_loss(y_true, y_pred, beta=1.0):
+    """Return the smooth L1 of two tensors, element by element (Fast R-CNN, equation 3).
+
+    Args:
+        y_true, y_pred: tensors.
+        beta: difference where the parabola turns to a line; 0 for L1.
+    """
     diff = tf.abs(y_true - y_pred)
-    return tf.where(diff < 1.0, 0.5 * tf.square(diff), diff - 0.5)
+    if beta == 0:
+        return diff
+    return tf.where(diff < beta, (0.5 / beta) * tf.square(diff), diff - 0.5 * beta)
 
 
 def masked_mean(values, mask):
@@ -36,13 +43,14 @@ class LossLayer(keras.layers.Layer):
     Args:
         loss: name of a registered function, see `register`.
         weight: factor of the loss in the total (`LOSS_WEIGHTS`).
+        options: keyword arguments for the function.
     """
 
     LOSSES, COUNTS = {}, {}
 
-    def __init__(self, loss, weight=1.0, **kwargs):
+    def __init__(self, loss, weight=1.0, options=None, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.loss, self.weight = loss, weight
+        self.loss, self.weight, self.options = loss, weight, dict(options or {})
 
     @classmethod
     def register(cls, count):
@@ -67,7 +75,7 @@ class LossLayer(keras.layers.Layer):
         return self.COUNTS[self.loss](*tensors)
 
     def call(self, *tensors):
-        loss = self.LOSSES[self.loss](*tensors)
+        loss = self.LOSSES[self.loss](*tensors, **self.options)
         self.add_loss(self.weight * loss)
         return tf.reshape(loss, [1])
 
@@ -75,4 +83,5 @@ class LossLayer(keras.layers.Layer):
         return (1,)
 
     def get_config(self):
-        return {**super().get_config(), "loss": self.loss, "weight": self.weight}
+        names = ("loss", "weight", "options")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

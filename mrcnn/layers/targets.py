@@ -5,9 +5,9 @@ import tensorflow as tf
 
 from mrcnn.layers.batch_part import draw_noise
 from mrcnn.layers.batching import not_padding
+from mrcnn.layers.mask_targets import aligned_masks, cropped_masks
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.match import positive_limit
-from mrcnn.ops.space import CELL_CENTERS, BoxSpace
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
@@ -16,9 +16,8 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     A proposal is positive if its IoU with an instance is at least `positive_iou`. Otherwise it is
     negative, unless it overlaps a crowd. Positives are drawn at random, at most `positive_ratio` of
-    the RoIs, then as many negatives as keep that ratio (Mask R-CNN, section 3.1). As in the
-    original, an image with few positives trains on few RoIs. Targets are constants: no gradient
-    flows to the proposals.
+    the RoIs, then negatives (Mask R-CNN, section 3.1). Targets are constants: no gradient flows to
+    the proposals.
 
     Args:
         rois_per_image: places for positives and negatives.
@@ -29,6 +28,13 @@ class DetectionTargetLayer(keras.layers.Layer):
         positive_iou: lowest IoU of a positive.
         crowd_iou: a proposal with at least this IoU with a crowd is not negative.
         box_shift: see `BoxSpace`.
+        add_gt: whether the boxes of instances are proposals, too.
+        fill_negatives: whether negatives take all places that positives leave, as in the paper's
+            code. Else there are as many as keep `positive_ratio`, so that, as in the original, an
+            image with few positives trains on few RoIs.
+        padding_class: class id of places without a RoI, such as -1 for losses that leave them out.
+        mask_targets: "crop" or "align", see `mrcnn.layers.mask_targets`.
+        mask_threshold, half_pixel: of "align", see `aligned_masks`.
         seed: of the random choice outside a `batch_part`.
 
     Inputs: a list of
@@ -39,10 +45,16 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     Returns, all zero padded, positives first:
         rois: `[batch, rois_per_image, (y1, x1, y2, x2)]` float32, normalized.
-        class_ids: int32 `[batch, rois_per_image]`, 0 for negatives and padding.
+        class_ids: int32 `[batch, rois_per_image]`, 0 for negatives, `padding_class` for padding.
         deltas: `[batch, rois_per_image, 4]` float32, divided by the standard deviations.
-        masks: `[batch, rois_per_image, *mask_shape]` float32, 0 or 1.
+        masks: `[batch, rois_per_image, *mask_shape]` float32, 0 or 1, or anything between with
+            "align" and no threshold.
+
+    Raises:
+        ValueError: if `mask_targets` is neither.
     """
+
+    MASK_TARGETS = ("crop", "align")
 
     def __init__(
         self,
@@ -54,21 +66,33 @@ class DetectionTargetLayer(keras.layers.Layer):
         positive_iou=0.5,
         crowd_iou=0.001,
         box_shift=1.0,
+        add_gt=False,
+        fill_negatives=False,
+        padding_class=0,
+        mask_targets="crop",
+        mask_threshold=None,
+        half_pixel=True,
         seed=None,
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
+        if mask_targets not in self.MASK_TARGETS:
+            raise ValueError(f'mask_targets is "{mask_targets}"; accepted are "crop" and "align".')
         self.rois_per_image, self.positive_ratio = int(rois_per_image), float(positive_ratio)
         self.mask_shape, self.mini_masks = tuple(map(int, mask_shape)), bool(mini_masks)
         self.bbox_std_dev = [float(value) for value in bbox_std_dev]
         self.positive_iou, self.crowd_iou = float(positive_iou), float(crowd_iou)
         self.box_shift, self.seed = float(box_shift), seed
+        self.add_gt, self.fill_negatives = bool(add_gt), bool(fill_negatives)
+        self.padding_class, self.mask_targets = int(padding_class), mask_targets
+        self.mask_threshold, self.half_pixel = mask_threshold, bool(half_pixel)
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.max_positives = max(1, positive_limit(self.rois_per_image, self.positive_ratio))
 
     def steps(self, proposals, gt_class_ids, gt_boxes, gt_masks):
         """Return every intermediate result in order; `call` returns the last four.
 
+        With `add_gt`, the last `max_instances` of the proposals are the boxes of the ground truth.
         `overlaps` `[batch, num_proposals, max_instances]` are -1 for padding and crowds;
         `positive` and `negative` bool `[batch, num_proposals]` are the candidates; `chosen` int32
         `[batch, rois_per_image]` are indices of proposals and `num_positive`, `num_negative`
@@ -76,8 +100,11 @@ class DetectionTargetLayer(keras.layers.Layer):
         """
         proposals = tf.stop_gradient(proposals)
         gt_class_ids = tf.cast(gt_class_ids, tf.int32)
-        overlaps = box_ops.compute_overlaps(proposals, gt_boxes, xp=keras.ops)
         real_gt = not_padding(gt_boxes)
+        if self.add_gt:
+            usable = (real_gt & (gt_class_ids > 0))[..., None]
+            proposals = tf.concat([proposals, tf.where(usable, gt_boxes, 0.0)], axis=1)
+        overlaps = box_ops.compute_overlaps(proposals, gt_boxes, xp=keras.ops)
         instances = (real_gt & (gt_class_ids > 0))[:, None, :]
         crowds = (real_gt & (gt_class_ids < 0))[:, None, :]
         real = not_padding(proposals)
@@ -93,7 +120,9 @@ class DetectionTargetLayer(keras.layers.Layer):
         rois = tf.where(is_roi[..., None], rois, 0.0)
         matches = tf.argmax(overlaps, axis=2, output_type=tf.int32)
         matches = tf.gather(matches, chosen, batch_dims=1)
-        class_ids = tf.where(is_positive, tf.gather(gt_class_ids, matches, batch_dims=1), 0)
+        class_ids = tf.where(is_roi, 0, self.padding_class)
+        matched_ids = tf.gather(gt_class_ids, matches, batch_dims=1)
+        class_ids = tf.where(is_positive, matched_ids, class_ids)
         boxes = tf.gather(gt_boxes, matches, batch_dims=1)
         deltas = box_ops.encode_boxes(rois, boxes, xp=keras.ops) / self.bbox_std_dev
         deltas = tf.where(is_positive[..., None], deltas, 0.0)
@@ -122,11 +151,11 @@ class DetectionTargetLayer(keras.layers.Layer):
         ).indices
         negatives = tf.math.top_k(tf.where(negative, noise, -1.0), tf.minimum(slots, count)).indices
         num_positive = _count(positive, self.max_positives)
-        wanted = tf.cast(num_positive, tf.float32) * (1.0 / self.positive_ratio)
-        num_negative = tf.minimum(
-            _count(negative, slots),
-            tf.minimum(tf.cast(wanted, tf.int32) - num_positive, slots - num_positive),
-        )
+        most = slots - num_positive
+        if not self.fill_negatives:
+            wanted = tf.cast(num_positive, tf.float32) * (1.0 / self.positive_ratio)
+            most = tf.minimum(tf.cast(wanted, tf.int32) - num_positive, most)
+        num_negative = tf.minimum(_count(negative, slots), most)
         slot = tf.tile(tf.range(slots)[None], [tf.shape(positive)[0], 1])
         from_positive = tf.clip_by_value(slot, 0, tf.shape(positives)[1] - 1)
         from_negative = tf.clip_by_value(slot - num_positive, 0, tf.shape(negatives)[1] - 1)
@@ -141,29 +170,16 @@ class DetectionTargetLayer(keras.layers.Layer):
         """Return the masks of positives, cropped to their RoI and resized; zeros for the rest."""
         # Positives come first, so only these rows can have a mask.
         count = self.max_positives
-        rois, boxes, matches = rois[:, :count], boxes[:, :count], matches[:, :count]
-        if self.mini_masks:
-            # A mini-mask covers the box of its instance: express the RoI in units of that box.
-            corner, size = boxes[..., :2], boxes[..., 2:] - boxes[..., :2]
-            rois = tf.math.divide_no_nan(
-                rois - tf.tile(corner, [1, 1, 2]), tf.tile(size, [1, 1, 2])
-            )
-        shape = tf.shape(gt_masks)
-        if not self.mini_masks:
-            # Crops are placed by the centres of the outermost pixels.
-            space = BoxSpace(self.box_shift)
-            rois = space.convert(rois, shape[1:3], CELL_CENTERS, xp=keras.ops)
-        # Integers, because whole-image masks of a hundred instances are large.
-        masks = tf.cast(tf.transpose(gt_masks, [0, 3, 1, 2]), tf.uint8)
-        masks = tf.reshape(masks, [-1, shape[1], shape[2], 1])
-        index = tf.range(shape[0])[:, None] * shape[3] + matches
-        crops = tf.image.crop_and_resize(
-            masks, tf.reshape(rois, [-1, 4]), tf.reshape(index, [-1]), self.mask_shape
-        )
-        # Targets are 0 or 1, as in the original, so that the loss is a binary cross-entropy.
-        crops = tf.round(tf.reshape(crops, [shape[0], count, *self.mask_shape]))
-        crops = tf.where(is_positive[:, :count, None, None], crops, 0.0)
-        return tf.pad(crops, [[0, 0], [0, self.rois_per_image - count], [0, 0], [0, 0]])
+        inputs = rois[:, :count], boxes[:, :count], matches[:, :count]
+        options = gt_masks, self.mask_shape, self.mini_masks, self.box_shift
+        if self.mask_targets == "crop":
+            masks = cropped_masks(*inputs, *options)
+        else:
+            positive = is_positive[:, :count]
+            sampling = self.half_pixel, self.mask_threshold
+            masks = aligned_masks(*inputs, positive, *options, *sampling)
+        masks = tf.where(is_positive[:, :count, None, None], masks, 0.0)
+        return tf.pad(masks, [[0, 0], [0, self.rois_per_image - count], [0, 0], [0, 0]])
 
     def call(self, inputs):
         steps = self.steps(*inputs)
@@ -180,7 +196,8 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     def get_config(self):
         names = ("rois_per_image", "positive_ratio", "mask_shape", "mini_masks", "bbox_std_dev")
-        names += ("positive_iou", "crowd_iou", "box_shift", "seed")
+        names += ("positive_iou", "crowd_iou", "box_shift", "add_gt", "fill_negatives")
+        names += ("padding_class", "mask_targets", "mask_threshold", "half_pixel", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

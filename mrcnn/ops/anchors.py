@@ -23,6 +23,10 @@ class AnchorGenerator(NamedTuple):
         spacing: cells between neighbouring anchors; 1 puts anchors on every cell.
         offset: distance in strides of the first centre from the image border: 0 as the original,
             0.5 as the paper's code.
+        rounded: round the halves of the sides of anchors to whole pixels, as torchvision.
+        fitted_strides: take the image's sides divided by the cells of a level, rounded down,
+            instead of `strides`. Torchvision does so, and they differ where a side is no multiple
+            of the stride: 61 instead of 64 for 800 pixels.
         level_shapes: function from an image shape to `[(rows, columns), ...]` of the levels; by
             default the sides divided by the strides, rounded up.
     """
@@ -32,6 +36,8 @@ class AnchorGenerator(NamedTuple):
     strides: tuple[int, ...]
     spacing: int = 1
     offset: float = 0.0
+    rounded: bool = False
+    fitted_strides: bool = False
     level_shapes: Callable | None = None
 
     @property
@@ -45,12 +51,19 @@ class AnchorGenerator(NamedTuple):
             return np.asarray(self.level_shapes(image_shape))
         return -(-np.asarray(image_shape[:2]) // np.asarray(self.strides)[:, np.newaxis])
 
-    def level(self, index: int, shape: Sequence[Any], xp: ModuleType = np) -> Any:
+    def level(
+        self,
+        index: int,
+        shape: Sequence[Any],
+        xp: ModuleType = np,
+        image_shape: Sequence[Any] | None = None,
+    ) -> Any:
         """Return the anchors of one level.
 
         Args:
             index: of the level.
             shape: `(rows, columns)` of its feature map, numbers or scalar tensors.
+            image_shape: `(height, width)`, which `fitted_strides` needs.
             xp: `numpy`, or `keras.ops` inside a graph.
 
         Returns:
@@ -58,18 +71,28 @@ class AnchorGenerator(NamedTuple):
         """
         sizes, roots = np.asarray(self.sizes[index]), np.sqrt(self.ratios[index])[:, np.newaxis]
         halves = 0.5 * np.stack([sizes / roots, sizes * roots], axis=-1).reshape(-1, 2)
-        stride, dtype = self.strides[index], "float64" if xp is np else "float32"
+        halves = np.round(halves) if self.rounded else halves
+        dtype, strides = "float64" if xp is np else "float32", [self.strides[index]] * 2
+        if self.fitted_strides and image_shape is not None:
+            pairs = zip(image_shape[:2], shape[:2], strict=True)
+            strides = [side // cells for side, cells in pairs]
+            strides = strides if xp is np else [xp.cast(stride, dtype) for stride in strides]
         rows, columns = (
             xp.arange(0, cells, self.spacing, dtype=dtype) * stride + self.offset * stride
-            for cells in shape[:2]
+            for cells, stride in zip(shape[:2], strides, strict=True)
         )
         centers = xp.stack(xp.meshgrid(rows, columns, indexing="ij"), axis=-1)
         centers, halves = xp.reshape(centers, (-1, 1, 2)), halves.astype(dtype)
         return xp.reshape(xp.concatenate([centers - halves, centers + halves], axis=-1), (-1, 4))
 
-    def pyramid(self, shapes: Sequence[Sequence[Any]], xp: ModuleType = np) -> Any:
+    def pyramid(
+        self,
+        shapes: Sequence[Sequence[Any]],
+        xp: ModuleType = np,
+        image_shape: Sequence[Any] | None = None,
+    ) -> Any:
         """Return the anchors of all levels, `[anchors, 4]`; `shapes` are their (rows, columns)."""
-        levels = [self.level(index, shape, xp) for index, shape in enumerate(shapes)]
+        levels = [self.level(i, shape, xp, image_shape) for i, shape in enumerate(shapes)]
         return xp.concatenate(levels, axis=0)
 
     def of_image(self, image_shape: Sequence[int]) -> np.ndarray:
@@ -87,6 +110,6 @@ class AnchorGenerator(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def _of_image(generator, image_shape):
-    anchors = np.asfortranarray(generator.pyramid(generator.shapes(image_shape)))
+    anchors = np.asfortranarray(generator.pyramid(generator.shapes(image_shape), np, image_shape))
     anchors.flags.writeable = False
     return anchors

@@ -107,7 +107,7 @@ def operators(c):
             bbox_std_dev=c.RPN_BBOX_STD_DEV,
             name="ROI",
         )
-        return lambda rpn, anchors: layer([rpn.probs, rpn.deltas, anchors])
+        return lambda rpn, anchors, *_: layer([rpn.probs, rpn.deltas, anchors])
 
     def align(pool_size, name):
         # Rounded, not floored: level 4 for a box of 224 pixels, 5 from 224 * sqrt(2) on.

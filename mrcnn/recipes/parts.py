@@ -43,8 +43,9 @@ class Operators:
         inputs: function from "training" or "inference" to a list of `mrcnn.inputs.Input`.
         roi_levels: names of the pyramid levels that RoI features come from, finest first.
         anchors: layer from an image and a list of pyramid levels to anchors `[B, A, 4]`.
-        propose: dict from mode to a function from `RPNOutputs` and anchors to `[B, P, 4]`, zero
-            padded. Without "training", RoIs come from the input "input_roi".
+        propose: dict from mode to a function from `RPNOutputs`, anchors, windows in pixels `[B, 4]`
+            and the image to proposals `[B, P, 4]`, zero padded. Without "training", RoIs come from
+            the input "input_roi".
         normalize: function from a layer name to a layer that takes boxes in pixels `[B, n, 4]` and
             the image, and returns them normalized.
         targets: layer from `[proposals, class ids, boxes, masks]` to RoIs and their targets, with

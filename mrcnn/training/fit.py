@@ -211,6 +211,7 @@ def _make_steps(keras_model, config, strategy, seed):
         accumulate=config.ACCUMULATE_BATCHES,
         seed=seed,
         checkpointing=config.GRADIENT_CHECKPOINTING,
+        divide_decay=config.DIVIDE_WEIGHT_DECAY,
     )
 
 

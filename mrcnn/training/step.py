@@ -24,13 +24,17 @@ class Steps:
     Args:
         keras_model: of `build_graph(config, "training")`, compiled with an optimizer. With more
             than one replica, both made in the scope of the strategy.
-        weight_decay: factor of the L2 penalty. As in the original it is divided by the number of
-            elements of each weight tensor, and leaves batch normalization alone.
+        weight_decay: factor of the L2 penalty on kernels and biases, 0 for none. Gamma and beta of
+            normalization have no penalty.
         strategy: tf.distribute.Strategy; that of the current scope by default.
         accumulate: batches per step. With more than one, each runs twice, the first time forward
             only, to count the anchors or RoIs that each loss averages.
         seed: whole number, for the random choice of RoIs.
         checkpointing: see `Forward`.
+        divide_decay: whether the penalty of a tensor is `weight_decay` times the mean of its
+            squares, as in the original. Else it is half the sum of its squares times
+            `weight_decay`, so that its gradient is `weight_decay` times the tensor, as in the paper
+            and in PyTorch's SGD.
     """
 
     def __init__(
@@ -41,8 +45,10 @@ class Steps:
         accumulate=1,
         seed=0,
         checkpointing=False,
+        divide_decay=True,
     ):
-        self.keras_model, self.weight_decay, self.seed = keras_model, weight_decay, seed
+        self.keras_model, self.seed = keras_model, seed
+        self.weight_decay, self.divide_decay = weight_decay, divide_decay
         self.strategy = strategy or tf.distribute.get_strategy()
         self.accumulate = accumulate
         self._loss_layers = {
@@ -168,7 +174,7 @@ class Steps:
         return [
             0.0
             if variable.path.endswith(("/gamma", "/beta"))
-            else self.weight_decay / math.prod(variable.shape) / parts
+            else self.weight_decay / (math.prod(variable.shape) if self.divide_decay else 2) / parts
             for variable in self.keras_model.trainable_variables
         ]
 

@@ -310,6 +310,59 @@ def test_more_places_than_proposals():
     assert not rois[0, 3:].any()
 
 
+def many_negatives(count, **others):
+    """Return one positive and `count` negatives, all different."""
+    corners = 0.6 + np.arange(count)[:, None] / (10 * count) * [[1, 1]]
+    proposals = np.vstack([[BOX], np.hstack([corners, corners + 0.2])])
+    return one_instance(proposals=np.float32(proposals)[None], **others)
+
+
+def test_negatives_fill_the_places_of_positives():
+    # One positive of at most 3 in 6 places; else 1 / 0.5 - 1 = 1 negative.
+    for fill, expected in ((False, 1), (True, 5)):
+        steps = small_layer(fill_negatives=fill).steps(*many_negatives(9))
+        assert steps["num_positive"].numpy().tolist() == [[1]]
+        assert steps["num_negative"].numpy().tolist() == [[expected]]
+        assert steps["rois"].numpy().any(axis=2).sum() == 1 + expected
+
+
+def test_an_image_without_instances_has_negatives():
+    inputs = many_negatives(9)
+    inputs[1], inputs[2] = np.zeros_like(inputs[1]), np.zeros_like(inputs[2])
+    layer = small_layer(fill_negatives=True, add_gt=True, padding_class=-1)
+    rois, class_ids, deltas, masks = arrays(layer(inputs))
+    assert class_ids.tolist() == [[0] * 6]
+    assert len(np.unique(rois[0], axis=0)) == 6
+    assert not deltas.any()
+    assert not masks.any()
+
+
+def test_class_of_padding():
+    layer = small_layer(rois_per_image=7, fill_negatives=True, padding_class=-1)
+    rois, class_ids, _, _ = arrays(layer(many_negatives(3)))
+    assert class_ids.tolist() == [[1, 0, 0, 0, -1, -1, -1]]
+    assert not rois[0, 4:].any()
+
+
+def test_boxes_of_instances_are_proposals():
+    """Crowds and padding are not added; the box itself has deltas of zero."""
+    inputs = one_instance(class_id=3, proposals=PROPOSALS[:, 2:])
+    inputs[1][0, 1], inputs[2][0, 1] = -1, [0.6, 0, 0.9, 0.3]
+    rois, class_ids, deltas, masks = arrays(small_layer(add_gt=True)(inputs))
+    assert class_ids.tolist() == [[3, 0, 0, 0, 0, 0]]
+    np.testing.assert_array_equal(rois[0, 0], np.float32(BOX))
+    np.testing.assert_array_equal(rois[0, 1], PROPOSALS[0, 2])
+    assert not rois[0, 2:].any()
+    assert not deltas.any()
+    np.testing.assert_array_equal(masks[0, 0], stripes(5, 5, 1)[0, ..., 0])
+    assert not small_layer()(inputs)[1].numpy().any()
+
+
+def test_unknown_mask_targets():
+    with pytest.raises(ValueError, match='mask_targets is "warp"; accepted are "crop" and "align"'):
+        small_layer(mask_targets="warp")
+
+
 def test_historical_constructor_and_function(scene):
     masks = np.ones((28, 28, 3), bool)
     inputs = layer_inputs(*scene, masks)

@@ -113,7 +113,7 @@ def operators(c):
     generator = anchors(c)
     layer = LevelProposals(40, c.PRE_NMS_LIMIT, c.RPN_NMS_THRESHOLD, name="ROI")
 
-    def propose(rpn, anchors):
+    def propose(rpn, anchors, windows_px, image):
         return layer(list(rpn.levels.values()), anchors)
 
     return Operators(

@@ -127,6 +127,45 @@ def test_weight_decay():
     assert float(losses["loss"]) == pytest.approx(0.5 * (1 + 4 + 9 + 16) / 4)
 
 
+def test_weight_decay_of_the_paper():
+    """The gradient is 0.5 * w, as of PyTorch's SGD; gamma and beta have no penalty."""
+    kernel = np.array([[1.0, 2.0], [3.0, 4.0]])
+    model = toy_model(np.ones((2, 2)), kernel, clip_norm=None)
+    losses = Steps(model, weight_decay=0.5, divide_decay=False).train(BATCH)
+    expected = kernel - 0.1 * (1 + 0.5 * kernel)
+    np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(model.get_weights()[1], [3, 4])
+    np.testing.assert_array_equal(model.get_weights()[2], [5, 6])
+    assert float(losses["loss"]) == pytest.approx(10 + 0.5 * (1 + 4 + 9 + 16) / 2)
+
+
+def test_weight_decay_skips_all_normalization():
+    x = keras.Input((4, 4, 16), name="x")
+    y = keras.layers.Conv2D(16, 1, bias_initializer="ones", name="conv")(x)
+    y = keras.layers.GroupNormalization(8, name="group")(y)
+    y = keras.layers.LayerNormalization(name="layer")(y)
+    y = keras.layers.BatchNormalization(name="batch")(y)
+    total = LossLayer("toy_loss", name="loss")(Linear([0.0], [1.0])(y))
+    model = keras.Model(x, total)
+    batch = {"x": tf.zeros((1, 4, 4, 16))}
+    gradients, _ = Steps(model, weight_decay=0.25, divide_decay=False).gradients(batch)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        decayed = variable.path.split("/")[-1] in ("kernel", "bias")
+        expected = 0.25 * variable.numpy() if decayed else np.zeros(variable.shape)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-7)
+    assert len(gradients) == 2 + 3 * 2 + 3
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_weight_decay_once_a_step(accumulate):
+    """Batches of one step share the penalty."""
+    model = toy_model([0.0, 0.0], [2.0, 4.0], clip_norm=None)
+    steps = Steps(model, weight_decay=0.5, divide_decay=False, accumulate=accumulate)
+    losses = steps.train(*[BATCH] * accumulate)
+    np.testing.assert_allclose(model.get_weights()[0], [2 * 0.95, 4 * 0.95], rtol=1e-6)
+    assert float(losses["loss"]) == pytest.approx(0.5 * (4 + 16) / 2)
+
+
 def test_weight_decay_is_clipped_with_the_rest():
     # The gradient is [3 + 2 * 1 * 8 / 2, 0] = [11, 0], clipped to norm 1.
     model = toy_model([3.0, 0.0], [8.0, 0.0], clip_norm=1.0)
