@@ -63,6 +63,9 @@ _TRUNKS = {
     ((3, 8, 36, 3), 32, 8): "resnext152_32x8d",
 }
 
+# Channels, units or classes. More would fill the memory before a file is seen not to fit.
+_MOST = 1 << 13
+
 # Starts of the names of a program, of a detector or of an ImageNet trunk.
 _STARTS = (
     ("torchvision", True, ("backbone.body.", "backbone.fpn.", "rpn.head.")),
@@ -147,9 +150,9 @@ class _Facts:
         return [(name, found) for name in self.shapes if (found := pattern.match(name))]
 
     def size(self, what, axis=0):
-        """Return a side of the first tensor of a kind, or None."""
+        """Return a side of the first tensor of a kind; None if there is none, or no such size."""
         for name, _ in self.names(what):
-            if len(self.shapes[name]) > axis:
+            if len(self.shapes[name]) > axis and 0 < self.shapes[name][axis] <= _MOST:
                 return self.shapes[name][axis]
         return None
 

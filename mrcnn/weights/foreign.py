@@ -79,8 +79,8 @@ def load(model, path, tensors, exclude=None, skip_mismatch=False, verbose=1):
             `transfer.apply`.
     """
     tensors = _unified(tensors)
-    describe(path, tensors)
-    program, is_detector = architecture.program_of(tensors)
+    settings, is_detector = describe(path, tensors)
+    program, _ = architecture.program_of(tensors)
     table = _table(program, is_detector, model, architecture.are_bgr(tensors))
     found, foreign = entries(model, table)
     exclude = [exclude] if isinstance(exclude, str) else list(exclude or [])
@@ -96,9 +96,8 @@ def load(model, path, tensors, exclude=None, skip_mismatch=False, verbose=1):
         module, leaf = (leaf, module) if leaf == BATCH_COUNT else (module, leaf)
         source.setdefault(module, {})[leaf] = tensor
     rules = [_rule(layer, matched, fit) for layer, matched in found.items()]
-    report = apply(
-        model, path, source, rules, [*exclude, *excluded], skip_mismatch, verbose=verbose
-    )
+    report = apply(model, path, source, rules, sorted(excluded), skip_mismatch, verbose=verbose)
+    report.settings = settings
     if is_detector:
         report.program, report.names = program, tuple(tensors)
         report.extras = {n: np.asarray(tensors[n]) for n in tensors if _is_needless(n, True)}
