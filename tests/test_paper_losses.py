@@ -17,12 +17,11 @@ import tensorflow as tf
 from mrcnn.config import PaperConfig
 from mrcnn.constants import LOSS_NAMES, NEGATIVE, NEUTRAL, POSITIVE
 from mrcnn.graph import build_graph
-from mrcnn.training.selection import trainable_layers
 from mrcnn.training.step import Steps
+from mrcnn.weights import foreign
 from tests import paper_losses_numpy as by_numpy
 from tests.golden_state_dicts import state_dict
 from tests.golden_weights import GOLDEN
-from tests.torchvision_weights import set_torchvision_weights
 
 HEIGHT, WIDTH = 128, 160
 INSTANCES = 3
@@ -58,7 +57,7 @@ def truth(golden):
 @pytest.fixture(scope="module")
 def model():
     model = build_graph(LossConfig(), "training")
-    set_torchvision_weights(trainable_layers(model), state_dict("torchvision", "r50_v1"))
+    foreign.load(model, "r50_v1", state_dict("torchvision", "r50_v1"), verbose=0)
     yield model
     del model
     keras.utils.clear_session()
@@ -114,10 +113,8 @@ def worked_out(model, batch, truth):
     ):
         found = (found * [HEIGHT, WIDTH, HEIGHT, WIDTH])[found.any(axis=1)]
         # All proposals and all boxes of objects are among the RoIs, once.
-        found_sorted, expected = (
-            rows[np.lexsort(rows.T.round(3))] for rows in (found, np.concatenate([proposals, boxes]))
-        )
-        np.testing.assert_allclose(found_sorted, expected, atol=1e-4)
+        both = found, np.concatenate([proposals, boxes])
+        np.testing.assert_allclose(*(x[np.lexsort(x.T.round(3))] for x in both), atol=1e-4)
         rois.append(found)
         counts.append((by_numpy.ious(found, boxes).max(axis=1) >= 0.5).sum())
     masks = outputs["mrcnn_mask"][0]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from mrcnn.data.molding import mold_photo, side_divisors
 from mrcnn.data.photos import read_image
-from mrcnn.ops.images import resize_image, subtract_mean
 from mrcnn.ops.masks import paste_masks
 from mrcnn.ops.meta import compose_image_meta
 from mrcnn.ops.pixels import as_image, check_sides
@@ -125,19 +125,12 @@ def mold_one(image, config, index=0):
             'IMAGE_RESIZE_MODE is "crop", which keeps a random part of an image and is for '
             'training; detect with "square" or "pad64".'
         )
-    molded, window, scale, _, _ = resize_image(
-        image,
-        min_dim=config.IMAGE_MIN_DIM,
-        max_dim=config.IMAGE_MAX_DIM,
-        min_scale=config.IMAGE_MIN_SCALE,
-        mode=config.IMAGE_RESIZE_MODE,
-        canvas=tuple(map(int, config.IMAGE_SHAPE[:2])),
-    )
-    check_sides(molded.shape, config.BACKBONE_STRIDES, f"Image {index}")
+    molded, window, scale = mold_photo(image, config)
+    check_sides(molded.shape, side_divisors(config), f"Image {index}")
     meta = compose_image_meta(
         0, image.shape, molded.shape, window, scale, np.zeros(config.NUM_CLASSES, np.int32)
     )
-    return subtract_mean(molded, config.MEAN_PIXEL).astype(np.float32), meta, window
+    return molded, meta, window
 
 
 def mold_inputs(images, config):
@@ -159,7 +152,7 @@ def normalized_anchors(config, image_shape):
     Raises:
         ValueError: see `check_sides`.
     """
-    check_sides(image_shape, config.BACKBONE_STRIDES, "The molded image")
+    check_sides(image_shape, side_divisors(config), "The molded image")
     recipe = config.recipe()
     anchors = recipe.anchors(config).of_image(image_shape)
     return anchors, recipe.SPACE.normalize(anchors, image_shape)

@@ -66,7 +66,7 @@ def _corners(padded, boxes, samples, half_pixel):
 
 def _adaptive(padded, boxes, box_indices, crop_size, half_pixel):
     """Return the mean of samples in each bin, as many as it has cells."""
-    bins = tf.ceil(_sizes(boxes, half_pixel) / tf.constant(crop_size, tf.float32))
+    bins = tf.math.ceil(_sizes(boxes, half_pixel) / tf.constant(crop_size, tf.float32))
     # Without the upper limit a box far larger than the image would fill the memory.
     most = tf.cast(tf.maximum(tf.shape(padded)[1:3] - 2, 1), tf.float32)
     counts = tf.clip_by_value(bins, 1.0, most)

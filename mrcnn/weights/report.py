@@ -13,6 +13,8 @@ class LoadReport:
         skipped: `{name: reason}`.
         mismatched: `{name: (shapes in the file, shapes in the model)}`.
         missing, unused: of the model and not in the file; of the file and not in the model.
+        program, names, extras: of a state dict of another program, for the way back: its program,
+            the names of its tensors, and those that the model has no use for, by name.
     """
 
     path: str
@@ -22,6 +24,9 @@ class LoadReport:
     mismatched: dict = field(default_factory=dict)
     missing: list = field(default_factory=list)
     unused: list = field(default_factory=list)
+    program: str | None = None
+    names: tuple = ()
+    extras: dict = field(default_factory=dict)
 
     @property
     def untrained(self):
