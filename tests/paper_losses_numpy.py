@@ -1,7 +1,7 @@
 """The five losses of the paper's recipe in NumPy and float64, from the outputs of a network.
 
-A second implementation, which shares no code with `mrcnn`: formulas of Faster R-CNN (3.1.2),
-Fast R-CNN (section 2.3) and Mask R-CNN (section 3). Boxes are (y1, x1, y2, x2) in pixels. All
+A second implementation, which shares no code with `mrcnn`: formulas of Fast R-CNN (section 2.3),
+Faster R-CNN (section 3.1.2) and Mask R-CNN (section 3). Boxes are (y1, x1, y2, x2) in pixels. All
 anchors that are not neutral and all RoIs count.
 """
 
