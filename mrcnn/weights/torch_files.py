@@ -16,7 +16,7 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _LOCAL_MAGIC = b"PK\3\4"
 _ENCRYPTED = 1
 
-_STORAGES = {
+STORAGES = {
     "Float": "float32",
     "Double": "float64",
     "Half": "float16",
@@ -115,7 +115,7 @@ def _admitted():
         "torch.nn.parameter.Parameter": None,
         "torch.nn.parameter.Buffer": None,
     }
-    values = {f"torch.{name}Storage": kind for name, kind in _STORAGES.items()}
+    values = {f"torch.{name}Storage": kind for name, kind in STORAGES.items()}
     values["torch.storage.UntypedStorage"] = "uint8"
     values.update({f"torch.{kind}": kind for kind in TYPES})
     return {

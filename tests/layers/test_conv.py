@@ -189,3 +189,71 @@ def test_keras_contract_of_the_transposed_convolution(tmp_path):
         tmp_path,
         weights=[np.full((2, 2, 1, 1), 2), np.array([0.5])],
     )
+
+
+# Groups
+
+
+def loop_over_groups(x, kernel, bias, groups, stride, dilation):
+    """A "same" convolution of odd kernels by loops, in float64."""
+    x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
+    size, inputs, outputs = kernel.shape[0], kernel.shape[2], kernel.shape[3] // groups
+    reach = dilation * (size - 1) + 1
+    y = np.zeros((len(x), *(-(-side // stride) for side in x.shape[1:3]), kernel.shape[3]))
+    pads = [max(0, (y.shape[a] - 1) * stride + reach - x.shape[a]) for a in (1, 2)]
+    x = np.pad(x, [(0, 0), *((pad // 2, pad - pad // 2) for pad in pads), (0, 0)])
+    for image, row, column, group in np.ndindex(*y.shape[:3], groups):
+        top, left, first = row * stride, column * stride, group * inputs
+        seen = x[image, top : top + reach : dilation, left : left + reach : dilation]
+        seen = seen[..., first : first + inputs]
+        filters = slice(group * outputs, (group + 1) * outputs)
+        y[image, row, column, filters] = np.tensordot(seen, kernel[..., filters], 3)
+    return y + bias
+
+
+@pytest.fixture(params=[True, False], ids=["native", "one by one"])
+def has_grouped_gradient(request, monkeypatch):
+    """TensorFlow's own kernels, and convolutions of single groups where there are none."""
+    if request.param and not conv._has_grouped_gradient(tf.float32):
+        pytest.skip("TensorFlow cannot train a convolution of groups here")
+    monkeypatch.setattr(conv, "_has_grouped_gradient", lambda dtype: request.param)
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
+def test_groups(rng, has_grouped_gradient, stride, dilation):
+    options = {"strides": stride, "dilation_rate": dilation, "groups": 3, "padding": "same"}
+    layer = with_weights(Conv2D(6, 3, **options), (None, None, None, 12), rng)
+    kernel, bias = layer.get_weights()
+    # As Keras's own.
+    assert kernel.shape == (3, 3, 4, 6)
+    x = rng.normal(size=(1, 5, 4, 12)).astype(np.float32)
+    expected = loop_over_groups(x, kernel, bias, 3, stride, dilation)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
+    dy = rng.normal(size=expected.shape).astype(np.float32)
+    values, found = [x, kernel, bias], tf.function(gradients)(layer, x, dy)
+    for place, gradient in enumerate(found):
+        # The convolution is linear in each argument, so steps may be large. Some elements will do.
+        for flat in rng.permutation(gradient.shape.num_elements())[:20]:
+            index = np.unravel_index(flat, gradient.shape)
+            moved = [np.array(value, np.float64) for value in values]
+            moved[place][index] += 1
+            change = loop_over_groups(*moved, 3, stride, dilation) - expected
+            np.testing.assert_allclose(gradient[index], np.sum(change * dy), rtol=1e-4, atol=1e-4)
+
+
+def test_groups_of_rois(rng, has_grouped_gradient):
+    layer = with_weights(RoIConv2D(4, 3, groups=2), (None, None, 3, 3, 6), rng)
+    x = rng.normal(size=(2, 3, 3, 3, 6)).astype(np.float32)
+    kernel, bias = layer.get_weights()
+    flat = loop_over_groups(x.reshape(6, 3, 3, 6), kernel, bias, 2, 1, 1)
+    # The kernel is as large as the crop.
+    np.testing.assert_allclose(layer(x)[..., 0, 0, :].numpy().reshape(6, 4), flat[:, 1, 1], 1e-5)
+
+
+def test_groups_of_types_without_kernels_can_be_trained(rng):
+    layer = Conv2D(8, 3, padding="same", groups=2, dtype="mixed_float16")
+    x = tf.cast(rng.normal(size=(1, 4, 4, 6)), tf.float16)
+    layer(x)
+    found = gradients(layer, x, tf.ones((1, 4, 4, 8), tf.float16))
+    assert [g.dtype for g in found] == [tf.float16, tf.float32, tf.float32]
+    np.testing.assert_array_equal(found[2], np.full(8, 16))

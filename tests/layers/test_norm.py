@@ -1,4 +1,4 @@
-"""Batch normalization: its three rules, and folding into the convolution."""
+"""Normalization: the rules of batch norm, folding into the convolution, and groups."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.layers.conv import Conv2D, RoIConv2D
-from mrcnn.layers.norm import BatchNorm, conv_norm
+from mrcnn.layers.norm import BatchNorm, FrozenBatchNorm, GroupNorm, conv_norm, make_norm
 from tests.layer_contract import run_layer_test
 
 CHANNELS = 5
@@ -209,4 +209,166 @@ def test_keras_contract(images, statistics, tmp_path, train_bn):
         tmp_path,
         weights=statistics,
         tolerance=2e-5,
+    )
+
+
+# Frozen
+
+
+def test_frozen_is_batch_norm_that_never_learns(images, statistics):
+    layer, plain = FrozenBatchNorm(epsilon=1e-3), make(statistics, train_bn=False)
+    layer.build(images.shape)
+    layer.set_weights(statistics)
+    np.testing.assert_array_equal(layer(images, training=True), plain(images))
+    layer.trainable = False
+    layer.trainable = True
+    assert layer.trainable_weights == []
+    # A checkpoint of either fills the other.
+    assert [w.name for w in layer.weights] == [w.name for w in plain.weights]
+
+
+def test_frozen_is_folded(statistics, rng):
+    conv, bn = Conv2D(CHANNELS, 1), FrozenBatchNorm(epsilon=0.5)
+    image = keras.Input((2, 2, 3))
+    model = keras.Model(image, conv_norm(image, conv, bn))
+    bn.set_weights(statistics)
+    x = rng.normal(size=(1, 2, 2, 3)).astype(np.float32)
+    scale = statistics[0] / np.sqrt(statistics[3] + 0.5)
+    expected = (conv(x) - statistics[2]) * scale + statistics[1]
+    np.testing.assert_allclose(model(x, training=True), expected, rtol=1e-5, atol=1e-5)
+    # The kernel learns through it, and the activations between them are not computed.
+    assert [w.path.split("/")[-1] for w in model.trainable_weights] == ["kernel", "bias"]
+    nowhere = np.full((1, 2, 2, CHANNELS), np.nan, np.float32)
+    np.testing.assert_allclose(bn(nowhere, conv_input=x), expected, rtol=1e-5, atol=1e-5)
+
+
+# Groups
+
+
+def grouped_by_hand(x, groups, epsilon, gamma, beta):
+    """Normalize `[n, h, w, channels]` group by group."""
+    x, size = np.asarray(x, np.float64), x.shape[-1] // groups
+    result = np.empty_like(x)
+    for image in range(len(x)):
+        for start in range(0, x.shape[-1], size):
+            part = x[image, ..., start : start + size]
+            spread = np.sqrt(part.var() + epsilon)
+            result[image, ..., start : start + size] = (part - part.mean()) / spread
+    return result * gamma + beta
+
+
+@pytest.fixture
+def group_norm(rng):
+    layer = GroupNorm(groups=3, epsilon=0.1)
+    layer.build((None, None, None, 6))
+    layer.set_weights([rng.uniform(0.5, 1.5, 6), rng.normal(size=6)])
+    return layer
+
+
+def test_groups_of_an_image(rng, group_norm):
+    # A mean far from 0, which would spoil a variance from squares: E[x^2] - E[x]^2.
+    x = rng.normal(300, 1, (2, 7, 5, 6)).astype(np.float32)
+    weights = [w.numpy() for w in group_norm.weights]
+    np.testing.assert_allclose(group_norm(x), grouped_by_hand(x, 3, 0.1, *weights), atol=1e-3)
+    # Two groups of two numbers, of mean 2 and 6 and variance 1 and 4.
+    layer = GroupNorm(groups=2, epsilon=0)
+    result = layer(np.float32([1, 3, 4, 8]).reshape(1, 1, 1, 4))
+    np.testing.assert_allclose(np.ravel(result), [-1, 1, -1, 1], rtol=1e-6)
+
+
+def test_groups_equal_those_of_torch():
+    # torch.nn.functional.group_norm(x, 2, weight, bias, 1e-5), torch 2.13, of
+    # x = torch.arange(24.).sin().view(1, 4, 2, 3), weight = 1, 2, 3, 4, bias = 0, 1, 2, 3.
+    x = np.sin(np.arange(24, dtype=np.float32)).reshape(4, 2, 3).transpose(1, 2, 0)[None]
+    layer = GroupNorm(groups=2, epsilon=1e-5)
+    layer.build(x.shape)
+    layer.set_weights([np.arange(1, 5), np.arange(4)])
+    expected = [
+        [0.151272, 2.069847, 4.627802, 7.586801],
+        [-1.119913, -0.637359, 0.538625, 2.673192],
+        [-1.406056, -1.928386, -2.396851, -2.193123],
+    ]
+    np.testing.assert_allclose(layer(x)[0, 1, :, :], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_groups_of_each_roi(rng, group_norm):
+    x = rng.normal(2, 3, (2, 4, 7, 5, 6)).astype(np.float32)
+    flat = group_norm(x.reshape(8, 7, 5, 6))
+    np.testing.assert_allclose(np.reshape(group_norm(x), flat.shape), flat, rtol=1e-6)
+    rois = keras.Input((None, 7, 5, 6))
+    assert group_norm(rois).shape == (None, None, 7, 5, 6)
+    assert group_norm(np.zeros((1, 0, 7, 5, 6), np.float32)).shape == (1, 0, 7, 5, 6)
+
+
+def test_gradient_of_groups(rng, group_norm):
+    x = rng.normal(size=(1, 3, 2, 6)).astype(np.float32)
+    dy = rng.normal(size=x.shape).astype(np.float32)
+    ours = value_and_gradients(keras.Sequential([group_norm]), x, dy, True)[1:]
+    gamma, beta = (w.numpy().astype(np.float64) for w in group_norm.weights)
+
+    def loss(gamma, beta, x):
+        return np.sum(grouped_by_hand(x, 3, 0.1, gamma, beta) * dy)
+
+    values = [gamma, beta, x.astype(np.float64)]
+    for place, gradient in enumerate(ours):
+        numeric = np.empty(values[place].shape)
+        for index in np.ndindex(numeric.shape):
+            ends = []
+            for step in (1e-4, -1e-4):
+                moved = [v.copy() for v in values]
+                moved[place][index] += step
+                ends.append(loss(*moved))
+            numeric[index] = (ends[0] - ends[1]) / 2e-4
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-4)
+
+
+def test_groups_of_bfloat16_have_float32_statistics(rng):
+    x = tf.cast(rng.normal(20, 1, (1, 16, 16, 4)), tf.bfloat16)
+    exact = GroupNorm(groups=2)(tf.cast(x, tf.float32))
+    result = GroupNorm(groups=2, dtype="mixed_bfloat16")(x)
+    assert result.dtype == tf.bfloat16
+    # The rounding of the result alone: 1/256 of its value.
+    np.testing.assert_allclose(tf.cast(result, tf.float32), exact, rtol=1 / 256, atol=1e-6)
+
+
+def test_groups_that_do_not_divide_the_channels():
+    with pytest.raises(ValueError, match='"gn" has 32 groups and an input of 48 channels; the'):
+        GroupNorm(name="gn")(np.zeros((1, 2, 2, 48), np.float32))
+
+
+# Choice by name
+
+
+def test_kinds_of_normalization():
+    assert make_norm(None) is None
+    frozen, batch, group = (
+        make_norm(kind, True, 0.25)(name=kind) for kind in ("frozen", "batch", "group")
+    )
+    assert [type(x) for x in (frozen, batch, group)] == [FrozenBatchNorm, BatchNorm, GroupNorm]
+    assert [x.epsilon for x in (frozen, batch, group)] == [0.25] * 3
+    assert [x.name for x in (frozen, batch, group)] == ["frozen", "batch", "group"]
+    assert batch.train_bn is True
+    assert group.groups == 32
+    with pytest.raises(ValueError, match="is 'layer'; it must be None or 'frozen' or 'batch' or"):
+        make_norm("layer")
+
+
+def test_keras_contract_of_frozen(tmp_path):
+    weights = [np.full(2, 3), np.full(2, 1), np.full(2, 5), np.full(2, 3)]
+    run_layer_test(
+        lambda: FrozenBatchNorm(epsilon=1, name="bn"),
+        (np.full((1, 2, 2, 2), 9, np.float32),),
+        np.full((1, 2, 2, 2), 7),
+        tmp_path,
+        weights=weights,
+    )
+
+
+def test_keras_contract_of_groups(tmp_path):
+    run_layer_test(
+        lambda: GroupNorm(groups=1, epsilon=0, name="gn"),
+        (np.float32([1, 3]).reshape(1, 1, 2, 1),),
+        np.float32([-2, 6]).reshape(1, 1, 2, 1),
+        tmp_path,
+        weights=[np.full(1, 4), np.full(1, 2)],
     )

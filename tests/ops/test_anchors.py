@@ -91,9 +91,7 @@ def test_anchors_of_an_image_are_made_once():
 @pytest.mark.parametrize("xp", [np, ops])
 def test_rounded_anchors_and_fitted_strides_by_hand(xp):
     """Torchvision's rules: 32 at 1:2 is 45.25 x 22.63, with halves 23 and 11; 800 // 13 = 61."""
-    generator = AnchorGenerator(
-        ((32.0,),), ((2.0, 0.5),), (64,), rounded=True, fitted_strides=True
-    )
+    generator = AnchorGenerator(((32.0,),), ((2.0, 0.5),), (64,), rounded=True, fitted_strides=True)
     anchors = np.asarray(generator.level(0, (13, 17), xp, (800, 1088)))
     np.testing.assert_array_equal(anchors[:2], [[-11, -23, 11, 23], [-23, -11, 23, 11]])
     # The second row of positions starts after 17 of two anchors; 1088 / 17 is 64.
