@@ -115,7 +115,12 @@ def _admitted():
         "torch.nn.parameter.Parameter": None,
         "torch.nn.parameter.Buffer": None,
     }
-    values = {f"torch.{name}Storage": kind for name, kind in STORAGES.items()}
+    # Old versions wrote storages of a GPU so.
+    values = {
+        f"{module}.{name}Storage": kind
+        for module in ("torch", "torch.cuda")
+        for name, kind in STORAGES.items()
+    }
     values["torch.storage.UntypedStorage"] = "uint8"
     values.update({f"torch.{kind}": kind for kind in TYPES})
     return {
