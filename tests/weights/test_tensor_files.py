@@ -3,12 +3,9 @@
 torch 2.13 wrote the files `tests/golden/torch_*.pth`, with numbers from -1.5 on in steps of 1.
 """
 
-import json
 import os
 import pickle
-import struct
 import tracemalloc
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,16 @@ import pytest
 from mrcnn.weights.hdf5 import WeightFileError
 from mrcnn.weights.tensor_files import read_tensors, recognises
 from mrcnn.weights.tensor_writers import write_safetensors
+from tests.weights.tensor_content import (
+    arrays,
+    entry,
+    refused,
+    refused_content,
+    safetensors,
+    same,
+    tensor,
+    torch_zip,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ARRAYS = {
@@ -36,30 +43,6 @@ ARRAYS = {
 def counted(*shape):
     """Numbers from -1.5 on, as in the golden files."""
     return (np.arange(np.prod(shape)) - 1.5).reshape(shape)
-
-
-def arrays(path):
-    return {name: np.asarray(tensor) for name, tensor in read_tensors(path).tensors.items()}
-
-
-def same(found, expected):
-    assert list(found) == list(expected)
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array, strict=True, err_msg=name)
-
-
-def refused(path, *words):
-    with pytest.raises(WeightFileError) as caught:
-        for tensor in read_tensors(path).tensors.values():
-            np.asarray(tensor)
-    for word in (str(path), *words):
-        assert word in str(caught.value)
-
-
-def refused_content(folder, content, *words):
-    path = folder / "x.pkl"
-    path.write_bytes(content)
-    refused(path, *words)
 
 
 @pytest.mark.parametrize("name", ["torch_zip.pth", "torch_legacy.pth"])
@@ -136,140 +119,8 @@ def test_a_pickle_of_python_2_as_caffe2_wrote_it(tmp_path):
     same(arrays(path), {"conv1_w": expected, "née": expected})
 
 
-class Call:
-    """Becomes a call of any function in a pickle."""
-
-    def __init__(self, function, *arguments):
-        self.function, self.arguments = function, arguments
-
-    def __reduce__(self):
-        return self.function, self.arguments
-
-
-@pytest.mark.parametrize("protocol", [2, 4])
-@pytest.mark.parametrize("function", [os.system, eval, exec, __import__, getattr, np.load, open])
-def test_functions_are_not_run(function, protocol, tmp_path):
-    made = tmp_path / "made"
-    code = {os.system: f"touch {made}", eval: f"open({str(made)!r}, 'w')"}
-    code[exec] = code[eval]
-    arguments = (code[function],) if function in code else (str(made), "w")
-    content = pickle.dumps({"model": {"a": Call(function, *arguments)}}, protocol)
-    refused_content(tmp_path, content, f".{function.__name__}'", "nothing in it was run")
-    assert not made.exists()
-    with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
-        archive.writestr("archive/data.pkl", content)
-    refused(tmp_path / "x.pth", f".{function.__name__}'", "nothing in it was run")
-
-
 def test_a_whole_model_says_what_to_save():
     refused(GOLDEN / "torch_module.pth", "torch.nn.modules.", "save model.state_dict()")
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        # What is admitted may be neither changed nor called unless it is a function.
-        (b"cnumpy\nndarray\n}X\1\0\0\0aK\1sb.", ()),
-        (b"cnumpy\nndarray\n)R.", ("numpy.ndarray, which is no function",)),
-        (b"cnumpy\nndarray\n)\x81.", ("numpy.ndarray, which is no function",)),
-        (b"cnumpy.core.multiarray\n_reconstruct\n}X\1\0\0\0aK\1sb.", ()),
-        (b"X\1\0\0\0a)R.", ("Admitted",)),
-        # `obj`, `inst`, `ext1`, text of protocol 0, an id outside.
-        (b"(cos\nsystem\no.", ("os.system",)),
-        (b"(ios\nsystem\n.", ("pickle code b'i'",)),
-        (b"\x82\1.", ("pickle code",)),
-        (b"S'a'\n.", ("pickle code",)),
-        (b"K\1Q.", ("outside the pickle",)),
-        # Far too long, or with nothing behind it.
-        (b"\x8b\xff\xff\xff\x7f.", ()),
-        (b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", ()),
-        (b"X\xff\xff\xff\xff.", ()),
-        (b"Nr\xff\xff\xff\xff.", ("holds a single NoneType",)),
-        (b"}" * (1 << 20), ("steps to unpickle",)),
-        (b")\x85" + b"\x85" * 500_000 + b"K\1\x86}(h\0K\1u.", ()),
-        (b"])" + b"\x85" * 200_000 + b"a.", ("a single list",)),
-        (b"}()" + b"\x85" * 200_000 + b"K\1u.", ("keys that are no texts",)),
-        (b"", ()),
-        (b".", ()),
-        (b"e.", ()),
-        (b"0.", ()),
-        (b"K\1.", ("holds a single int",)),
-        (b"}.", ("has no tensors", "nothing")),
-        (b"}X\5\0\0\0modelK\1s.", ("has no tensors", "model")),
-    ],
-)
-def test_pickles_that_are_no_weights(code, words, tmp_path):
-    refused_content(tmp_path, b"\x80\2" + code, *words)
-
-
-def test_numbers_that_collide_as_keys(tmp_path):
-    # Python puts whole numbers with the same rest by 2**61 - 1 into one row.
-    keys = b"".join(
-        b"\x8a\x10" + (number * (2**61 - 1)).to_bytes(16, "little") + b"N"
-        for number in range(20_000)
-    )
-    refused_content(tmp_path, b"\x80\2}(" + keys + b"u.", "4096 keys")
-
-
-class Subclass(np.ndarray):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("array", "words"),
-    [
-        (np.array([{}, eval], object), ("'O8'",)),
-        (np.array(["a"]), ("'U1'",)),
-        (np.zeros(2, [("a", "f4")]), ("'V4'",)),
-        (np.zeros(2, "c8"), ("'c8'",)),
-        (np.zeros(2, "M8[s]"), ("'M8'",)),
-        (np.ones(2).view(Subclass), ("Subclass",)),
-        (np.ma.ones(2), ("numpy.ma",)),
-    ],
-)
-def test_arrays_of_other_things_than_numbers(array, words, tmp_path):
-    refused_content(tmp_path, pickle.dumps({"a": array}, 2), *words)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (b"K\x02K\x03\x86", b"K\x02K\x04\x86"),
-        (b"K\x02K\x03\x86", b"K\x02J\xff\xff\xff\xff\x86"),
-        (b"K\x02K\x03\x86", b"K\x02\x88\x86"),
-        (b"K\x02K\x03\x86", b"K\x02}\x86"),
-        (b"K\x02K\x03\x86", b"K\x00\x8a\x08" + b"\xff" * 7 + b"\x7f\x86"),
-        (b"f4", b"f8"),
-        (b"f4", b"O8"),
-        (b"f4", b"f9"),
-        (b"C\x01b", b"K\x01"),
-    ],
-)
-def test_arrays_with_wrong_parts(old, new, tmp_path):
-    content = pickle.dumps({"a": np.zeros((2, 3), "f4")}, 3)
-    if old != b"C\x01b":
-        assert content.count(old) == 1
-        refused_content(tmp_path, content.replace(old, new), "")
-    else:
-        # Its letter is not looked at.
-        path = tmp_path / "x.pkl"
-        path.write_bytes(content.replace(old, new))
-        same(arrays(path), {"a": np.zeros((2, 3), "f4")})
-
-
-def torch_zip(path, pickled, contents=(), **options):
-    """Write an archive like that of torch."""
-    with zipfile.ZipFile(path, "w", **options) as archive:
-        archive.writestr("archive/data.pkl", b"\x80\2" + pickled)
-        for name, content in contents:
-            archive.writestr(f"archive/{name}", content)
-
-
-def tensor(offset=b"K\0", shape=b"K\2\x85", strides=b"K\1\x85", count=b"K\4", kind=b"Float"):
-    """Return a state dict with a tensor of the storage "0"."""
-    storage = b"(X\7\0\0\0storagectorch\n%bStorage\nX\1\0\0\x000X\3\0\0\0cpu%btQ" % (kind, count)
-    function = b"ctorch._utils\n_rebuild_tensor_v2\n"
-    return b"}X\1\0\0\0a%b(%b%b%b%b\x89}tRs." % (function, storage, offset, shape, strides)
 
 
 @pytest.mark.parametrize("order", ["little", "big"])
@@ -279,47 +130,6 @@ def test_the_order_of_bytes_of_a_file_of_torch(order, tmp_path):
         tmp_path / "x.pth", tensor(), [("data/0", values.tobytes()), ("byteorder", order.encode())]
     )
     same(arrays(tmp_path / "x.pth"), {"a": np.array([0, 1], "f4")})
-
-
-@pytest.mark.parametrize(
-    ("parts", "words"),
-    [
-        ({"offset": b"K\3"}, ('"a"', "more values than the file has")),
-        ({"offset": b"J\xff\xff\xff\xff"}, ('"a"', "no whole number")),
-        ({"offset": b"\x88"}, ('"a"',)),
-        ({"offset": b"G\0\0\0\0\0\0\0\0"}, ('"a"',)),
-        ({"strides": b"J\xff\xff\xff\xff\x85"}, ('"a"', "no whole number")),
-        ({"strides": b"K\4\x85"}, ('"a"', "more values than the file has")),
-        ({"strides": b")"}, ('"a"', "strides")),
-        # A billion equal values from one.
-        ({"shape": b"J\0\0\0\x40\x85", "strides": b"K\0\x85"}, ("more values than the file has",)),
-        ({"shape": b"J\xff\xff\xff\xff\x85"}, ('"a"',)),
-        ({"shape": b"(" + b"K\1" * 40 + b"t", "strides": b"(" + b"K\0" * 40 + b"t"}, ("axes",)),
-        ({"count": b"K\5"}, ("16 bytes for the storage '0'", "should have 20")),
-        ({"count": b"\x8a\x08" + b"\xff" * 7 + b"\x7f"}, ("16 bytes",)),
-        ({"kind": b"Double"}, ("should have 32",)),
-        ({"kind": b"ComplexFloat"}, ("torch.ComplexFloatStorage",)),
-        ({"kind": b"Quint8"}, ("torch.Quint8Storage",)),
-    ],
-)
-def test_tensors_with_wrong_parts(parts, words, tmp_path):
-    torch_zip(tmp_path / "x.pth", tensor(**parts), [("data/0", bytes(16))])
-    refused(tmp_path / "x.pth", *words)
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize(
-    ("contents", "options", "words"),
-    [
-        ([], {}, ("damaged",)),
-        ([("data/0", bytes(16))], {"compression": zipfile.ZIP_DEFLATED}, ("compressed",)),
-        ([("data/0", bytes(16)), ("data/0", bytes(16))], {}, ("twice",)),
-        ([("data/0", bytes(16)), ("x/data.pkl", b"")], {}, ("one file data.pkl",)),
-    ],
-)
-def test_archives_that_torch_does_not_write(contents, options, words, tmp_path):
-    torch_zip(tmp_path / "x.pth", tensor(), contents, **options)
-    refused(tmp_path / "x.pth", *words)
 
 
 def test_an_archive_of_another_program(tmp_path):
@@ -387,15 +197,6 @@ def test_a_file_that_changes_after_it_was_opened(tmp_path):
         np.asarray(tensor)
 
 
-def safetensors(header, size):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(range(size))
-
-
-def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
-    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
-
-
 def test_safetensors(tmp_path):
     header = {"__metadata__": {"format": "pt"}, "a": entry("BF16", (1, 2), (0, 4)), "b": entry()}
     header["b"]["data_offsets"] = (4, 12)
@@ -406,44 +207,6 @@ def test_safetensors(tmp_path):
     assert found.format == "safetensors" and found.metadata == {"format": "pt"}
     expected = {"a": np.array([[1.5, -2]], "f4"), "b": np.array([-2, 3.25], "f4")}
     same(arrays(tmp_path / "x"), expected)
-
-
-@pytest.mark.parametrize(
-    ("header", "size", "words"),
-    [
-        ({"a": entry()}, 9, ("should have",)),
-        ({"a": entry()}, 7, ("'a'", "outside of the file")),
-        ({"a": entry(), "b": entry(offsets=(4, 12))}, 12, ("overlap",)),
-        ({"a": entry(), "b": entry(offsets=(9, 17))}, 17, ("gaps",)),
-        ({"a": entry(offsets=(0, 9))}, 9, ("'a'", "9 bytes")),
-        ({"a": entry(offsets=(8, 0))}, 8, ("'a'",)),
-        ({"a": entry(offsets=(-8, 0))}, 8, ("'a'",)),
-        ({"a": entry(offsets=(0, 8.0))}, 8, ("'a'",)),
-        ({"a": entry(offsets=(0, True))}, 8, ("'a'",)),
-        ({"a": entry(shape=(-2,))}, 8, ("'a'",)),
-        ({"a": entry(shape=(1 << 70, 0), offsets=(0, 0))}, 0, ("'a'",)),
-        ({"a": entry(shape=5)}, 8, ("'a'",)),
-        ({"a": entry("F8_E4M3")}, 8, ("'F8_E4M3'", "BF16")),
-        ({"a": entry(["F32"])}, 8, ("'a'",)),
-        ({"a": {}}, 8, ("'a'",)),
-        ({"a": 1}, 8, ("'a'",)),
-        ({"a\nb": entry()}, 8, ("name",)),
-        ({"__metadata__": {"a": 1}, "a": entry()}, 8, ("metadata",)),
-        ({}, 0, ("no tensors",)),
-        (b'{"a": 1, "a": 2}', 0, ("twice",)),
-        (b"{" * 100_000, 0, ("damaged",)),
-        (b'{"a": ' + b"[" * 100_000, 0, ("damaged",)),
-        (b"{\xff\xff}", 0, ("damaged",)),
-    ],
-)
-def test_safetensors_with_wrong_parts(header, size, words, tmp_path):
-    (tmp_path / "x").write_bytes(safetensors(header, size))
-    refused(tmp_path / "x", *words)
-
-
-def test_names_that_cannot_be_shown(tmp_path):
-    for name in ("a\x1b[2J", "a\n", "a" * 2000, 5):
-        refused_content(tmp_path, pickle.dumps({name: np.ones(2)}), "name")
 
 
 def test_only_what_is_asked_for_is_read(tmp_path):
