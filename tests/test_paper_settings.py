@@ -34,7 +34,7 @@ class Change(NamedTuple):
 @pytest.fixture(autouse=True)
 def tiny_resnet(monkeypatch):
     """A ResNet of one narrow block per stage."""
-    tiny = resnet.Architecture((1, 1, 1, 1), 1, 4)
+    tiny = resnet.Architecture((1, 1, 1, 1), 1, 32)
     monkeypatch.setitem(resnet.ARCHITECTURES, "tiny", tiny)
     monkeypatch.setitem(BACKBONES, "tiny", BACKBONES["resnet50"])
 
@@ -75,10 +75,10 @@ def pyramid(config):
 
 
 def anchor(config):
-    """The first anchor and the first of the second row on P6, of an image of 96 rows."""
+    """Upper ends of the first anchor of the first and second row of P6, in an image of 96 rows."""
     config.RPN_ANCHOR_SCALES = (8, 16, 24, 32, 50)
     anchors = paper.anchors(config).of_image((96, 96))[-12:]
-    return anchors[[1, 7], 0].tolist()
+    return anchors[[0, 6], 0].round(1).tolist()
 
 
 def contrast(config):
@@ -105,12 +105,11 @@ CHANGES = {
     "FPN_EXTRA_LEVEL": Change("c5", layer("fpn_p6", "class"), "MaxPooling2D", "Conv2D"),
     "RPN_CONVS": Change(2, layer("rpn_conv_shared2", "class"), None, "SparseGradConv2D"),
     "BOX_HEAD": Change("4conv1fc", layer("mrcnn_bbox_conv4", "class"), None, "RoIConv2D"),
-    # Of 192 rows of which every third is 240, three become one: the middle one of each, or about
-    # their mean.
-    "RESIZE_FILTER": Change("antialias", contrast, 0, 60),
-    # A square of 50 has halves of 25; with ratio 2 its height is 35.36.
-    "RPN_ANCHORS_ROUNDED": Change(False, anchor, [-25, 39], [-25, 39]),
-    "RPN_STRIDES_FITTED": Change(True, anchor, [-25, 39], [-25, 23]),
+    # Of 192 rows of which every third is 240, three become one: the middle one, or their mean.
+    "RESIZE_FILTER": Change("antialias", contrast, 0, 80),
+    # With ratio 2 an anchor of 50 is 35.36 pixels high. P6 has two cells, at 64 or at 96 / 2.
+    "RPN_ANCHORS_ROUNDED": Change(False, anchor, [-18, 46], [-17.7, 46.3]),
+    "RPN_STRIDES_FITTED": Change(True, anchor, [-18, 46], [-18, 30]),
     "PRE_NMS_ROIS_TRAINING": Change(7, layer("ROI", "pre_nms_count", "training"), 2000, 7),
     "PRE_NMS_ROIS_INFERENCE": Change(7, layer("ROI", "pre_nms_count"), 1000, 7),
     "ROI_SAMPLES": Change(0, layer("roi_align_mask", "samples"), 2, 0),
