@@ -86,7 +86,8 @@ def change_codes(content, rng):
         elif kind == 3:
             pieces[at] = pieces[other]
         elif kind == 4:
-            pieces[at] = pieces[at] * int(rng.choice([2, 1000]))
+            # As many tuples in tuples overflow Python's stack if they are used as a key.
+            pieces[at] *= int(rng.choice([2, 1000, 50_000 if len(pieces[at]) == 1 else 2]))
         else:
             pieces[at] = b""
     return b"".join(pieces) + content[starts[-1] + 1 :]
