@@ -226,11 +226,8 @@ def test_augmentation_leaves_the_padding_below_and_at_the_right(
     _, masks, class_ids = rectangles([(4, 0, 20, 7)], [1])
     image = rng.integers(1, 256, (40, 50, 3), np.uint8)
     dataset = one_image(array_dataset, image, masks[:40, :50], class_ids)
-    how = (
-        {"flip_half": True}
-        if flip_half
-        else {"augmentation": keras.layers.RandomFlip("horizontal")}
-    )
+    flip = keras.layers.RandomFlip("horizontal")
+    how = {"flip_half": True} if flip_half else {"augmentation": flip}
     flips = 0
     for seed in range(12):
         sample = load_sample(dataset, tiny_config, 0, rng=np.random.default_rng(seed), **how)
