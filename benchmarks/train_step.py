@@ -8,6 +8,10 @@ from common import parser, report, seconds
 def main():
     options = parser("Time a training step.", runs=5)
     options.add_argument("--size", type=int, default=512, help="image side in pixels")
+    options.add_argument("--width", type=int, help="of the paper's images; --size is their height")
+    options.add_argument(
+        "--recipe", choices=("matterport", "paper"), default="matterport", help="settings"
+    )
     options.add_argument("--batch", type=int, default=2, help="images per step")
     options.add_argument("--accumulate", type=int, default=1, help="batches per step")
     options.add_argument("--objects", type=int, default=8, help="objects per image")
@@ -15,19 +19,24 @@ def main():
     args = options.parse_args()
 
     import keras
-    from synthetic import SyntheticDataset, benchmark_config, random_model
+    from synthetic import SyntheticDataset, benchmark_config, paper_config, random_model
 
     from mrcnn.data.pipeline import make_dataset
     from mrcnn.training.step import Steps
 
     keras.config.set_dtype_policy(args.precision)
-    config = benchmark_config(args.size, BACKBONE=args.backbone, IMAGES_PER_GPU=args.batch)
+    width = args.width or args.size
+    settings = {"BACKBONE": args.backbone, "IMAGES_PER_GPU": args.batch}
+    if args.recipe == "paper":
+        config = paper_config(args.size, width, **settings)
+    else:
+        config = benchmark_config(args.size, **settings)
     with tempfile.TemporaryDirectory() as folder:
         model = random_model("training", config, folder)
     model.set_trainable(".*", verbose=0)
     # Random weights explode at a usual learning rate; the work is the same.
     model.compile(learning_rate=1e-6, momentum=config.LEARNING_MOMENTUM)
-    dataset = SyntheticDataset(args.size, args.objects, args.batch)
+    dataset = SyntheticDataset(args.size, args.objects, args.batch, width)
     batch = next(iter(make_dataset(dataset, config, seed=0)))
     steps = Steps(
         model.keras_model,
@@ -35,7 +44,7 @@ def main():
         accumulate=args.accumulate,
         divide_decay=config.DIVIDE_WEIGHT_DECAY,
     )
-    positives = place_objects(model.keras_model, batch, args.objects)
+    positives = place_objects(model.keras_model, batch, args.objects, config.recipe().SPACE)
 
     def step():
         return float(steps.train(*[batch] * args.accumulate)["loss"])
@@ -43,21 +52,21 @@ def main():
     step()
     times = seconds(step, args.runs)
     report(
-        f"training step, {args.backbone}, {args.precision}, {args.accumulate} x {args.batch} of "
-        f"{args.size}x{args.size}, {args.objects} objects per image, {positives} positive RoIs",
+        f"training step, {args.recipe}, {args.backbone}, {args.precision}, {args.accumulate} x "
+        f"{args.batch} of {width}x{args.size}, {args.objects} objects per image, {positives} "
+        "positive RoIs",
         {"step": times, "  per image": [t / args.batch / args.accumulate for t in times]},
     )
 
 
-def place_objects(keras_model, batch, objects):
+def place_objects(keras_model, batch, objects, space):
     """Move the objects of a batch onto proposals; returns the number of positive RoIs.
 
     A trained network proposes boxes on every object, and the mask head works for those. Random
     weights hit next to nothing.
     """
+    import numpy as np
     import tensorflow as tf
-
-    from mrcnn.utils import denorm_boxes
 
     # Compiled, because step by step it would take more memory than the training step itself.
     @tf.function(autograph=False)
@@ -69,7 +78,7 @@ def place_objects(keras_model, batch, objects):
     boxes = batch["input_gt_boxes"].numpy()
     # Every 20th of the best, so that they do not lie on one another.
     chosen = proposals.numpy()[:, : 20 * objects : 20]
-    boxes[:, :objects] = denorm_boxes(chosen, batch["input_image"].shape[1:3])
+    boxes[:, :objects] = np.rint(space.denormalize(chosen, batch["input_image"].shape[1:3]))
     batch["input_gt_boxes"] = tf.constant(boxes)
     return int(outputs(batch)[1])
 

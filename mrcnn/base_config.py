@@ -110,8 +110,9 @@ class Config:
     #   "pad64"   scaled to IMAGE_MIN_DIM and IMAGE_MIN_SCALE, then padded to multiples of 64, in
     #             training to those of the largest image of the batch.
     #   "pad32"   scaled, up or down, until the short side has IMAGE_MIN_DIM, unless the long side
-    #             would exceed IMAGE_MAX_DIM; padded below and at the right with the mean colour to
-    #             multiples of 32, in training to those of the largest image of the batch.
+    #             would exceed IMAGE_MAX_DIM, whatever IMAGE_MIN_SCALE is; padded below and at the
+    #             right with the mean colour to multiples of 32, in training to those of the largest
+    #             image of the batch.
     #   "crop"    scaled as "pad64", then a random square of IMAGE_MIN_DIM. Training only.
     IMAGE_RESIZE_MODE = "square"
 
@@ -120,7 +121,7 @@ class Config:
     IMAGE_MAX_DIM = 1024
 
     # Minimum factor by which images are scaled up, 0 for none; 2 doubles them even if IMAGE_MIN_DIM
-    # is reached. IMAGE_MAX_DIM still limits "square".
+    # is reached. IMAGE_MAX_DIM still limits "square". No effect in "none" and "pad32".
     IMAGE_MIN_SCALE = 0
 
     # Channels of an image: 3 for RGB, 1 for gray, 4 for RGB-D.

@@ -14,12 +14,15 @@ from mrcnn.inference import molding as mold
 from mrcnn.inference.trace import log
 from mrcnn.legacy.checkpoint_path import CheckpointPath
 from mrcnn.legacy.methods import LegacyMethods, detect_overridden, overridden
+from mrcnn.runs.imported import imported_config, warn_of_settings
 from mrcnn.runs.resume import load_first_whole
 from mrcnn.runs.resume import resume as resume_run
 from mrcnn.runs.run import Run, checkpoints, checkpoints_at, last_checkpoint
 from mrcnn.runs.settings import as_metadata, describe, for_detection, read_config
 from mrcnn.training import fit
 from mrcnn.training.strategy import choose_strategy
+from mrcnn.weights import exporting, is_foreign
+from mrcnn.weights.coco_names import class_names
 from mrcnn.weights.keras_model import CheckpointModel
 from mrcnn.weights.start import starting_weights
 
@@ -50,6 +53,7 @@ class MaskRCNN(LegacyMethods):
         log_dir, checkpoint_path: folder of the run, which is made when training starts, and path
             of its checkpoints with "*epoch*" for the number.
         class_names: list of names, starting with "BG", of the data set it was trained on, or None.
+        load_report: the `LoadReport` of the weights that were loaded last, or None.
         anchors: `[num_anchors, (y1, x1, y2, x2)]` float64 in pixels, those used last.
 
     Raises:
@@ -63,7 +67,7 @@ class MaskRCNN(LegacyMethods):
             raise ValueError(f'mode is "{mode}"; accepted are "training" and "inference".')
         config.validate()
         self.mode, self.config, self.model_dir = mode, config, model_dir
-        self.anchors = self._detector = self.network = self.class_names = None
+        self.anchors = self._detector = self.network = self.class_names = self.load_report = None
         self._anchor_cache, self._resumes = {}, False
         self.strategy = strategy or choose_strategy(config.GPU_COUNT, mode)
         self.run = Run.new(model_dir, config.NAME)
@@ -115,6 +119,30 @@ class MaskRCNN(LegacyMethods):
         load_first_whole(paths, model.load_weights)
         return model
 
+    @classmethod
+    def from_weights(cls, path, mode="inference", model_dir=None, **settings):
+        """Return the model of a file of torchvision or Detectron2; docs/weights.md lists some.
+
+        Args:
+            path: a `.pth`, `.pkl` or `.safetensors` file, or one for `from_run`.
+            mode: "inference" or "training".
+            model_dir: folder for runs; by default that of the file.
+            settings: values to change in the Config, which follows from the file. With another
+                NUM_CLASSES the layers that depend on it stay random.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is of another program, is a classifier, or is damaged.
+        """
+        if not is_foreign(path):
+            return cls.from_run(path, mode, model_dir, **settings)
+        folder = os.path.dirname(os.path.abspath(path))
+        model = cls(mode, imported_config(path, mode, **settings), model_dir or folder)
+        model.class_names = class_names(model.config.NUM_CLASSES)
+        model._describe()
+        model._load(*starting_weights(path, folder, model.config.NUM_CLASSES, None))
+        return model
+
     # Runs and weights
 
     def set_log_dir(self, model_path=None):
@@ -134,13 +162,18 @@ class MaskRCNN(LegacyMethods):
 
         Args:
             filepath: of an `.h5` file in the original's layout, which is always loaded by layer
-                name, whatever `by_name` is; or of Keras's own `.weights.h5` or `.keras` file.
+                name, whatever `by_name` is; of a `.pth`, `.pkl` or `.safetensors` file of
+                torchvision or Detectron2, also of an ImageNet classifier for the backbone; or of
+                Keras's own `.weights.h5` or `.keras` file.
             exclude: names of layers to leave as they are.
 
         Raises:
             FileNotFoundError, ValueError: before any weight has changed.
         """
-        report = self.keras_model.load_weights(filepath, exclude=exclude)
+        warn_of_settings(self.config, filepath, self._load(filepath, exclude))
+
+    def _load(self, filepath, exclude):
+        self.load_report = report = self.keras_model.load_weights(filepath, exclude=exclude)
         untrained = report.untrained if report else []
         if self.mode == "inference" and untrained:
             warnings.warn(
@@ -151,6 +184,18 @@ class MaskRCNN(LegacyMethods):
         if self.mode == "inference":
             self._random_head = None
         self.set_log_dir(filepath)
+        return report
+
+    def export_weights(self, path, format="torchvision"):
+        """Write the weights for "torchvision" or "detectron2" (`format`); see docs/weights.md.
+
+        Args:
+            path: of the file: `.pth` or `.safetensors`; for Detectron2 also `.pkl`.
+
+        Raises:
+            ValueError: if the program has no such architecture.
+        """
+        exporting.export(self.keras_model, self.config, path, format, self.load_report)
 
     def start_from(self, weights):
         """Load weights by a name or a path, as the command lines of the samples do.
@@ -273,10 +318,11 @@ class MaskRCNN(LegacyMethods):
             mask_format: "full", or "rle" for COCO RLEs: `{"size": [h, w], "counts": bytes}`.
 
         Returns:
-            A list with one dict per image: "rois" int32 `[n, (y1, x1, y2, x2)]` in pixels of the
-            image, "class_ids" int32 `[n]`, "scores" float32 `[n]`, best first, "masks" bool
-            `[height, width, n]`, or RLEs. If n is 0, also "best_score" of all proposals and classes
-            and "min_confidence", the limit.
+            A list with one dict per image: "rois" `[n, (y1, x1, y2, x2)]` in pixels of the image,
+            int32, or float32 with RECIPE "paper", which does not round them, "class_ids" int32
+            `[n]`, "scores" float32 `[n]`, best first, "masks" bool `[height, width, n]`, or RLEs.
+            If n is 0, also "best_score" of all proposals and classes and "min_confidence", the
+            limit.
 
         Raises:
             RuntimeError: in training mode.

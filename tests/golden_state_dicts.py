@@ -10,7 +10,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def fill(program, name, shape):
-    """Return one tensor of a state dict of "torchvision" or "detectron2", as their golden values."""
+    """Return a tensor of a state dict of "torchvision" or "detectron2", as for golden values."""
     rng = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
     leaf, shape = name.rsplit(".", 1)[-1], tuple(shape)
     if leaf == "num_batches_tracked":

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mrcnn import limits
-from mrcnn.config import Config
+from mrcnn.config import PaperConfig
 from mrcnn.ops.meta import parse_meta
 from tests.test_layering import RANKS
 
@@ -55,6 +55,38 @@ def test_settings_for_random_weights_are_legal():
     config = names["CellConfig"]()
     config.validate()
     assert (config.BACKBONE, config.IMAGE_SHAPE.tolist()) == ("small", [512, 512, 3])
+
+
+def configs(page):
+    """The Config classes of a page, and one for each row of its tables that has settings."""
+    classes = {}
+    for source in blocks(page, "python"):
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef):
+                exec(ast.unparse(node), {"PaperConfig": PaperConfig, **classes}, classes)
+    rows = {}
+    for row in re.findall(r"^\|.*", page.read_text(encoding="utf-8"), re.MULTILINE):
+        settings = re.findall(r"`([A-Z_]+) = ([^`]+)`", row)
+        named_class = re.search(r"`(\w+Config)`", row)
+        base = classes.get(named_class and named_class[1], PaperConfig)
+        values = {name: ast.literal_eval(value) for name, value in settings}
+        if settings:
+            rows[row] = type("Row", (base,), {"NAME": "row", "NUM_CLASSES": 81, **values})
+    return classes | rows
+
+
+@pytest.mark.parametrize("page", ["paper.md", "weights.md"])
+def test_settings_of_the_paper_are_legal(page):
+    found = configs(ROOT / "docs" / page)
+    assert len(found) > 15
+    for config in found.values():
+        config().validate()
+
+
+def test_batches_of_other_sizes_have_the_learning_rate_of_the_paper():
+    """As docs/paper.md says for ResNeXt and Cityscapes."""
+    config = configs(ROOT / "docs" / "paper.md")["CityscapesConfig"]()
+    assert (config.LEARNING_RATE, config.STEPS_PER_EPOCH) == (0.01, 2000)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -115,7 +147,7 @@ def test_named_settings_exist(page):
     for code in re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8")):
         for name in re.findall(r"\b[A-Z]+_[A-Z_]+\b", code):
             environment = name.startswith(("MRCNN_", "TF_", "CUDA_"))
-            known = hasattr(Config, name) or hasattr(limits, name)
+            known = hasattr(PaperConfig, name) or hasattr(limits, name)
             assert environment or name in others or known, name
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from mrcnn.data.augment import draw_seed, find_adapter
 from mrcnn.data.checks import check_prepared, describe_image
+from mrcnn.data.molding import side_divisors
 from mrcnn.data.random_rois import generate_random_rois
 from mrcnn.data.sample import load_sample
 from mrcnn.ops.pixels import check_sides
@@ -187,7 +188,7 @@ class SampleLoader:
         if not (config.TRAIN_WITH_EMPTY_IMAGES or (sample.class_ids > 0).any()):
             return None
         shape, name = sample.image.shape, describe_image(self.dataset, image_id)
-        check_sides(shape, config.BACKBONE_STRIDES, name)
+        check_sides(shape, side_divisors(config), name)
         match, deltas = self._rpn_targets(shape, sample.class_ids, sample.boxes, rng)
         arrays = {
             "input_image": sample.image,

@@ -13,9 +13,9 @@ import tensorflow as tf
 from mrcnn.data.feed import SampleFeed
 from mrcnn.data.interruptible import interruptible
 from mrcnn.data.loader import SampleLoader
+from mrcnn.data.molding import normalize
 from mrcnn.data.uneven import spread_matches
 from mrcnn.inputs import Input, model_inputs
-from mrcnn.ops.images import subtract_mean
 from mrcnn.ops.meta import parse_meta
 
 # Batches made ahead of the training step. More would only cost memory.
@@ -122,9 +122,9 @@ def make_dataset(
             `count * images` samples, it takes the `index`-th run of `images`.
 
     Returns:
-        `TrainingData`. Its batches are molded (mean colour subtracted), as `mrcnn.inputs` lists:
-        shapes are static, but for the image size in the resize modes "none" and "pad64", where
-        images of different sizes are padded to the largest of their batch.
+        `TrainingData`. Its batches are molded (normalized), as `mrcnn.inputs` lists:
+        shapes are static, but for the image size in the resize modes "none", "pad64" and "pad32",
+        where images of different sizes are padded to the largest of their batch.
 
     Raises:
         ValueError, TypeError: see `SampleLoader`. Its `load` raises while batches are drawn.
@@ -211,6 +211,7 @@ def _batch(samples, config, size, drop_remainder):
 
 
 def _mold(batch, config):
-    """Subtract the mean colour, last: it turns uint8 into floats of four times the size."""
-    images = subtract_mean(batch["input_image"], config.MEAN_PIXEL, keras.ops)
+    """Normalize the images, last: it turns uint8 into floats of four times the size."""
+    windows = parse_meta(batch["input_image_meta"])["window"]
+    images = normalize(batch["input_image"], windows, config, keras.ops)
     return batch | {"input_image": images}

@@ -9,9 +9,10 @@ import numpy as np
 
 from mrcnn.data.augment import augment_sample
 from mrcnn.data.checks import check_prepared, describe_image, load_image, load_instances
-from mrcnn.ops.images import resize_image
+from mrcnn.data.molding import resize_photo
 from mrcnn.ops.masks import extract_bboxes, minimize_mask, resize_mask
 from mrcnn.ops.meta import compose_image_meta
+from mrcnn.ops.scaling import pad_sides, resample_masks
 
 
 class Sample(NamedTuple):
@@ -88,6 +89,11 @@ def load_sample(
         )
     original_shape = image.shape
     image, masks, window, scale, offset = _resize(image, masks, config, rng)
+    pads = config.IMAGE_RESIZE_MODE == "pad32"
+    factor = np.divide(window[2:], original_shape[:2]) if pads else scale
+    if pads and moved:
+        # The padding must stay below and at the right.
+        image, masks = (array[: window[2], : window[3]] for array in (image, masks))
 
     if flip_half and (random.randint(0, 1) if rng is None else rng.integers(2)):
         image, masks = image[:, ::-1], masks[:, ::-1]
@@ -97,17 +103,19 @@ def load_sample(
         if image.shape != shape:
             image, masks, window, rescale, _ = _resize(image, masks, config, rng)
             scale = scale * rescale
+    if pads:
+        image, masks = pad_sides(image), pad_sides(masks)
 
     found = extract_bboxes(masks)
     visible = found[:, 2] > 0
     if boxes is None or moved:
         boxes = found
     else:
-        boxes = _move_boxes(boxes, scale, offset, window)
+        boxes = _move_boxes(boxes, factor, offset, window)
         boxes = np.rint(boxes).astype(np.int32) if use_mini_mask else boxes
         visible &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     if keypoints is not None:
-        keypoints = _move_keypoints(keypoints, scale, offset, window)
+        keypoints = _move_keypoints(keypoints, factor, offset, window)
     active = active_class_ids(dataset, image_id)
     meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
     sample = Sample(image, meta, class_ids, boxes, masks, keypoints)
@@ -163,15 +171,10 @@ def active_class_ids(dataset: Any, image_id: int) -> np.ndarray:
 def _resize(image, masks, config, rng):
     """Resize by the configuration; return image, masks, window, scale and `(y, x)` offset."""
     draws_crop = rng is not None and config.IMAGE_RESIZE_MODE == "crop"
-    image, window, scale, padding, crop = resize_image(
-        image,
-        min_dim=config.IMAGE_MIN_DIM,
-        max_dim=config.IMAGE_MAX_DIM,
-        min_scale=config.IMAGE_MIN_SCALE,
-        mode=config.IMAGE_RESIZE_MODE,
-        rng=random.Random(int(rng.integers(2**63))) if draws_crop else random,
-        canvas=tuple(map(int, config.IMAGE_SHAPE[:2])),
-    )
+    rng = random.Random(int(rng.integers(2**63))) if draws_crop else random
+    image, window, scale, padding, crop = resize_photo(image, config, rng)
+    if config.IMAGE_RESIZE_MODE == "pad32":
+        return image, pad_sides(resample_masks(masks, window[2:])), window, scale, (0, 0)
     # An image of the right size leaves nothing to do, not even a copy.
     if scale != 1 or crop is not None or np.any(padding):
         masks = resize_mask(masks, scale, padding, crop)
@@ -179,16 +182,16 @@ def _resize(image, masks, config, rng):
     return image, masks, window, scale, offset
 
 
-def _move_boxes(boxes, scale, offset, window):
+def _move_boxes(boxes, factor, offset, window):
     """Move boxes of the photo to the resized image, cut at the border of the photo in it."""
     y1, x1, y2, x2 = window
-    boxes = boxes * np.float32(scale) + np.tile(np.float32(offset), 2)
+    boxes = boxes * np.resize(np.float32(factor), 4) + np.tile(np.float32(offset), 2)
     return boxes.clip([y1, x1, y1, x1], [y2, x2, y2, x2], dtype=np.float32)
 
 
-def _move_keypoints(keypoints, scale, offset, window):
+def _move_keypoints(keypoints, factor, offset, window):
     """Move keypoints of the photo to the resized image; zeros for those outside of it."""
-    points = keypoints[..., :2] * np.float32(scale) + np.float32(offset)
+    points = keypoints[..., :2] * np.float32(factor) + np.float32(offset)
     inside = ((points >= window[:2]) & (points <= window[2:])).all(axis=-1)
     labelled = inside & (keypoints[..., 2] > 0)
     moved = np.concatenate([points, keypoints[..., 2:]], axis=-1)

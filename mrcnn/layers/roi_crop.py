@@ -51,26 +51,39 @@ def _gradient_in_order(dy, boxes, box_indices, shape):
     gradient is the transpose of this matrix times `dy`.
     """
     height, width, channels = shape[1], shape[2], shape[3]
-    rows, row_weights = _taps(boxes[:, 0], boxes[:, 2], tf.shape(dy)[1], height)
-    columns, column_weights = _taps(boxes[:, 1], boxes[:, 3], tf.shape(dy)[2], width)
+    rows, row_weights = taps(boxes[:, 0], boxes[:, 2], tf.shape(dy)[1], height)
+    columns, column_weights = taps(boxes[:, 1], boxes[:, 3], tf.shape(dy)[2], width)
     corner = (box_indices * height)[:, None, None]
     cells, weights = [], []
     for row, row_weight in zip(rows, row_weights, strict=True):
         for column, column_weight in zip(columns, column_weights, strict=True):
             cells.append((corner + row[:, :, None]) * width + column[:, None, :])
             weights.append(row_weight[:, :, None] * column_weight[:, None, :])
-    dy = tf.reshape(dy, [-1, channels])
-    samples = tf.repeat(tf.range(tf.shape(dy)[0]), 4)
+    samples = tf.repeat(tf.range(tf.size(cells[0])), 4)
     cells = tf.reshape(tf.stack(cells, axis=-1), [-1])
+    weights = tf.reshape(tf.stack(weights, axis=-1), [-1])
+    return spread(tf.reshape(dy, [-1, channels]), samples, cells, weights, shape)
+
+
+def spread(dy, rows, cells, weights, shape):
+    """Return the gradient of features that were mixed: each cell's sum of weights times `dy`.
+
+    Args:
+        dy: `[n, channels]`, the gradient of the mixtures.
+        rows: `[m]`, mixtures.
+        cells: `[m]`, flat indices of the cells that they mix.
+        weights: float32 `[m]`, of the cells in the mixtures.
+        shape: `[batch, h, w, channels]` of the features.
+    """
     mixing = tf.SparseTensor(
-        tf.cast(tf.stack([samples, cells], axis=1), tf.int64),
-        tf.reshape(tf.stack(weights, axis=-1), [-1]),
-        tf.cast([tf.shape(dy)[0], shape[0] * height * width], tf.int64),
+        tf.cast(tf.stack([rows, cells], axis=1), tf.int64),
+        weights,
+        tf.cast([tf.shape(dy)[0], tf.reduce_prod(shape[:3])], tf.int64),
     )
     return tf.reshape(tf.sparse.sparse_dense_matmul(mixing, dy, adjoint_a=True), shape)
 
 
-def _taps(start, end, num_samples, size):
+def taps(start, end, num_samples, size):
     """Return the two cells along an axis that each sample mixes, and their two weights.
 
     All four are `[n, samples]`; weights are 0 outside the image. Samples lie at

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from mrcnn.layers.roi_crop import crop_and_resize
+from mrcnn.layers.roi_crop import crop_and_resize, spread, taps
 from mrcnn.layers.roi_groups import by_count, in_order
 
 
@@ -66,7 +66,7 @@ def _corners(padded, boxes, samples, half_pixel):
 
 def _adaptive(padded, boxes, box_indices, crop_size, half_pixel):
     """Return the mean of samples in each bin, as many as it has cells."""
-    bins = tf.ceil(_sizes(boxes, half_pixel) / tf.constant(crop_size, tf.float32))
+    bins = tf.math.ceil(_sizes(boxes, half_pixel) / tf.constant(crop_size, tf.float32))
     # Without the upper limit a box far larger than the image would fill the memory.
     most = tf.cast(tf.maximum(tf.shape(padded)[1:3] - 2, 1), tf.float32)
     counts = tf.clip_by_value(bins, 1.0, most)
@@ -79,21 +79,65 @@ def _adaptive(padded, boxes, box_indices, crop_size, half_pixel):
     return crops
 
 
+# A tf.function of the module: see `crop_and_resize`.
 @tf.function(autograph=False, reduce_retracing=True)
+@tf.custom_gradient
 def _adaptive_crops(features, corners, box_indices, counts, crop_size):
-    height, width, channels = crop_size[0], crop_size[1], tf.shape(features)[3]
+    shape = tf.shape(features)
 
     def crop(chosen, count):
         crops = tf.image.crop_and_resize(
             features, tf.gather(corners, chosen), tf.gather(box_indices, chosen), count * crop_size
         )
         # One axis after the other: TensorFlow would transpose everything first.
-        rows = tf.reshape(crops, [-1, count[0], width * count[1] * channels])
-        columns = tf.reshape(tf.reduce_mean(rows, axis=1), [-1, count[1], channels])
-        return [tf.reshape(tf.reduce_mean(columns, axis=1), [-1, height, width, channels])]
+        rows = tf.reshape(crops, [-1, count[0], crop_size[1] * count[1] * shape[3]])
+        columns = tf.reshape(tf.reduce_mean(rows, axis=1), [-1, count[1], shape[3]])
+        crops = tf.reduce_mean(columns, axis=1)
+        return [tf.reshape(crops, [-1, crop_size[0], crop_size[1], shape[3]])]
+
+    def grad(dy):
+        def mix(chosen, count):
+            boxes, images = tf.gather(corners, chosen), tf.gather(box_indices, chosen)
+            return _mixing(boxes, images, chosen, count, crop_size, shape)
+
+        (rows, cells, weights), _ = by_count(counts, mix, [tf.int32, tf.int32, tf.float32])
+        dy = tf.reshape(dy, [-1, shape[3]])
+        return spread(dy, rows, cells, weights, shape), None, None, None, None
 
     (crops,), order = by_count(counts, crop, [features.dtype])
-    return in_order([crops], [order])
+    return in_order([crops], [order]), grad
+
+
+def _mixing(corners, box_indices, places, count, crop_size, shape):
+    """Return the cells that each bin mixes: bins, flat cells and weights, each `[m]`."""
+    (rows, row_weights), (columns, column_weights) = (
+        _window(corners[:, axis], corners[:, 2 + axis], crop_size[axis], count[axis], size)
+        for axis, size in enumerate((shape[1], shape[2]))
+    )
+    corner = (box_indices * shape[1])[:, None, None]
+    cells = (corner + rows)[:, :, None, :, None] * shape[2] + columns[:, None, :, None, :]
+    weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
+    bins = tf.reshape(tf.range(crop_size[0] * crop_size[1]), [1, crop_size[0], crop_size[1], 1, 1])
+    bins += tf.reshape(places * crop_size[0] * crop_size[1], [-1, 1, 1, 1, 1])
+    used = tf.where(weights > 0)
+    bins = tf.broadcast_to(bins, tf.shape(cells))
+    return [tf.gather_nd(x, used) for x in (bins, cells, weights)]
+
+
+def _window(start, end, bins, count, size):
+    """Return the cells along an axis that each bin mixes, and their weights, `[n, bins, width]`."""
+    cells, weights = taps(start, end, bins * count, size)
+    lower, upper = (tf.reshape(x, [-1, bins, count]) for x in cells)
+    first = lower[..., :1]
+    # Neighbouring samples share cells.
+    width = tf.reduce_max(tf.concat([tf.reshape(upper - first, [-1]), [0]], axis=0)) + 1
+    total = sum(
+        tf.reduce_sum(
+            tf.one_hot(x - first, width) * tf.reshape(weight, [-1, bins, count, 1]), axis=2
+        )
+        for x, weight in zip((lower, upper), weights, strict=True)
+    )
+    return first + tf.range(width), total / tf.cast(count, tf.float32)
 
 
 def round_to_cells(boxes):

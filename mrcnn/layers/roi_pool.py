@@ -44,37 +44,50 @@ def _spans(start, end, bins, size):
     return tf.clip_by_value(first, 0, size), tf.clip_by_value(last, 0, size)
 
 
+# A tf.function of the module: see `crop_and_resize`.
 @tf.function(autograph=False, reduce_retracing=True)
+@tf.custom_gradient
 def _pool(features, box_indices, top, bottom, left, right):
-    flat = tf.reshape(features, [-1, tf.shape(features)[-1]])
-    counts = tf.stack(
-        [tf.reduce_max(bottom - top, axis=1), tf.reduce_max(right - left, axis=1)], axis=1
-    )
-    bins = tf.stack([tf.shape(top)[1], tf.shape(left)[1]])
+    shape = tf.shape(features)
+    flat = tf.reshape(features, [-1, shape[3]])
+    result_shape = [-1, tf.shape(top)[1], tf.shape(left)[1], shape[3]]
+    filled = ((bottom > top)[:, :, None] & (right > left)[:, None, :])[..., None]
+    largest = [tf.reduce_max(bottom - top, axis=1), tf.reduce_max(right - left, axis=1)]
+    counts = tf.maximum(tf.stack(largest, axis=1), 1)
 
     def cells(chosen, count):
-        """Return the flat indices of the cells, `[bins of all chosen, cells of a bin]`."""
-        last = tf.shape(features)[1:3] - 1
-        i, j = tf.range(count[0]), tf.range(count[1])
-        # Smaller bins have their last cell several times.
-        rows = tf.gather(top, chosen)[..., None] + i
-        rows = tf.minimum(rows, tf.gather(bottom, chosen)[..., None] - 1)
-        columns = tf.gather(left, chosen)[..., None] + j
-        columns = tf.minimum(columns, tf.gather(right, chosen)[..., None] - 1)
-        rows = (
-            tf.clip_by_value(rows, 0, last[0])
-            + (tf.gather(box_indices, chosen) * (last[0] + 1))[:, None, None]
-        )
-        columns = tf.clip_by_value(columns, 0, last[1])
-        index = rows[:, :, None, :, None] * (last[1] + 1) + columns[:, None, :, None, :]
-        return tf.reshape(index, [-1, count[0] * count[1]])
+        corner = tf.gather(box_indices, chosen)[:, None, None] * shape[1]
+        spans = (tf.gather(x, chosen) for x in (top, bottom, left, right))
+        return _cells(corner, *spans, count, shape)
 
     def maximum(chosen, count):
         values = tf.reduce_max(tf.gather(flat, cells(chosen, count)), axis=1)
-        return [tf.reshape(values, [-1, bins[0], bins[1], tf.shape(features)[-1]])]
+        return [tf.reshape(values, result_shape)]
 
-    counts = tf.maximum(counts, 1)
+    def grad(dy):
+        def winners(chosen, count):
+            index = cells(chosen, count)
+            best = tf.argmax(tf.gather(flat, index), axis=1, output_type=tf.int32)
+            return [tf.reshape(tf.gather(index, best, batch_dims=1), result_shape)]
+
+        (index,), order = by_count(counts, winners, [tf.int32])
+        index = tf.cast(in_order([index], [order]), tf.int64) * tf.cast(shape[3], tf.int64)
+        index += tf.range(tf.cast(shape[3], tf.int64))
+        dy = tf.where(filled, dy, 0.0)
+        total = tf.cast(tf.size(features), tf.int64)
+        gradient = tf.math.unsorted_segment_sum(dy, index, total)
+        return tf.reshape(gradient, shape), None, None, None, None, None
+
     (pooled,), order = by_count(counts, maximum, [features.dtype])
-    pooled = in_order([pooled], [order])
-    filled = (bottom > top)[:, :, None] & (right > left)[:, None, :]
-    return tf.where(filled[..., None], pooled, 0.0)
+    return tf.where(filled, in_order([pooled], [order]), 0.0), grad
+
+
+def _cells(corner, top, bottom, left, right, count, shape):
+    """Return the flat indices of the cells of each bin, `[bins of all RoIs, cells of a bin]`."""
+    # Bins that are smaller than the largest one have their last cell several times.
+    rows = tf.minimum(top[..., None] + tf.range(count[0]), bottom[..., None] - 1)
+    columns = tf.minimum(left[..., None] + tf.range(count[1]), right[..., None] - 1)
+    rows = corner + tf.clip_by_value(rows, 0, shape[1] - 1)
+    columns = tf.clip_by_value(columns, 0, shape[2] - 1)
+    index = rows[:, :, None, :, None] * shape[2] + columns[:, None, :, None, :]
+    return tf.reshape(index, [-1, count[0] * count[1]])

@@ -154,13 +154,13 @@ def resize_image(
 
 
 def mold_image(images, config):
-    """Return `subtract_mean` with the Config's `MEAN_PIXEL`."""
-    return subtract_mean(np.asarray(images), config.MEAN_PIXEL)
+    """Return `subtract_mean` with the Config's `MEAN_PIXEL` and `STD_PIXEL`."""
+    return subtract_mean(np.asarray(images), config.MEAN_PIXEL, std_pixel=config.STD_PIXEL)
 
 
 def unmold_image(normalized_images, config):
-    """Return `add_mean` with the Config's `MEAN_PIXEL`."""
-    return add_mean(normalized_images, config.MEAN_PIXEL)
+    """Return `add_mean` with the Config's `MEAN_PIXEL` and `STD_PIXEL`."""
+    return add_mean(normalized_images, config.MEAN_PIXEL, config.STD_PIXEL)
 
 
 def mold_mask(mask, config):

@@ -10,10 +10,11 @@ import keras
 import numpy as np
 
 from mrcnn.data.loader import SampleLoader
+from mrcnn.data.molding import normalize
 from mrcnn.data.uneven import spread_matches, stack_padded
 from mrcnn.inputs import model_inputs
 from mrcnn.legacy.detection_targets import build_detection_targets
-from mrcnn.ops.images import subtract_mean
+from mrcnn.ops.meta import parse_meta
 
 
 class LegacyLoader(SampleLoader):
@@ -164,8 +165,8 @@ def _collate(samples, config):
     if (sizes != sizes[0]).any():
         generator = config.recipe().anchors(config)
         arrays["input_rpn_match"] = spread_matches(arrays["input_rpn_match"], sizes, generator)
-    # In float32: in float64, an image of 1024x1024 takes longer than all the rest.
-    arrays["input_image"] = subtract_mean(arrays["input_image"], np.float32(config.MEAN_PIXEL))
+    windows = parse_meta(arrays["input_image_meta"])["window"]
+    arrays["input_image"] = normalize(arrays["input_image"], windows, config)
     inputs = [arrays[name] for name in [*names, "input_roi", "rois"] if name in arrays]
     outputs = []
     if "rois" in arrays:

@@ -1,8 +1,9 @@
 """Images: resizing for the network, and mean colour.
 
 Resizing follows scikit-image's `resize(order=1, mode="constant", anti_aliasing=False)`, as in the
-original: linear in y, then in x, between the centres of pixels. Pixels outside the image count as
-0, and no result is darker than the darkest input value.
+original, but in the mode "pad32" (`mrcnn.ops.scaling`): linear in y, then in x, between the centres
+of pixels. Pixels outside the image count as 0, and no result is darker than the darkest input
+value.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.ops.scaling import FILTERS, pad_sides, resample, scaled_size
+
 # Results of `resize_image`.
 Window = tuple[int, int, int, int]
 Padding = list[tuple[int, int]]
 
-_MODES = ("none", "square", "pad64", "crop")
+_MODES = ("none", "square", "pad64", "pad32", "crop")
 
 # OpenCV resizes images with up to this many channels.
 _CV_CHANNELS = 64
@@ -151,6 +154,7 @@ def resize_image(
     *,
     rng: Any = random,
     canvas: tuple[int, int] | None = None,
+    filter: str = "bilinear",
 ) -> tuple[np.ndarray, Window, float, Padding, tuple[int, int, int, int] | None]:
     """Resize an image to a size that the network accepts, and keep its aspect ratio.
 
@@ -162,26 +166,35 @@ def resize_image(
         mode: "none": return the image unchanged; the other arguments have no effect;
             "square": centre it on a black square of `max_dim`, or on the `canvas`;
             "pad64": centre it on black whose sides are multiples of 64;
+            "pad32": enlarge or shrink it until the shorter side has `min_dim`, unless the longer
+            one would exceed `max_dim`, and pad it with zeros below and at the right to multiples of
+            32; `min_scale` has no effect;
             "crop": cut out a square of `min_dim` at a place drawn from `rng`.
         rng: Python's `random`, or a `random.Random`.
         canvas: in mode "square", the `(height, width)` of the result, if it is no square of
             `max_dim`. The image is made to fit into it.
+        filter: in mode "pad32", "bilinear" or "antialias", see `mrcnn.ops.scaling.resample`.
 
     Returns:
-        image: `[new_height, new_width, ...]` in the type of the input. Integers are truncated.
+        image: `[new_height, new_width, ...]` in the type of the input. Integers are truncated, in
+            mode "pad32" rounded.
         window: `(y1, x1, y2, x2)` in pixels, where the input's content lies in the result; in mode
             "crop", the whole result.
-        scale: the factor that the image was resized by.
+        scale: the factor that the image was resized by; in mode "pad32" that of the height, from
+            which that of the width differs by less than a pixel.
         padding: `[(top, bottom), (left, right), (0, 0)]` in pixels.
         crop: None, or `(y, x, height, width)` in pixels of the resized image.
 
     Raises:
-        ValueError: for another mode, a missing or wrong dimension, or another shape of image.
+        ValueError: for another mode or filter, a missing or wrong dimension, or another shape of
+            image.
     """
     _check_resize(image, min_dim, max_dim, mode)
     height, width = image.shape[:2]
     if mode == "none":
         return image, (0, 0, height, width), 1, [(0, 0)] * 3, None
+    if mode == "pad32":
+        return _resize_by_shorter_side(image, min_dim, max_dim, filter)
 
     canvas = canvas if mode == "square" else None
     scale = _resize_scale(height, width, min_dim, max_dim, min_scale, mode, canvas)
@@ -207,36 +220,65 @@ def resize_image(
     return padded, (top, left, top + height, left + width), scale, padding, None
 
 
-def subtract_mean(images: Any, mean_pixel: Any, xp: ModuleType = np) -> Any:
-    """Subtract the mean colour, as the network expects.
+def _resize_by_shorter_side(image, min_dim, max_dim, filter):
+    """Return the results of `resize_image` in the mode "pad32"."""
+    if filter not in FILTERS:
+        raise ValueError(f'The filter is "{filter}"; accepted are {", ".join(FILTERS)}.')
+    height, width = scaled_size(*image.shape[:2], min_dim, max_dim, filter)
+    padded = pad_sides(resample(image, (height, width), filter))
+    padding = [(0, padded.shape[0] - height), (0, padded.shape[1] - width), (0, 0)]
+    return padded, (0, 0, height, width), height / image.shape[0], padding, None
+
+
+def subtract_mean(
+    images: Any, mean_pixel: Any, xp: ModuleType = np, *, std_pixel: Any = 1.0
+) -> Any:
+    """Subtract the mean colour and divide by the deviation from it, as the network expects.
 
     Args:
         images: `[..., height, width, channels]` of any number type, RGB.
         mean_pixel: one value, or one per channel, on the scale of the images.
         xp: `numpy`, or `keras.ops` for tensors.
+        std_pixel: one value, or one per channel, on the scale of the images.
 
     Returns:
         The same shape, float32; from NumPy float64 with a float64 `mean_pixel`.
 
     Raises:
-        ValueError: if `mean_pixel` does not fit the channels.
+        ValueError: if `mean_pixel` or `std_pixel` does not fit the channels.
     """
-    mean = _checked_mean(images.shape[-1], mean_pixel)
+    channels = images.shape[-1]
+    mean, std = _per_channel("MEAN_PIXEL", mean_pixel, channels), _std(std_pixel, channels)
     if xp is np:
-        return np.asarray(images, np.float32) - mean
-    return xp.cast(images, "float32") - mean.astype(np.float32)
+        centred = np.asarray(images, np.float32) - mean
+    else:
+        centred = xp.cast(images, "float32") - mean.astype(np.float32)
+    return centred if std is None else centred / std.astype(mean.dtype if xp is np else np.float32)
 
 
-def add_mean(images: np.ndarray, mean_pixel: Any) -> np.ndarray:
-    """Add the mean colour: `[..., height, width, channels]` floats to uint8 (truncated)."""
-    return (images + _checked_mean(images.shape[-1], mean_pixel)).astype(np.uint8)
+def add_mean(images: np.ndarray, mean_pixel: Any, std_pixel: Any = 1.0) -> np.ndarray:
+    """Undo `subtract_mean`: `[..., height, width, channels]` floats to uint8.
+
+    Fractions are truncated; with a `std_pixel`, whose division leaves some, they are rounded.
+    """
+    channels = images.shape[-1]
+    mean, std = _per_channel("MEAN_PIXEL", mean_pixel, channels), _std(std_pixel, channels)
+    if std is None:
+        return (images + mean).astype(np.uint8)
+    return np.rint(images * std + mean).astype(np.uint8)
 
 
-def _checked_mean(channels, mean_pixel):
-    mean = np.atleast_1d(mean_pixel)
-    if mean.shape not in ((1,), (channels,)):
+def _std(std_pixel, channels):
+    """Return the divisor of each channel, or None where all are 1, which leaves nothing to do."""
+    std = _per_channel("STD_PIXEL", std_pixel, channels)
+    return None if (std == 1).all() else std
+
+
+def _per_channel(name, values, channels):
+    values = np.atleast_1d(values)
+    if values.shape not in ((1,), (channels,)):
         raise ValueError(
-            f"MEAN_PIXEL has {mean.size} values, but the image has {channels} channels; "
+            f"{name} has {values.size} values, but the image has {channels} channels; "
             "give one value, or one per channel."
         )
-    return mean
+    return values

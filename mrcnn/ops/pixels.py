@@ -95,7 +95,8 @@ def check_sides(shape: Sequence[int], strides: Sequence[int], name: str) -> None
 
     Args:
         shape: `(height, width, ...)` of the input in pixels.
-        strides: BACKBONE_STRIDES; both sides must be multiples of the largest.
+        strides: BACKBONE_STRIDES; both sides must be multiples of the largest. `[32]` in the resize
+            mode "pad32", whose coarser levels are rounded up to whole cells.
         name: name of the input in messages.
 
     Raises:
@@ -103,8 +104,11 @@ def check_sides(shape: Sequence[int], strides: Sequence[int], name: str) -> None
     """
     height, width, multiple = *shape[:2], int(max(strides))
     if height % multiple or width % multiple:
+        reason = (
+            ", the largest of BACKBONE_STRIDES. Set IMAGE_MIN_DIM and IMAGE_MAX_DIM to multiples, "
+            "or use IMAGE_RESIZE_MODE 'square' or 'pad64'."
+        )
         raise ValueError(
             f"{name} has {height}x{width} pixels at the input of the network; both sides must be "
-            f"multiples of {multiple}, the largest of BACKBONE_STRIDES. Set IMAGE_MIN_DIM and "
-            "IMAGE_MAX_DIM to multiples, or use IMAGE_RESIZE_MODE 'square' or 'pad64'."
+            f"multiples of {multiple}{reason if len(strides) > 1 else '.'}"
         )

@@ -2,16 +2,20 @@
 
 import os
 
-from mrcnn.weights import matterport
+from mrcnn.weights import foreign, matterport, tensor_files
 from mrcnn.weights.hdf5 import WeightFileError, require_file
+
+# Of files of torch, of pickles of arrays, and of safetensors.
+FOREIGN_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 
 
 def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
-    """Load a weight file: `.h5`, `.weights.h5` or `.keras`.
+    """Load a weight file: `.h5`, `.weights.h5`, `.keras`, `.pth`, `.pkl` or `.safetensors`.
 
     Args:
         model: a Keras model.
-        path: of a file in the original's layout, also recognised by its contents, or of Keras's.
+        path: of a file in the original's layout, or of torchvision or Detectron2, both also
+            recognised by their contents; or of Keras's.
         exclude: names of layers to leave as they are; not for Keras's own files.
         skip_mismatch: leave layers whose shapes differ as they are.
         verbose: 1 prints a table of the layers.
@@ -29,6 +33,9 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
     require_file(path)
     if matterport.recognises(path):
         return matterport.load(model, path, exclude, skip_mismatch, verbose)
+    if is_foreign(path):
+        tensors = tensor_files.read_tensors(path).tensors
+        return foreign.load(model, path, tensors, exclude, skip_mismatch, verbose)
     if path.endswith(".weights.json"):
         raise WeightFileError(
             f'"{path}" names further files, which are not read; save the weights in one file, '
@@ -37,7 +44,8 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
     if not path.endswith((".weights.h5", ".keras")):
         raise WeightFileError(
             f'"{path}" is not a weight file; accepted are ".h5" as Matterport\'s Mask R-CNN and '
-            'this package write it, and ".weights.h5" and ".keras" of Keras.'
+            'this package write it, ".weights.h5" and ".keras" of Keras, and ".pth", ".pkl" and '
+            '".safetensors" of torchvision and Detectron2.'
         )
     if exclude:
         raise ValueError(
@@ -48,3 +56,27 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
     from mrcnn.weights import keras_files
 
     return keras_files.load(model, path, skip_mismatch, **kwargs)
+
+
+def is_foreign(path):
+    """Return whether a file is one of torch, a pickle of arrays or safetensors.
+
+    By its name, or by its contents if the name is none of Keras's.
+    """
+    path = os.fspath(path)
+    if path.endswith(FOREIGN_SUFFIXES):
+        return True
+    return not path.endswith((".h5", ".hdf5", ".keras")) and tensor_files.recognises(path)
+
+
+def settings_of(path):
+    """Return the settings of `PaperConfig` for a file of torchvision or Detectron2.
+
+    Returns:
+        A dict, see `architecture.settings_of`; and whether the weights are those of a detector,
+        not of a trunk alone.
+
+    Raises:
+        FileNotFoundError, WeightFileError.
+    """
+    return foreign.describe(path, tensor_files.read_tensors(path).tensors)

@@ -13,6 +13,9 @@ class LoadReport:
         skipped: `{name: reason}`.
         mismatched: `{name: (shapes in the file, shapes in the model)}`.
         missing, unused: of the model and not in the file; of the file and not in the model.
+        settings: of a state dict of another program, see `architecture.settings_of`.
+        program, names, extras: of such a state dict of a detector, for the way back: its program,
+            the names of its tensors, and those that the model has no use for, by name.
     """
 
     path: str
@@ -22,6 +25,10 @@ class LoadReport:
     mismatched: dict = field(default_factory=dict)
     missing: list = field(default_factory=list)
     unused: list = field(default_factory=list)
+    settings: dict = field(default_factory=dict)
+    program: str | None = None
+    names: tuple = ()
+    extras: dict = field(default_factory=dict)
 
     @property
     def untrained(self):

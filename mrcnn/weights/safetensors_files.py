@@ -6,11 +6,12 @@ https://github.com/huggingface/safetensors describes it.
 import json
 import struct
 
+from mrcnn.files import one_line
 from mrcnn.weights.stored import Span, StoredTensor
 
 _LENGTH = struct.Struct("<Q")
 _MAX_HEADER = 1 << 25
-_CODES = {
+CODES = {
     **{f"F{bits}": f"float{bits}" for bits in (64, 32, 16)},
     **{f"I{bits}": f"int{bits}" for bits in (64, 32, 16, 8)},
     **{f"U{bits}": f"uint{bits}" for bits in (64, 32, 16, 8)},
@@ -46,7 +47,9 @@ def read_safetensors(source):
         try:
             tensors[name], place = _tensor(source, first, name, entry)
         except (KeyError, TypeError, ValueError) as error:
-            raise source.error(f"has a damaged entry for {name[:100]!r}: {error}") from error
+            raise source.error(
+                f"has a damaged entry for {name[:100]!r}: {one_line(error)}"
+            ) from error
         places.append(place)
     end = 0
     for start, stop in sorted(places):
@@ -72,13 +75,13 @@ def _unique(pairs):
 def _tensor(source, first, name, entry):
     """Return the `StoredTensor` of an entry of the header, and where it begins and ends."""
     kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if kind not in _CODES:
-        raise ValueError(f"type {kind!r}; accepted are {', '.join(_CODES)}")
+    if kind not in CODES:
+        raise ValueError(f"type {kind[:20]!r}; accepted are {', '.join(CODES)}")
     if not name.isprintable() or type(start) is not int or type(stop) is not int:
         raise ValueError("a name that is none, or offsets that are no whole numbers")
     if not 0 <= start <= stop <= source.size - first:
         raise ValueError("offsets outside of the file")
-    tensor = StoredTensor(Span(source, first + start, stop - start), tuple(shape), _CODES[kind])
+    tensor = StoredTensor(Span(source, first + start, stop - start), tuple(shape), CODES[kind])
     if tensor.nbytes != stop - start:
         raise ValueError(f"{stop - start} bytes for the shape {tensor.shape}")
     return tensor, (start, stop)

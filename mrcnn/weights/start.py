@@ -3,6 +3,7 @@
 import os
 
 from mrcnn.registry import find_backbone
+from mrcnn.weights import is_foreign, settings_of
 from mrcnn.weights.download import download_trained_weights
 
 # Classes of the original's weights, the background counted.
@@ -16,7 +17,9 @@ def starting_weights(weights, model_dir, num_classes, backbone):
     """Return the path of weights, or None for random ones, and the layers to exclude, or None.
 
     Args:
-        weights: "coco", downloaded once to `model_dir`; "imagenet"; "random"; else a file.
+        weights: "coco", downloaded once to `model_dir`; "imagenet"; "random"; else a file. The
+            layers that depend on the number of classes are excluded of "coco" and of files of
+            torchvision and Detectron2, if they have another number.
         model_dir: a folder, created if missing.
         num_classes: of the model, with the background.
         backbone: `Config.BACKBONE`.
@@ -26,11 +29,19 @@ def starting_weights(weights, model_dir, num_classes, backbone):
     if weights == "imagenet":
         return imagenet_weights(backbone), None
     if weights != "coco":
-        return weights, None
+        return weights, _class_layers(weights, num_classes)
     path = os.path.join(model_dir, "mask_rcnn_coco.h5")
     if not os.path.exists(path):
         download_trained_weights(path)
     return path, None if num_classes == COCO_CLASSES else CLASS_LAYERS
+
+
+def _class_layers(path, num_classes):
+    """Return the layers to exclude of a file of another program, None for all other files."""
+    if not is_foreign(path):
+        return None
+    settings, _ = settings_of(path)
+    return None if settings.get("NUM_CLASSES") in (None, num_classes) else CLASS_LAYERS
 
 
 def imagenet_weights(backbone):

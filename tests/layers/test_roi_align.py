@@ -5,7 +5,10 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.layers.roi_align import PyramidROIAlign, crop_and_resize, roi_align
-from mrcnn.ops.space import BoxSpace
+from mrcnn.layers.roi_ops import roi_warp
+from mrcnn.layers.roi_pool import roi_pool
+from mrcnn.ops.space import CELL_CENTERS, BoxSpace
+from tests.golden_weights import GOLDEN
 from tests.layer_contract import run_layer_test
 
 
@@ -244,10 +247,103 @@ def test_boxes_between_borders_sample_the_same_points(rng, method):
     np.testing.assert_allclose(*crops, atol=1e-5)
 
 
+@pytest.mark.parametrize("samples", [2, 0])
+def test_pyramid_equals_torchvision(samples):
+    with np.load(GOLDEN / "torchvision_roi.npz") as file:
+        golden = {name: file[f"pyramid_{name}"] for name in ("boxes", *"2345", f"align_{samples}")}
+    size = (256, 384)
+    boxes = BoxSpace(0).normalize(golden["boxes"], size)
+    layer = PyramidROIAlign((3, 3), "align", "floor", 0.0, samples=samples, half_pixel=False)
+    crops = layer([boxes, canvas(*size, 2), *(golden[level] for level in "2345")]).numpy()
+    expected = golden[f"align_{samples}"]
+    np.testing.assert_allclose(crops.reshape(expected.shape), expected, atol=2e-4)
+
+
+def test_floored_levels_equal_torchvision():
+    with np.load(GOLDEN / "torchvision_roi.npz") as file:
+        sides, levels = file["pyramid_sides"], file["pyramid_levels"]
+    features = [np.full((1, 1, 1, 1), level, np.float32) for level in (2, 3, 4, 5)]
+    # 1024 is a power of 2: no side changes when it is normalized.
+    boxes = sides[None, :, None] * np.float32([0, 0, 1, 1]) / np.float32(1024)
+    layer = PyramidROIAlign((1, 1), "pool", "floor", 0.0)
+    assert layer([boxes, canvas(1024, 1024), *features]).numpy().ravel().tolist() == levels.tolist()
+
+
+@pytest.mark.parametrize("method", PyramidROIAlign.METHODS)
+def test_a_single_map_gets_all_boxes(rng, method):
+    # With pixels of stride 16, boxes of any size; the result is that of the operator.
+    feature = rng.normal(size=(1, 20, 20, 2)).astype(np.float32)
+    boxes = np.float32([[0, 0, 320, 320], [8, 24, 40, 56], [100, 30, 320, 319]])
+    layer = PyramidROIAlign((2, 3), method, "floor", 0.0, strides=[16])
+    crops = layer([BoxSpace(0).normalize(boxes, (320, 320))[None], canvas(320, 320), feature])
+    cells = boxes / 16, [0, 0, 0], (2, 3)
+    expected = {
+        "crop": lambda: crop_and_resize(
+            feature, CELL_CENTERS.normalize(boxes, (320, 320)), *cells[1:]
+        ),
+        "align": lambda: roi_align(feature, *cells),
+        "align_max": lambda: roi_align(feature, *cells, reduce="max"),
+        "pool": lambda: roi_pool(feature, *cells),
+        "warp": lambda: roi_warp(feature, *cells),
+    }
+    np.testing.assert_allclose(crops[0], expected[method](), atol=1e-5)
+
+
+def test_strides_place_boxes_in_maps_that_reach_beyond_the_image():
+    # An image of 20 pixels has two cells of 16; of the ramp 2 y + x, the box of the first cell has
+    # 0. Without strides, two cells would share the 20 pixels, and it would end at 1.6 cells.
+    feature = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1)
+    inputs = [np.float32([[[0, 0, 0.8, 0.8]]]), canvas(20, 20), feature]
+    settings = {"method": "align", "level_rounding": "floor", "box_shift": 0.0, "samples": 1}
+    assert PyramidROIAlign((1, 1), strides=[16], **settings)(inputs).numpy().item() == 0
+    crop = PyramidROIAlign((1, 1), **settings)(inputs).numpy().item()
+    assert crop == pytest.approx(3 * (0.8 - 0.5), rel=1e-5)
+    with pytest.raises(ValueError, match="1 feature map.* 2 strides"):
+        PyramidROIAlign((1, 1), strides=[8, 16], **settings)(inputs)
+
+
+def test_strides_name_the_lowest_level():
+    # Of levels 3 and 4, 56 pixels belong to 3, 224 to 4.
+    boxes = np.float32([[[0, 0, 56, 56], [0, 0, 224, 224]]]) / 512
+    features = [np.full((1, 512 // s, 512 // s, 1), s, np.float32) for s in (8, 16)]
+    layer = PyramidROIAlign((1, 1), "pool", "floor", 0.0, strides=(8, 16))
+    assert layer([boxes, canvas(512, 512), *features]).numpy().ravel().tolist() == [8, 16]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"method": method, "half_pixel": half} for method in ("align", "warp") for half in (0, 1)],
+)
+def test_padding_and_broken_boxes_give_numbers(rng, settings):
+    feature = rng.normal(size=(1, 8, 8, 2)).astype(np.float32)
+    boxes = np.float32([[[0, 0, 0, 0], [-1e9, -1e9, 1e9, 1e9], [0.5, 0.5, 0.2, 0.1]]])
+    layer = PyramidROIAlign((2, 2), box_shift=0.0, samples=0, **settings)
+    crops = layer([boxes, canvas(32, 32), feature]).numpy()
+    assert np.isfinite(crops).all()
+    assert np.abs(crops[0, 0]).max() <= np.abs(feature[0, :2, :2]).max()
+
+
 def test_unknown_method():
     accepted = '"mean"; accepted are "crop", "align", "align_max", "pool", "warp"'
     with pytest.raises(ValueError, match=accepted):
         PyramidROIAlign((7, 7), "mean")
+    with pytest.raises(ValueError, match="at least 1 sample per bin"):
+        PyramidROIAlign((7, 7), "align_max", samples=0)
+
+
+def test_config_keeps_all_settings():
+    settings = {
+        "pool_shape": (7, 5),
+        "method": "align",
+        "level_rounding": "floor",
+        "box_shift": 0.0,
+        "samples": 0,
+        "half_pixel": False,
+        "strides": (8, 16),
+    }
+    config = PyramidROIAlign(**settings).get_config()
+    assert {name: config[name] for name in settings} == settings
+    assert PyramidROIAlign.from_config(config).get_config() == config
 
 
 def test_keras_contract(tmp_path):

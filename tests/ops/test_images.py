@@ -171,7 +171,10 @@ def test_a_thin_image_keeps_one_row():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mode": "squares", "max_dim": 8}, '"squares"; accepted are none, square, pad64, crop'),
+        (
+            {"mode": "squares", "max_dim": 8},
+            '"squares"; accepted are none, square, pad64, pad32, crop',
+        ),
         ({"mode": "square"}, '"square" needs max_dim; given: None'),
         ({"mode": "crop"}, '"crop" needs min_dim; given: None'),
     ],

@@ -1,0 +1,72 @@
+"""The Config of a model whose weights come from torchvision or Detectron2."""
+
+import os
+import re
+import warnings
+
+import numpy as np
+
+from mrcnn.runs.settings import make_config
+from mrcnn.weights import settings_of
+
+
+def imported_config(path, mode, **changes):
+    """Return a `PaperConfig` for a weight file of torchvision or Detectron2.
+
+    Args:
+        path: of the file. Its name becomes `NAME`.
+        mode: "inference" or "training".
+        changes: settings to replace.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not one of a Mask R-CNN; a `WeightFileError` if it is damaged or of
+            another program.
+    """
+    settings, is_detector = settings_of(path)
+    if not is_detector:
+        trunk = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        raise ValueError(
+            f'"{path}" is an ImageNet classifier, which has weights for the backbone alone. Make a '
+            f"MaskRCNN with a PaperConfig of {trunk}, and start its training with "
+            f'start_from("{path}").'
+        )
+    if missing := [n for n in ("BACKBONE", "NUM_CLASSES") if n not in {**settings, **changes}]:
+        raise ValueError(
+            f'"{path}" does not show {" and ".join(missing)}: tensors are missing, or its backbone '
+            "is none of the ResNets and ResNeXts in mrcnn.registry.BACKBONES."
+        )
+    if mode == "training":
+        # Images of a batch share their anchors.
+        settings["RPN_STRIDES_FITTED"] = False
+    stem = os.path.splitext(os.path.basename(path))[0]
+    named = {"RECIPE": "paper", "NAME": re.sub(r"\W+", "_", stem) or "imported"}
+    return make_config(settings | named, **changes)
+
+
+def warn_of_settings(config, path, report):
+    """Warn if a Config feeds or builds a backbone otherwise than the program of its weights.
+
+    Args:
+        config: the Config.
+        path: of the weights.
+        report: their `LoadReport`, or None.
+    """
+    settings = report.settings if report else {}
+    differ = [
+        f"{name} {settings[name]!r} (the Config has {getattr(config, name, None)!r})"
+        for name in ("STD_PIXEL", "RESNET_STYLE")
+        if name in settings and not _is_equal(settings[name], getattr(config, name, None))
+    ]
+    if differ:
+        warnings.warn(
+            f'The weights in "{path}" are usually for {" and ".join(differ)}; with other values '
+            "the backbone computes something else.",
+            stacklevel=4,
+        )
+
+
+def _is_equal(theirs, ours):
+    if isinstance(theirs, str):
+        return theirs == ours
+    return np.allclose(theirs, np.broadcast_to(ours, np.shape(theirs)), rtol=1e-3)
