@@ -335,6 +335,14 @@ def _check_computed(config, base):
 
 def _check_backbone(config):
     backbone = find_backbone(config.BACKBONE)
+    if config.RECIPE == "paper":
+        for name, accepted in (("NECK", backbone.necks), ("BACKBONE_NORM", backbone.norms)):
+            value, owner = getattr(config, name), config.BACKBONE
+            owner = "a function as BACKBONE" if callable(owner) else f"BACKBONE {owner!r}"
+            _require(
+                value in accepted,
+                f"{name} is {value!r}; with {owner} it must be {' or '.join(map(repr, accepted))}.",
+            )
     if callable(config.BACKBONE):
         shapes = config.COMPUTE_BACKBONE_SHAPE
         _require(

@@ -169,6 +169,15 @@ def test_the_recipe_needs_the_settings():
     ("settings", "sentence"),
     [
         ({"NECK": "c3"}, "NECK is 'c3'; it must be 'fpn' or 'c4' or 'c5' or 'dc5'."),
+        ({"NECK": "c4", "BACKBONE": "small"}, "with BACKBONE 'small' it must be 'fpn' or 'c5'."),
+        ({"NECK": "dc5", "BACKBONE": "VGG16"}, "NECK is 'dc5'; with BACKBONE 'VGG16' it must be"),
+        ({"NECK": "c4", "BACKBONE": print}, "NECK is 'c4'; with a function as BACKBONE it must"),
+        (
+            {"BACKBONE_NORM": "group", "BACKBONE": "DenseNet121"},
+            "BACKBONE_NORM is 'group'; with BACKBONE 'DenseNet121' it must be 'frozen' or 'batch'.",
+        ),
+        ({"BACKBONE_NORM": "layer"}, "BACKBONE_NORM is 'layer'; it must be 'frozen' or 'batch'"),
+        ({"BACKBONE": "resnext50"}, "BACKBONE is 'resnext50'; it must be one of 'resnet50'"),
         ({"RESNET_STYLE": "caffe"}, "RESNET_STYLE is 'caffe'; it must be 'torchvision' or 'msra'"),
         ({"BOX_HEAD": "3fc"}, "BOX_HEAD is '3fc'; it must be '2fc' or '4conv1fc'."),
         ({"FPN_NORM": "frozen"}, "FPN_NORM is 'frozen'; it must be None or 'batch' or 'group'."),
