@@ -43,24 +43,23 @@ def case(request, tmp_path_factory):
     model = silent(MaskRCNN.from_weights, path, model_dir=folder, **SETTINGS)
     path.unlink()
     photo = skimage.data.astronaut()
-    images, metas, _ = model.mold_inputs([photo])
+    image = model.mold_inputs([photo])[0]
     network = model.network
-    inputs = [keras.ops.convert_to_tensor(np.float32(array)) for array in (images, metas)]
     boxes = keras.Input((None, 4), name="golden_proposals")
     features = network._features(network.operators.box_align, boxes)
     logits, _, deltas = network.parts.box_head(features)
-    image = model.keras_model.inputs[0]
-    head = keras.Model([image, boxes], [features, logits, deltas])
+    symbolic = model.keras_model.inputs[0]
+    head = keras.Model([symbolic, boxes], [features, logits, deltas])
     # Theirs are (x1, y1, x2, y2) in pixels.
     proposals = golden["proposals"][None][..., [1, 0, 3, 2]] / 256
-    features, logits, deltas = (x.numpy()[0] for x in head([inputs[0], np.float32(proposals)]))
-    pyramid = keras.Model(image, list(network.pyramid.values()))(inputs[0])
+    features, logits, deltas = (x.numpy()[0] for x in head([image, np.float32(proposals)]))
+    pyramid = keras.Model(symbolic, list(network.pyramid.values()))(image)
     yield SimpleNamespace(
         program=program,
         golden=golden,
         model=model,
         photo=photo,
-        image=images[0],
+        image=image[0],
         pyramid=[level.numpy()[0] for level in pyramid],
         features=features,
         logits=logits,

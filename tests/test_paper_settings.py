@@ -9,7 +9,7 @@ from mrcnn.backbones import resnet
 from mrcnn.config import PaperConfig
 from mrcnn.config_check import PAPER_RULES
 from mrcnn.graph import build_network
-from mrcnn.inference.molding import mold_one
+from mrcnn.inference.molding import mold_one, unmolder
 from mrcnn.recipes import paper
 from mrcnn.registry import BACKBONES
 
@@ -34,7 +34,7 @@ class Change(NamedTuple):
 @pytest.fixture(autouse=True)
 def tiny_resnet(monkeypatch):
     """A ResNet of one narrow block per stage."""
-    tiny = resnet.Architecture((1, 1, 1, 1), 1, 4)
+    tiny = resnet.Architecture((1, 1, 1, 1), 1, 32)
     monkeypatch.setitem(resnet.ARCHITECTURES, "tiny", tiny)
     monkeypatch.setitem(BACKBONES, "tiny", BACKBONES["resnet50"])
 
@@ -75,10 +75,10 @@ def pyramid(config):
 
 
 def anchor(config):
-    """The first anchor and the first of the second row on P6, of an image of 96 rows."""
+    """Upper ends of the first anchor of the first and second row of P6, in an image of 96 rows."""
     config.RPN_ANCHOR_SCALES = (8, 16, 24, 32, 50)
     anchors = paper.anchors(config).of_image((96, 96))[-12:]
-    return anchors[[1, 7], 0].tolist()
+    return anchors[[0, 6], 0].round(1).tolist()
 
 
 def contrast(config):
@@ -87,6 +87,14 @@ def contrast(config):
     photo = np.zeros((192, 192, 3), np.uint8)
     photo[::3] = 240
     return round(float(mold_one(photo, config)[0][32, 32, 0]) + 1)
+
+
+def pasted_area(config):
+    """Pixels of a full mask in a box from 10.6 to 20.4, in an image of 32 pixels."""
+    detection = np.float32([[10.6 / 32, 10.6 / 32, 20.4 / 32, 20.4 / 32, 1, 0.9]])
+    shape = (32, 32, 3)
+    masks = unmolder(config)(detection, np.ones((1, 28, 28)), shape, shape, (0, 0, 32, 32))[3]
+    return int(masks.sum())
 
 
 def has_bias(config):
@@ -105,12 +113,11 @@ CHANGES = {
     "FPN_EXTRA_LEVEL": Change("c5", layer("fpn_p6", "class"), "MaxPooling2D", "Conv2D"),
     "RPN_CONVS": Change(2, layer("rpn_conv_shared2", "class"), None, "SparseGradConv2D"),
     "BOX_HEAD": Change("4conv1fc", layer("mrcnn_bbox_conv4", "class"), None, "RoIConv2D"),
-    # Of 192 rows of which every third is 240, three become one: the middle one of each, or about
-    # their mean.
-    "RESIZE_FILTER": Change("antialias", contrast, 0, 60),
-    # A square of 50 has halves of 25; with ratio 2 its height is 35.36.
-    "RPN_ANCHORS_ROUNDED": Change(False, anchor, [-25, 39], [-25, 39]),
-    "RPN_STRIDES_FITTED": Change(True, anchor, [-25, 39], [-25, 23]),
+    # Of 192 rows of which every third is 240, three become one: the middle one, or their mean.
+    "RESIZE_FILTER": Change("antialias", contrast, 0, 80),
+    # With ratio 2 an anchor of 50 is 35.36 pixels high. P6 has two cells, at 64 or at 96 / 2.
+    "RPN_ANCHORS_ROUNDED": Change(False, anchor, [-18, 46], [-17.7, 46.3]),
+    "RPN_STRIDES_FITTED": Change(True, anchor, [-18, 46], [-18, 30]),
     "PRE_NMS_ROIS_TRAINING": Change(7, layer("ROI", "pre_nms_count", "training"), 2000, 7),
     "PRE_NMS_ROIS_INFERENCE": Change(7, layer("ROI", "pre_nms_count"), 1000, 7),
     "ROI_SAMPLES": Change(0, layer("roi_align_mask", "samples"), 2, 0),
@@ -121,6 +128,9 @@ CHANGES = {
     "BOX_LOSS_BETA": Change(
         0.5, layer("mrcnn_bbox_loss", "options", "training"), {"beta": 1 / 9}, {"beta": 0.5}
     ),
+    # With a border the box reaches from 10.25 to 20.75: pixels 10 to 20. The centres of the pixels
+    # 11 to 19 lie in the box itself.
+    "MASK_PASTE": Change("exact", pasted_area, 11**2, 9**2),
     "MASK_TARGET_THRESHOLD": Change(
         0.5, layer("proposal_targets", "mask_threshold", "training"), None, 0.5
     ),

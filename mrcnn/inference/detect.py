@@ -7,13 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mrcnn.inference.molding import as_images, mold_one, unmold
-from mrcnn.ops.masks import paste_masks
-from mrcnn.ops.rle import paste_rles
+from mrcnn.inference.molding import as_images, mold_one, unmolder
 from mrcnn.weights.finite import describe_non_finite, non_finite_weights
-
-# Functions that paste the masks: to `[height, width, n]` bool, or to a list of COCO RLEs.
-MASK_FORMATS = {"full": paste_masks, "rle": paste_rles}
 
 # Layers whose outputs are the detections and their masks, and the layer that decides on classes.
 _OUTPUTS = ("mrcnn_detection", "mrcnn_mask")
@@ -94,8 +89,7 @@ def detect(detector, images, config, mask_format="full"):
 
     Batches are made of up to `BATCH_SIZE` images of one molded shape.
     """
-    check_format(mask_format)
-    as_photo = partial(unmold, paste=MASK_FORMATS[mask_format], space=config.recipe().SPACE)
+    as_photo = unmolder(config, mask_format)
     images = as_images(images, int(config.IMAGE_SHAPE[2]))
     results = [None] * len(images)
     groups = {}
@@ -108,12 +102,6 @@ def detect(detector, images, config, mask_format="full"):
     for group in groups.values():
         _detect_batch(detector, group, images, results, as_photo, config)
     return results
-
-
-def check_format(mask_format):
-    """Raise ValueError for an unknown `mask_format`."""
-    if mask_format not in MASK_FORMATS:
-        raise ValueError(f'mask_format is "{mask_format}"; accepted are "full" and "rle".')
 
 
 def _detect_batch(detector, group, images, results, as_photo, config):
@@ -133,12 +121,12 @@ def detect_molded(detector, molded_images, metas, config):
         raise ValueError(
             f"detect_molded got {len(molded_images)} images and {len(metas)} image_metas."
         )
-    results, space, shape = [], config.recipe().SPACE, molded_images.shape[1:]
+    results, as_photo, shape = [], unmolder(config), molded_images.shape[1:]
     window = (0, 0, *shape[:2])
     for start in range(0, len(molded_images), config.BATCH_SIZE):
         batch = slice(start, start + config.BATCH_SIZE)
         for *found, best in zip(*detector(molded_images[batch], metas[batch]), strict=True):
-            found = unmold(*found, shape, shape, window, space)
+            found = as_photo(*found, shape, shape, window)
             results.append(as_result(*found, best, config))
     return results
 

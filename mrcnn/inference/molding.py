@@ -4,6 +4,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -11,7 +12,12 @@ from mrcnn.data.molding import mold_photo, side_divisors
 from mrcnn.data.photos import read_image
 from mrcnn.ops.masks import paste_masks
 from mrcnn.ops.meta import compose_image_meta
+from mrcnn.ops.paste import paste_exact, paste_expanded
 from mrcnn.ops.pixels import as_image, check_sides
+from mrcnn.ops.rle import paste_rles
+
+# By MASK_PASTE.
+_PASTE = {None: paste_masks, "expand": paste_expanded, "exact": paste_exact}
 
 _PATHS = (str, os.PathLike)
 
@@ -69,8 +75,8 @@ def without_mean(images, config):
     Returns:
         The list, with molded images as uint8 again.
     """
-    mean = np.asarray(config.MEAN_PIXEL, np.float64)
-    restored = [_restore(image, mean) for image in images]
+    mean, std = (np.asarray(v, np.float64) for v in (config.MEAN_PIXEL, config.STD_PIXEL))
+    restored = [_restore(image, mean, std) for image in images]
     if any(image is not None for image in restored):
         warnings.warn(
             "detect() got an image from mold_image(), and added the mean colour back, because it "
@@ -81,13 +87,13 @@ def without_mean(images, config):
     return [image if original is None else original for image, original in pairs]
 
 
-def _restore(image, mean):
+def _restore(image, mean, std):
     """Return the uint8 image that `mold_image` was applied to, or None."""
     if image.dtype.kind != "f" or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         return None
     # One row tells most other images apart.
     for part in (image[:1], image):
-        pixels = part + mean
+        pixels = part * std + mean
         whole = np.round(pixels)
         # Molded images may have passed through float32. NaN compares as false.
         if not (abs(pixels - whole).max() < 1e-3 and whole.min() >= 0 and whole.max() <= 255):
@@ -158,7 +164,16 @@ def normalized_anchors(config, image_shape):
     return anchors, recipe.SPACE.normalize(anchors, image_shape)
 
 
-def unmold(detections, masks, original_shape, molded_shape, window, space, paste=paste_masks):
+def unmold(
+    detections,
+    masks,
+    original_shape,
+    molded_shape,
+    window,
+    space,
+    paste=paste_masks,
+    whole_pixels=True,
+):
     """Convert detections of a molded image to boxes and masks of the original one.
 
     Args:
@@ -167,18 +182,60 @@ def unmold(detections, masks, original_shape, molded_shape, window, space, paste
         original_shape, molded_shape: `(height, width, channels)` in pixels.
         window: `(y1, x1, y2, x2)` of the original within the molded image, in its pixels.
         space: `BoxSpace` of the detections.
-        paste: `paste_masks`, or `mrcnn.ops.rle.paste_rles`.
+        paste: `paste_masks`, `mrcnn.ops.rle.paste_rles`, or one of `mrcnn.ops.paste`.
+        whole_pixels: round boxes to whole pixels; else they are cut at the border of the original.
 
     Returns:
-        boxes int32 `[k, (y1, x1, y2, x2)]` in pixels of the original, class ids int32 `[k]`, scores
-        float32 `[k]`, and masks bool `[height, width, k]`, or RLEs. Boxes without area are dropped.
+        boxes int32, or float32 without `whole_pixels`, `[k, (y1, x1, y2, x2)]` in pixels of the
+        original, class ids int32 `[k]`, scores float32 `[k]`, and masks bool `[height, width, k]`,
+        or RLEs. Boxes without area are dropped.
     """
     count = int(np.argmin(np.append(detections[:, 4] > 0, False)))
     detections, masks = detections[:count], masks[:count]
-    window = space.normalize(window, molded_shape)
-    corner, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
-    boxes = space.to_pixels((detections[:, :4] - corner) / size, original_shape)
+    if whole_pixels:
+        window = space.normalize(window, molded_shape)
+        corner, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
+        boxes = space.to_pixels((detections[:, :4] - corner) / size, original_shape)
+    else:
+        boxes = space.denormalize(detections[:, :4], molded_shape)
+        boxes = _to_original(boxes, original_shape, np.asarray(window, np.float64))
     keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, detections, masks = boxes[keep], detections[keep], masks[keep]
     pasted = paste(masks, boxes, original_shape)
     return boxes, detections[:, 4].astype(np.int32), detections[:, 5], pasted
+
+
+def _to_original(boxes, original_shape, window):
+    """Return boxes of the molded image in pixels of the original, `[n, 4]` float32 both."""
+    limits = np.tile(original_shape[:2], 2)
+    scaled = (boxes - np.tile(window[:2], 2)) * (limits / np.tile(window[2:] - window[:2], 2))
+    return scaled.clip(0, limits).astype(np.float32)
+
+
+def check_format(mask_format):
+    """Raise ValueError for an unknown `mask_format`."""
+    if mask_format not in ("full", "rle"):
+        raise ValueError(f'mask_format is "{mask_format}"; accepted are "full" and "rle".')
+
+
+def unmolder(config, mask_format="full"):
+    """Return `unmold` with the boxes and masks of a Config's recipe.
+
+    Boxes are rounded to whole pixels where there is no MASK_PASTE.
+
+    Args:
+        config: read are RECIPE and MASK_PASTE, if it has that.
+        mask_format: "full" for `[height, width, n]` bool, "rle" for a list of COCO RLEs.
+
+    Returns:
+        A function of the first five arguments of `unmold`.
+
+    Raises:
+        ValueError: for another `mask_format`.
+    """
+    check_format(mask_format)
+    way = getattr(config, "MASK_PASTE", None)
+    paste = _PASTE[way]
+    if mask_format == "rle":
+        paste = partial(paste_rles, paste=paste)
+    return partial(unmold, space=config.recipe().SPACE, paste=paste, whole_pixels=way is None)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mrcnn.inference import molding, trace
-from mrcnn.inference.detect import as_result, check_format
+from mrcnn.inference.detect import as_result
 from mrcnn.inference.trace import log
 from mrcnn.ops.rle import encode_mask
 from mrcnn.training import fit, selection
@@ -58,8 +58,8 @@ class LegacyMethods:
         """
         classes = np.asarray(detections)[:, 4].astype(np.int32)
         masks = np.asarray(mrcnn_mask)[np.arange(len(classes)), :, :, classes]
-        shapes, space = (original_image_shape, image_shape), self.config.recipe().SPACE
-        return molding.unmold(detections, masks, *shapes, window, space)
+        as_photo = molding.unmolder(self.config)
+        return as_photo(detections, masks, original_image_shape, image_shape, window)
 
     # Intermediate results
 
@@ -114,7 +114,7 @@ def detect_overridden(model, detector, images, mask_format="full"):
         images: list of arrays.
         mask_format: see `MaskRCNN.detect`.
     """
-    check_format(mask_format)
+    molding.check_format(mask_format)
     results = []
     for batch in _batches(images, model.config):
         molded, metas, windows = model.mold_inputs(batch)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mrcnn.ops.masks import unmold_mask
+from mrcnn.ops.masks import paste_masks
 
 _NOT_THE_IMAGE = "an RLE whose counts do not add up to the image"
 
@@ -25,19 +25,26 @@ def decode_mask(rle: dict) -> np.ndarray:
     return coco_mask.decode(rle).astype(bool)
 
 
-def paste_rles(masks: np.ndarray, boxes: np.ndarray, image_shape: Sequence[int]) -> list[dict]:
+def paste_rles(
+    masks: np.ndarray,
+    boxes: np.ndarray,
+    image_shape: Sequence[int],
+    paste: Callable[..., np.ndarray] = paste_masks,
+) -> list[dict]:
     """Paste masks into COCO RLEs, with one full-size mask in memory at a time.
 
     Args:
         masks: `[instances, h, w]` floats, 0 to 1.
-        boxes: `[instances, (y1, x1, y2, x2)]` integers in pixels.
+        boxes: `[instances, (y1, x1, y2, x2)]` in pixels, integers for `paste_masks`.
         image_shape: `(height, width)` of the result; more entries are ignored.
+        paste: function from one mask and one box to `[height, width, 1]` bool: `paste_masks`, or
+            one of `mrcnn.ops.paste`.
 
     Returns:
         A list of `{"size": [height, width], "counts": bytes}`.
     """
     return [
-        encode_mask(unmold_mask(mask, box, image_shape))
+        encode_mask(paste(np.asarray(mask)[np.newaxis], [box], image_shape)[..., 0])
         for mask, box in zip(masks, boxes, strict=True)
     ]
 

@@ -4,6 +4,12 @@
     python coco.py evaluate --dataset DIR --model last       COCO's figures of the newest weights
     python coco.py evaluate --dataset DIR --results FILE     the same of results in a file
 
+With `--recipe paper` all of it is the paper's: settings, schedule, and weights that torchvision and
+Detectron2 have published.
+
+    python coco.py train --recipe paper --dataset DIR --model resnet50.pth --gpus 8
+    python coco.py evaluate --recipe paper --dataset DIR --model maskrcnn_r50_fpn.pth
+
 `--download` fetches what DIR lacks. `python coco.py COMMAND --help` lists the options.
 """
 
@@ -19,7 +25,7 @@ from pycocotools.coco import COCO
 from tqdm import tqdm
 
 from mrcnn import cli
-from mrcnn.config import Config, SmallConfig
+from mrcnn.config import Config, PaperConfig, SmallConfig
 from mrcnn.datasets import CocoJsonDataset
 from mrcnn.evaluation.coco import run_coco_eval
 from mrcnn.evaluation.dataset_metrics import as_coco_results
@@ -28,6 +34,9 @@ from mrcnn.readers.coco import segmentation_to_rle
 
 # The part to validate and evaluate on. In 2014 the rest of "val" is for training.
 VALIDATION = {"2014": "minival", "2017": "val"}
+
+# Classes of torchvision's weights, which are COCO's category ids with their gaps.
+CATEGORY_IDS = 91
 
 # The key in which results of a type differ.
 EVAL_TYPES = {"bbox": "bbox", "segm": "segmentation"}
@@ -48,6 +57,21 @@ class RandomCocoConfig(CocoConfig):
     NAME = "coco_random"
     # The stored statistics of random weights mean nothing: use those of the batch.
     TRAIN_BN = None
+
+
+class PaperCocoConfig(PaperConfig):
+    """Settings of the paper: 180 epochs of 16,000 images, whatever the batch."""
+
+    NAME = "coco_paper"
+    NUM_CLASSES = 1 + 80
+    EPOCHS = 180
+
+
+class RandomPaperCocoConfig(PaperCocoConfig):
+    """For training from random weights, with group normalization (He et al. 2019)."""
+
+    NAME = "coco_paper_random"
+    BACKBONE_NORM = FPN_NORM = HEAD_NORM = "group"
 
 
 class SmallCocoConfig(SmallConfig, CocoConfig):
@@ -158,12 +182,29 @@ def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=Non
 
 def detect_all(model, dataset, image_ids):
     """Return the `build_coco_results` of a model for images of a CocoDataset."""
-    results = []
+    results, classes = [], model.config.NUM_CLASSES
+    by_category = classes == CATEGORY_IDS and classes != dataset.num_classes
     for image_id in tqdm(image_ids, unit="image", disable=None):
         r = model.detect([dataset.load_image(image_id)], mask_format="rle")[0]
+        r = in_our_classes(dataset, r) if by_category else r
         found = r["rois"], r["class_ids"], r["scores"], r["masks"]
         results += build_coco_results(dataset, [dataset.image_info[image_id]["id"]], *found)
     return results
+
+
+def in_our_classes(dataset, detected):
+    """Return detections, made with `mask_format="rle"`, by the class ids of a CocoDataset.
+
+    Those of categories that it lacks are left out.
+
+    Args:
+        detected: dict of `MaskRCNN.detect` whose class ids are COCO's category ids.
+    """
+    ours = {info["id"]: class_id for class_id, info in enumerate(dataset.class_info) if class_id}
+    kept = [i for i, category in enumerate(detected["class_ids"]) if int(category) in ours]
+    kept_ids = np.array([ours[int(detected["class_ids"][i])] for i in kept], np.int32)
+    rows = {name: np.asarray(detected[name])[kept] for name in ("rois", "scores")}
+    return {**rows, "class_ids": kept_ids, "masks": [detected["masks"][i] for i in kept]}
 
 
 def report(dataset, coco, results, eval_types, image_ids):
@@ -203,18 +244,64 @@ def load_dataset(args, *subsets, return_coco=False):
 
 
 def model_of(args, mode, dataset, **settings):
-    """Return the model of a command line, for the classes of a data set."""
-    kinds = (SmallCocoConfig,) if args.small else (CocoConfig, RandomCocoConfig)
-    return cli.model_of(args, mode, *kinds, NUM_CLASSES=dataset.num_classes, **settings)
+    """Return the model of a command line, for the classes of a data set.
+
+    A file of torchvision or Detectron2 decides the architecture and, in inference, the classes.
+    """
+    classes = {"NUM_CLASSES": dataset.num_classes}
+    if args.recipe == "paper":
+        kinds = PaperCocoConfig, RandomPaperCocoConfig
+        published = published_settings(args.weights, mode)
+        classes = classes | published if mode == "inference" else published | classes
+    else:
+        kinds = (SmallCocoConfig,) if args.small else (CocoConfig, RandomCocoConfig)
+    model = cli.model_of(args, mode, *kinds, **settings | classes)
+    known = model.config.NUM_CLASSES
+    if known not in (dataset.num_classes, CATEGORY_IDS):
+        raise ValueError(
+            f"{args.weights} has {known} classes, the background counted, and the annotations have "
+            f"{dataset.num_classes}; give weights of the same classes."
+        )
+    return model
 
 
-COMMON = "dataset year logs limit download small precision"
+def published_settings(weights, mode):
+    """Return the settings of a file of torchvision or Detectron2, {} for other weights.
+
+    Raises ValueError for a classifier in inference.
+    """
+    from mrcnn.weights import is_foreign, settings_of
+
+    if not Path(weights).is_file() or not is_foreign(weights):
+        return {}
+    settings, is_detector = settings_of(weights)
+    if mode == "inference" and not is_detector:
+        raise ValueError(f"{weights} is an ImageNet classifier, which detects nothing; train it.")
+    return settings
+
+
+def check_recipe(args):
+    """End with a message if options contradict --recipe paper."""
+    if args.recipe == "paper" and args.small:
+        args.error("--small has settings of its own; leave out --recipe paper")
+    if args.recipe == "paper" and args.weights == "coco":
+        args.error(
+            'the weights "coco" are of the recipe matterport; give --recipe paper a file of '
+            "torchvision or Detectron2 (docs/weights.md)"
+        )
+
+
+COMMON = "dataset recipe year logs limit download small precision"
 
 main = cli.CommandLine(
     "coco.py",
     "Mask R-CNN on COCO.",
     dataset={"help": "folder of COCO, or of data in its layout", "required": True},
     start=cli.OPTIONS["weights"] | {"required": True},
+    recipe={
+        "help": "settings and schedule: Matterport's or the paper's",
+        **{"choices": ("matterport", "paper"), "default": "matterport"},
+    },
     year={"help": "of the data set", "choices": VALIDATION, "default": "2017"},
     download={
         "help": "fetch what the folder lacks of COCO",
@@ -233,6 +320,7 @@ def run_train(args):
     """Train a model."""
     from mrcnn.data.imgaug_shim import iaa
 
+    check_recipe(args)
     # The original trains on the rest of "val", beside "minival", too.
     also = ["valminusminival"] if args.year == "2014" else []
     train_set, _ = load_dataset(args, "train", *also)
@@ -241,7 +329,13 @@ def run_train(args):
     rate, total = model.config.LEARNING_RATE, model.config.EPOCHS
     stages = [("heads", rate, total // 4), ("4+", rate, total * 3 // 4), ("all", rate / 10, total)]
     # From random weights there is nothing worth preserving beneath the heads.
-    if model.config.TRAIN_BN is None:
+    if args.recipe == "paper":
+        # The paper's 120 and 160 of 180 epochs. Its first two stages stay as ImageNet taught them.
+        ends = total * 2 // 3, total * 8 // 9
+        model.config.LEARNING_RATE_DECAY_EPOCHS = tuple(max(1, end) for end in ends)
+        is_random = model.config.NAME == RandomPaperCocoConfig.NAME
+        stages = [("all" if is_random else "3+", rate, total)]
+    elif model.config.TRAIN_BN is None:
         stages = cli.settling(rate, total)
     if args.layers:
         stages = [(args.layers, rate, total)]
@@ -253,13 +347,15 @@ def run_train(args):
 @main.command(f"weights|results {COMMON} eval subset output")
 def run_evaluate(args):
     """Print COCO's figures for a model, or for results in files."""
+    check_recipe(args)
     subset = args.subset or VALIDATION[args.year]
     types = args.eval.split(",") if args.eval else list(EVAL_TYPES)
     results = read_results(args.results) if args.results else None
     dataset, coco = load_dataset(args, subset, return_coco=True)
     if args.weights:
         # Every detection counts in an average precision, those with higher scores first.
-        model = model_of(args, "inference", dataset, DETECTION_MIN_CONFIDENCE=0)
+        lowest = {} if args.recipe == "paper" else {"DETECTION_MIN_CONFIDENCE": 0}
+        model = model_of(args, "inference", dataset, **lowest)
         results = detect_all(model, dataset, dataset.image_ids)
         folder = Path(args.output or model.log_dir)
         folder.mkdir(parents=True, exist_ok=True)

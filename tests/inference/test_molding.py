@@ -1,10 +1,14 @@
 """From photos to the arrays of the graph, and from its outputs to the photo."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from mrcnn.config import PaperConfig
 from mrcnn.inference import molding as mold
 from mrcnn.legacy.formulas import generate_pyramid_anchors
+from mrcnn.ops.rle import decode_mask
 from mrcnn.ops.space import CELL_CENTERS
 from tests.mini import MiniConfig, mini_config
 
@@ -218,3 +222,71 @@ def test_nothing_found():
     assert masks.shape == (30, 50, 0)
     types = [array.dtype for array in (boxes, class_ids, scores, masks)]
     assert types == [np.int32, np.int32, np.float32, bool]
+
+
+# The paper's recipe
+
+REFERENCE = np.load(Path(__file__).parents[1] / "golden" / "reference_molding.npz")
+
+
+def paper_config(**settings):
+    config = PaperConfig()
+    for name, value in settings.items():
+        setattr(config, name, value)
+    return config
+
+
+def normalized(boxes, shape):
+    """Detections in a molded image, from boxes in its pixels; classes and scores by their place."""
+    boxes = np.asarray(boxes, np.float64) / np.tile(shape[:2], 2)
+    ranks = np.arange(len(boxes))
+    return np.column_stack([boxes, ranks % 3 + 1, 0.9 - ranks / 50]).astype(np.float32)
+
+
+def test_boxes_of_the_paper_are_those_of_torchvision():
+    """A photo of 400x600 pixels was resized to 200x290, and padded to 224x320."""
+    found = normalized(REFERENCE["resized_boxes"], (224, 320))
+    ordered = REFERENCE["photo_boxes"]
+    keep = (ordered[:, 2:] > ordered[:, :2]).all(axis=1)
+    assert 0 < keep.sum() < len(keep)
+    unmold = mold.unmolder(paper_config())
+    shapes = (400, 600, 3), (224, 320, 3), (0, 0, 200, 290)
+    boxes, class_ids, scores, masks = unmold(found, np.ones((len(found), 28, 28)), *shapes)
+    np.testing.assert_allclose(boxes, ordered[keep], atol=1e-3)
+    np.testing.assert_array_equal(class_ids, found[keep, 4])
+    np.testing.assert_array_equal(scores, found[keep, 5])
+    assert boxes.dtype == np.float32 and masks.shape == (400, 600, keep.sum())
+
+
+def test_boxes_of_the_paper_are_cut_at_the_photo():
+    found = normalized([[-5, 10, 210, 300]], (224, 320))
+    shapes = (400, 600, 3), (224, 320, 3), (0, 0, 200, 290)
+    boxes, *_ = mold.unmolder(paper_config())(found, np.ones((1, 28, 28)), *shapes)
+    np.testing.assert_allclose(boxes, [[0, 10 * 600 / 290, 400, 600]], rtol=1e-6)
+    assert (boxes[0, 2:] == [400, 600]).all()
+
+
+@pytest.mark.parametrize("way", ["expand", "exact"])
+def test_masks_of_the_paper_are_those_of_the_references(way):
+    """The photo has the size of its place in the molded image, so that boxes stay as they are."""
+    size, config = tuple(REFERENCE["photo_size"].tolist()), paper_config(MASK_PASTE=way)
+    masks = REFERENCE["masks"][:13]
+    expected = np.unpackbits(REFERENCE[way])[: 14 * size[0] * size[1]].reshape(14, *size)[:13]
+    found = normalized(REFERENCE["boxes"][:13], (64, 96))
+    shapes = (*size, 3), (64, 96, 3), (0, 0, *size)
+    *_, full = mold.unmolder(config)(found, masks, *shapes)
+    # Boxes went through float32, so that a pixel in the middle of a border may differ.
+    assert (np.moveaxis(full, -1, 0) != expected).sum() <= 2
+    *_, rles = mold.unmolder(config, "rle")(found, masks, *shapes)
+    for index, rle in enumerate(rles):
+        np.testing.assert_array_equal(decode_mask(rle), full[..., index])
+
+
+def test_anchors_of_sides_that_are_multiples_of_32():
+    """96 pixels are 24, 12, 6, 3 and, for P6, 2 cells of the levels."""
+    config = paper_config()
+    pixels, between_0_and_1 = mold.normalized_anchors(config, (96, 64, 3))
+    assert len(pixels) == 3 * (24 * 16 + 12 * 8 + 6 * 4 + 3 * 2 + 2 * 1)
+    np.testing.assert_allclose(between_0_and_1 * [96, 64, 96, 64], pixels, atol=1e-4)
+    with pytest.raises(ValueError, match=r"has 96x80 pixels .* multiples of 32\.$"):
+        mold.normalized_anchors(config, (96, 80, 3))

@@ -110,6 +110,7 @@ class Oracle:
     """A stand-in for MaskRCNN that detects the objects of every image, with some errors."""
 
     epoch = 0
+    config = SimpleNamespace(NUM_CLASSES=1 + len(CATEGORIES))
 
     def __init__(self, dataset, log_dir):
         rng = np.random.default_rng(3)

@@ -110,6 +110,9 @@ def test_missing_files_are_named(coco, root, capsys, command, options, message):
         ),
         ("train --dataset D --model last --precision half", "invalid choice: 'half'"),
         ("train --dataset D --model coco --small", "there are no coco weights for --small"),
+        ("train --dataset D --model last --recipe fast", "--recipe: invalid choice: 'fast'"),
+        ("train --dataset D --model coco --recipe paper", 'weights "coco" are of the recipe matt'),
+        ("evaluate --dataset D --model last --small --recipe paper", "leave out --recipe paper"),
     ],
 )
 def test_wrong_command_lines_are_refused(coco, capsys, line, message):
@@ -119,7 +122,7 @@ def test_wrong_command_lines_are_refused(coco, capsys, line, message):
 def test_command_lines_of_the_readme(coco):
     text = (SAMPLE / "README.md").read_text(encoding="utf-8")
     lines = re.findall(r"^python samples/coco/coco.py (.*)$", text, re.MULTILINE)
-    assert len(lines) == 5
+    assert len(lines) == 8
     for line in lines:
         args = coco.main.parser.parse_args(line.split())
         assert args.run in (coco.run_train, coco.run_evaluate)
