@@ -318,10 +318,11 @@ class MaskRCNN(LegacyMethods):
             mask_format: "full", or "rle" for COCO RLEs: `{"size": [h, w], "counts": bytes}`.
 
         Returns:
-            A list with one dict per image: "rois" int32 `[n, (y1, x1, y2, x2)]` in pixels of the
-            image, "class_ids" int32 `[n]`, "scores" float32 `[n]`, best first, "masks" bool
-            `[height, width, n]`, or RLEs. If n is 0, also "best_score" of all proposals and classes
-            and "min_confidence", the limit.
+            A list with one dict per image: "rois" `[n, (y1, x1, y2, x2)]` in pixels of the image,
+            int32, or float32 with RECIPE "paper", which does not round them, "class_ids" int32
+            `[n]`, "scores" float32 `[n]`, best first, "masks" bool `[height, width, n]`, or RLEs.
+            If n is 0, also "best_score" of all proposals and classes and "min_confidence", the
+            limit.
 
         Raises:
             RuntimeError: in training mode.

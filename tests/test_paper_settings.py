@@ -9,7 +9,7 @@ from mrcnn.backbones import resnet
 from mrcnn.config import PaperConfig
 from mrcnn.config_check import PAPER_RULES
 from mrcnn.graph import build_network
-from mrcnn.inference.molding import mold_one
+from mrcnn.inference.molding import mold_one, unmolder
 from mrcnn.recipes import paper
 from mrcnn.registry import BACKBONES
 
@@ -89,6 +89,14 @@ def contrast(config):
     return round(float(mold_one(photo, config)[0][32, 32, 0]) + 1)
 
 
+def pasted_area(config):
+    """Pixels of a full mask in a box from 10.6 to 20.4, in an image of 32 pixels."""
+    detection = np.float32([[10.6 / 32, 10.6 / 32, 20.4 / 32, 20.4 / 32, 1, 0.9]])
+    shape = (32, 32, 3)
+    masks = unmolder(config)(detection, np.ones((1, 28, 28)), shape, shape, (0, 0, 32, 32))[3]
+    return int(masks.sum())
+
+
 def has_bias(config):
     return layer("res2a_branch2a", "use_bias")(config)
 
@@ -120,6 +128,9 @@ CHANGES = {
     "BOX_LOSS_BETA": Change(
         0.5, layer("mrcnn_bbox_loss", "options", "training"), {"beta": 1 / 9}, {"beta": 0.5}
     ),
+    # With a border the box reaches from 10.25 to 20.75: pixels 10 to 20. The centres of the pixels
+    # 11 to 19 lie in the box itself.
+    "MASK_PASTE": Change("exact", pasted_area, 11**2, 9**2),
     "MASK_TARGET_THRESHOLD": Change(
         0.5, layer("proposal_targets", "mask_threshold", "training"), None, 0.5
     ),

@@ -1,24 +1,28 @@
 """Networks of `keras.applications` as backbones."""
 
 import inspect
+from functools import partial
 
 import keras
 
-from mrcnn.layers.norm import BatchNorm
+from mrcnn.layers.conv import Conv2D
+from mrcnn.layers.norm import make_norm
 
 
-def build(image, architecture, taps, train_bn):
+def build(image, architecture, taps, train_bn, norm="batch"):
     """Apply a network of `keras.applications` with random weights, without its classifier.
 
-    Its batch normalization is replaced by ours, with the same names and weights, because Keras's
-    would update its statistics with batches of one or two images.
+    Its batch normalization is replaced by ours, with the same names, weights and epsilon, because
+    Keras's would update its statistics with batches of one or two images.
 
     Args:
         image: `[batch, height, width, channels]`, normalized for the network, sides divisible by
             32.
         architecture: name of the function in `keras.applications`.
-        taps: names of the layers whose outputs are C2 to C5.
+        taps: names of the layers whose outputs are C2 to C5. With ">" before a name it is what the
+            next operation makes of this output: a sum or an activation that Keras does not name.
         train_bn: see `BatchNorm`.
+        norm: what its batch normalization becomes, "frozen" or "batch".
 
     Returns:
         `[None, C2, C3, C4, C5]`.
@@ -34,21 +38,36 @@ def build(image, architecture, taps, train_bn):
     options = {"weights": None, "include_top": False, "input_tensor": like_image}
     if "include_preprocessing" in inspect.signature(application).parameters:
         options["include_preprocessing"] = False
-    network, outputs = application(**options), {}
-
-    def clone(layer):
-        kind, settings = type(layer), layer.get_config()
-        if kind is keras.layers.BatchNormalization:
-            kind, settings = BatchNorm, {**settings, "train_bn": train_bn}
-        return kind.from_config(settings)
+    network, outputs, names = application(**options), {}, {}
 
     # Keras passes a mask, which BatchNorm does not accept.
     def call(layer, *args, mask=None, **kwargs):
-        outputs[layer.name] = layer(*args, **kwargs)
-        return outputs[layer.name]
+        result = layer(*args, **kwargs)
+        outputs[layer.name], names[id(result)] = result, layer.name
+        for tensor in args:
+            if id(tensor) in names:
+                outputs.setdefault(f">{names[id(tensor)]}", result)
+        return result
 
-    keras.models.clone_model(network, [image], clone_function=clone, call_function=call)
+    clone = partial(_clone, train_bn=train_bn, norm=norm)
+    images = keras.tree.map_structure(lambda _: image, network.input)
+    keras.models.clone_model(network, images, clone_function=clone, call_function=call)
     for name in taps:
         if name not in outputs:
             raise ValueError(f'taps of {architecture} has "{name}", which is not a layer of it.')
     return [None, *(outputs[name] for name in taps)]
+
+
+def _clone(layer, train_bn, norm):
+    """Return a layer that does the work of `layer` in a backbone."""
+    kind, settings = type(layer), layer.get_config()
+    if kind is keras.layers.BatchNormalization:
+        new_norm = make_norm(norm, train_bn, settings["epsilon"])
+        kind, settings = new_norm.func, {**settings, **new_norm.keywords}
+    elif kind is keras.layers.Conv2D and layer.groups > 1:
+        # Keras would compile it with XLA on CPU.
+        kind = Conv2D
+    elif kind in (keras.layers.Rescaling, keras.layers.Normalization):
+        # EfficientNets begin with these; the image is normalized before them.
+        return keras.layers.Identity(name=layer.name)
+    return kind.from_config(settings)

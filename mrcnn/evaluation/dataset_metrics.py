@@ -136,16 +136,18 @@ def _detect(dataset, model, image_ids, ground_truth, verbose):
 
 def as_coco_results(image_id, detected):
     """Convert the detections of an image, made with `mask_format="rle"`, to COCO result dicts."""
-    columns = (detected[name] for name in ("rois", "class_ids", "scores", "masks"))
+    columns = (detected[name] for name in ("class_ids", "scores", "masks"))
+    # Numbers of Python, for JSON: int of whole pixels, float of fractions.
+    boxes = np.asarray(detected["rois"]).tolist()
     return [
         {
             "image_id": int(image_id),
             "category_id": int(class_id),
             "score": float(score),
-            "bbox": [int(x1), int(y1), int(x2 - x1), int(y2 - y1)],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
             "segmentation": rle,
         }
-        for (y1, x1, y2, x2), class_id, score, rle in zip(*columns, strict=True)
+        for (y1, x1, y2, x2), class_id, score, rle in zip(boxes, *columns, strict=True)
     ]
 
 

@@ -1,6 +1,6 @@
 """Convolutions: of images, of RoIs, and one with a sparse gradient."""
 
-from functools import cache, partial
+from functools import cache
 
 import keras
 import tensorflow as tf
@@ -48,11 +48,14 @@ class Conv2D(keras.layers.Conv2D):
 
 
 def _grouped_conv(x, kernel, groups, strides, padding, dilations):
-    conv = partial(tf.nn.conv2d, strides=strides, padding=padding.upper(), dilations=dilations)
+    options = {"padding": padding.upper(), "dilations": dilations}
     if _has_grouped_gradient(x.dtype):
-        return conv(x, kernel)
+        return tf.nn.conv2d(x, kernel, strides, **options)
+    if kernel.shape[2] == 1:
+        kernel = tf.reshape(kernel, [*kernel.shape[:2], groups, -1])
+        return tf.nn.depthwise_conv2d(x, kernel, [1, *strides, 1], **options)
     parts = zip(tf.split(x, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
-    return tf.concat([conv(*part) for part in parts], axis=-1)
+    return tf.concat([tf.nn.conv2d(*part, strides, **options) for part in parts], axis=-1)
 
 
 @cache

@@ -92,8 +92,8 @@ def load(model, path, tensors, exclude=None, skip_mismatch=False, verbose=1):
     source = {}
     for name, tensor in tensors.items():
         module, _, leaf = name.rpartition(".")
-        # One row of the report for all of them.
-        module, leaf = (leaf, module) if leaf == BATCH_COUNT else (module, leaf)
+        # Counts of batches are one row of the report; "pixel_mean" has no module.
+        module, leaf = (leaf, module) if leaf == BATCH_COUNT or not module else (module, leaf)
         source.setdefault(module, {})[leaf] = tensor
     rules = [_rule(layer, matched, fit) for layer, matched in found.items()]
     report = apply(model, path, source, rules, sorted(excluded), skip_mismatch, verbose=verbose)

@@ -1,5 +1,6 @@
 """State dicts in pickles: NumPy arrays and containers, and the names that pickles have for them."""
 
+from mrcnn.files import one_line
 from mrcnn.weights.pickles import Admitted, Ignored, Machine
 from mrcnn.weights.stored import TYPES, Span, StoredTensor, strides_of
 
@@ -20,7 +21,11 @@ class _Type(Ignored):
         self.kind, self.is_big_endian = _KINDS[code], False
 
     def build(self, state):
-        self.is_big_endian = _BYTE_ORDERS[state[1]]
+        order = state[1]
+        # Python finds a tuple of many tuples in a dict only at the cost of its stack.
+        if type(order) is not str:
+            raise TypeError("an order of bytes that is no text")
+        self.is_big_endian = _BYTE_ORDERS[order]
 
 
 class Array:
@@ -156,9 +161,9 @@ def collected(source, top, is_big_endian=False):
         try:
             tensors[name] = value.stored(is_big_endian)
         except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
-            raise source.error(f'has in "{name}": {error}') from error
+            raise source.error(f'has in "{name[:100]}": {one_line(error)}') from error
     if not tensors:
-        keys = ", ".join(str(key)[:50] for key in list(top)[:5] if type(key) in (str, int))
+        keys = ", ".join(repr(key[:50]) for key in list(top)[:5] if type(key) is str)
         raise source.error(f"has no tensors; at its top it has: {keys or 'nothing'}")
     return tensors, metadata
 

@@ -10,7 +10,7 @@ import struct
 
 from mrcnn.weights.stored import Span
 
-_MAX_STEPS = 1 << 21
+_MAX_STEPS = 1 << 20
 # Longer texts and bytes stay in the file.
 _SHORT = 4096
 _MAX_INTEGER_BYTES = 16
@@ -277,9 +277,10 @@ def _filled(target, items):
     # Tuples in tuples take very long to compare, and so do many numbers that were chosen for it.
     if len(items) % 2 or not all(type(key) in _KEYS for key in keys):
         raise TypeError("the pickle has a dict with keys that are no texts or numbers")
+    is_large = len(target) + len(keys) > _MAX_NUMBERED
+    if is_large and not all(type(key) is str for key in keys):
+        raise ValueError(f"the pickle has a dict of over {_MAX_NUMBERED} keys that are no texts")
     target.update(zip(keys, items[1::2], strict=True))
-    if len(target) > _MAX_NUMBERED and any(type(key) is not str for key in target):
-        raise ValueError(f"the pickle has a dict of {len(target)} keys that are no texts")
     return target
 
 

@@ -6,6 +6,7 @@ https://github.com/huggingface/safetensors describes it.
 import json
 import struct
 
+from mrcnn.files import one_line
 from mrcnn.weights.stored import Span, StoredTensor
 
 _LENGTH = struct.Struct("<Q")
@@ -46,7 +47,9 @@ def read_safetensors(source):
         try:
             tensors[name], place = _tensor(source, first, name, entry)
         except (KeyError, TypeError, ValueError) as error:
-            raise source.error(f"has a damaged entry for {name[:100]!r}: {error}") from error
+            raise source.error(
+                f"has a damaged entry for {name[:100]!r}: {one_line(error)}"
+            ) from error
         places.append(place)
     end = 0
     for start, stop in sorted(places):
@@ -73,7 +76,7 @@ def _tensor(source, first, name, entry):
     """Return the `StoredTensor` of an entry of the header, and where it begins and ends."""
     kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
     if kind not in CODES:
-        raise ValueError(f"type {kind!r}; accepted are {', '.join(CODES)}")
+        raise ValueError(f"type {kind[:20]!r}; accepted are {', '.join(CODES)}")
     if not name.isprintable() or type(start) is not int or type(stop) is not int:
         raise ValueError("a name that is none, or offsets that are no whole numbers")
     if not 0 <= start <= stop <= source.size - first:

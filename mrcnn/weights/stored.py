@@ -21,6 +21,7 @@ TYPES = {
     **{name: np.dtype(name) for name in ("uint64", "uint32", "uint16", "uint8")},
     "bfloat16": np.dtype("uint16"),
 }
+_MAX_REASON = 500
 _MAX_AXES, _MAX_SIDE, _MAX_PLACE = 32, 1 << 31, 1 << 58
 
 
@@ -72,7 +73,7 @@ class SourceFile:
 
     def error(self, reason):
         """Return a `WeightFileError` of a reason that follows the path: "is cut short"."""
-        return WeightFileError(f'"{self.path}" {reason}.')
+        return WeightFileError(f'"{self.path}" {reason[:_MAX_REASON]}.')
 
     @staticmethod
     def _look(file):

@@ -3,10 +3,10 @@
 They are read without those programs, and nothing in them is run. docs/security.md says more.
 """
 
-import os
 from typing import NamedTuple
 
 from mrcnn.weights import safetensors_files, torch_files
+from mrcnn.weights.hdf5 import WeightFileError
 from mrcnn.weights.pickled_arrays import read_pickle
 from mrcnn.weights.stored import SourceFile, StoredTensor
 
@@ -32,8 +32,11 @@ class TensorFile(NamedTuple):
 
 
 def recognises(path):
-    """Return whether a file begins like one that `read_tensors` reads. False if it is none."""
-    return os.path.isfile(path) and _reader(SourceFile(path)) is not None
+    """Return whether a file is there and begins like one that `read_tensors` reads."""
+    try:
+        return _reader(SourceFile(path)) is not None
+    except (FileNotFoundError, WeightFileError):
+        return False
 
 
 def read_tensors(path):

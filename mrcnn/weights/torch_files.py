@@ -115,7 +115,12 @@ def _admitted():
         "torch.nn.parameter.Parameter": None,
         "torch.nn.parameter.Buffer": None,
     }
-    values = {f"torch.{name}Storage": kind for name, kind in STORAGES.items()}
+    # Old versions wrote storages of a GPU so.
+    values = {
+        f"{module}.{name}Storage": kind
+        for module in ("torch", "torch.cuda")
+        for name, kind in STORAGES.items()
+    }
     values["torch.storage.UntypedStorage"] = "uint8"
     values.update({f"torch.{kind}": kind for kind in TYPES})
     return {
@@ -175,8 +180,8 @@ def _entries(source, file):
         name = info.orig_filename
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
             raise source.error(
-                f"has {name[:100]!r} compressed or encrypted, as torch.save never writes it: "
-                "it is no file of torch, or was packed again"
+                f"has {name[:100]!r} compressed or encrypted, as torch.save never writes it: it is "
+                "a program of torch.jit.save, of another program, or was packed again"
             )
         file.seek(info.header_offset)
         magic, *lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
@@ -215,6 +220,8 @@ def read_legacy(source):
         if view is None:
             return root
         name, first, size = view
+        if type(name) is not str:
+            raise ValueError("a part of a storage without a name")
         return views.setdefault((key, name), _Storage(root.kind, size, None, root, first))
 
     with source.opened() as file:
@@ -227,10 +234,10 @@ def read_legacy(source):
             parts.append(machine.load())
             at = machine.at
         _, version, _, top, keys = parts
-        if version != _LEGACY_PROTOCOL or type(keys) is not list:
-            raise source.error(
-                f"is of another version of torch's old format than {_LEGACY_PROTOCOL}"
-            )
+        if version != _LEGACY_PROTOCOL:
+            raise source.error("is of a version of torch's old format that is not known")
+        if type(keys) is not list or not all(type(key) is str for key in keys):
+            raise source.error("has no list of its storages")
         for key in keys:
             storage = storages[key]
             file.seek(at)

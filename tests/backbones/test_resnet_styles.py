@@ -2,7 +2,7 @@
 
 `torchvision_trunks.npz` has outputs of torchvision 0.28's `ResNet(Bottleneck, blocks)` in
 evaluation mode, on `RandomState(0).normal(0, 1, (1, 3, 70, 90))` as float32, with the weights of
-`tests.torchvision_weights.fill`: of each stage `[0, ::16, ::max(1, h // 4), ::max(1, w // 4)]`,
+`tests.golden_state_dicts.fill`: of each stage `[0, ::16, ::max(1, h // 4), ::max(1, w // 4)]`,
 channels first. For "msra" the stride was moved from conv2 of the blocks to conv1; for the dilated
 stage it was replaced by 1, with dilation and padding 2 in each conv2, as in Detectron2.
 """
@@ -15,8 +15,7 @@ import pytest
 
 from mrcnn.backbones import resnet
 from mrcnn.backbones.resnet import Architecture, ResNetStage, resnet_graph
-from tests.golden_weights import GOLDEN
-from tests.torchvision_weights import fill
+from tests.golden_state_dicts import GOLDEN, fill
 
 SIDES = (70, 90)
 CASES = {
@@ -54,10 +53,10 @@ def set_weights(model):
     for weight in model.weights:
         if weight.name == "kernel":
             height, width, inputs, outputs = weight.shape
-            array = fill(their_name(weight.path), (outputs, inputs, height, width))
+            array = fill("torchvision", their_name(weight.path), (outputs, inputs, height, width))
             weight.assign(array.transpose(2, 3, 1, 0))
         else:
-            weight.assign(fill(their_name(weight.path), weight.shape))
+            weight.assign(fill("torchvision", their_name(weight.path), weight.shape))
 
 
 @pytest.mark.parametrize("case", CASES)

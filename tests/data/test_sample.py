@@ -217,6 +217,31 @@ def test_augmentation_that_changes_the_size(array_dataset, rectangles, tiny_conf
     np.testing.assert_allclose(boxes, [[10.7, 10.7, 53.3, 53.3]], atol=1)
 
 
+@pytest.mark.parametrize("flip_half", [True, False])
+def test_augmentation_leaves_the_padding_below_and_at_the_right(
+    array_dataset, rectangles, tiny_config, rng, flip_half
+):
+    tiny_config.IMAGE_RESIZE_MODE = "pad32"
+    tiny_config.IMAGE_MIN_DIM, tiny_config.IMAGE_MAX_DIM = 40, 100
+    _, masks, class_ids = rectangles([(4, 0, 20, 7)], [1])
+    image = rng.integers(1, 256, (40, 50, 3), np.uint8)
+    dataset = one_image(array_dataset, image, masks[:40, :50], class_ids)
+    flip = keras.layers.RandomFlip("horizontal")
+    how = {"flip_half": True} if flip_half else {"augmentation": flip}
+    flips = 0
+    for seed in range(12):
+        sample = load_sample(dataset, tiny_config, 0, rng=np.random.default_rng(seed), **how)
+        assert sample.meta[7:11].tolist() == [0, 0, 40, 50]
+        padded = np.pad(image, [(0, 24), (0, 14), (0, 0)])
+        flipped = np.pad(image[:, ::-1], [(0, 24), (0, 14), (0, 0)])
+        is_flipped = np.array_equal(sample.image, flipped)
+        assert is_flipped or np.array_equal(sample.image, padded)
+        assert sample.boxes.tolist() == [[4, 43, 20, 50] if is_flipped else [4, 0, 20, 7]]
+        assert sample.masks.shape == (64, 64, 1) and sample.masks.sum() == 16 * 7
+        flips += is_flipped
+    assert 0 < flips < 12
+
+
 def test_crops_follow_the_generator(array_dataset, rectangles, tiny_config, rng):
     tiny_config.IMAGE_RESIZE_MODE = "crop"
     _, masks, class_ids = rectangles([(30, 30, 100, 100)], [1], size=128)
@@ -285,6 +310,34 @@ def test_boxes_and_keypoints_follow_resizing_and_padding(rectangles, tiny_config
     assert plain.keypoints is None and plain.boxes.dtype == np.int32
     for name in ("image", "meta", "class_ids", "masks"):
         np.testing.assert_array_equal(getattr(sample, name), getattr(plain, name))
+
+
+def test_all_follow_the_sides_of_the_paper(rectangles, tiny_config, rng):
+    """60x40 pixels become 91 x 60.67, cut to 91x60, so that the factors differ."""
+    image = rng.integers(0, 256, (60, 40, 3), np.uint8)
+    _, masks, class_ids = rectangles([(4, 6, 8, 10), (58, 0, 60, 40)], [3, 1])
+    boxes = [[3.5, 5, 8.25, 10], [57, -1, 61, 40]]
+    keypoints = [[[4, 6, 1], [60, 40, 2]], [[0, 0, 2], [61, 5, 2]]]
+    dataset = Annotated(image, masks[:60, :40], class_ids, boxes, keypoints)
+    tiny_config.IMAGE_RESIZE_MODE = "pad32"
+    tiny_config.IMAGE_MIN_DIM, tiny_config.IMAGE_MAX_DIM = 70, 91
+    sample = load_sample(dataset, tiny_config, 0)
+    assert sample.image.shape == (96, 64, 3) and sample.masks.shape == (96, 64, 2)
+    meta = parse_image_meta(sample.meta[np.newaxis])
+    height, width = 91, 60
+    assert meta["window"].tolist() == [[0, 0, height, width]]
+    fy, fx = height / 60, width / 40
+    np.testing.assert_allclose(
+        sample.boxes, [[3.5 * fy, 5 * fx, 8.25 * fy, 10 * fx], [57 * fy, 0, height, width]], 1e-6
+    )
+    np.testing.assert_allclose(sample.keypoints[0], [[4 * fy, 6 * fx, 1], [height, width, 2]], 1e-6)
+    assert sample.keypoints[1].tolist() == [[0, 0, 2], [0, 0, 0]]
+    # A pixel of the first mask has its centre in 4 to 8 and 6 to 10 of the photo.
+    rows, columns = (np.arange(96) + 0.5) / fy, (np.arange(64) + 0.5) / fx
+    expected = ((rows >= 4) & (rows < 8))[:, None] & ((columns >= 6) & (columns < 10))
+    np.testing.assert_array_equal(sample.masks[..., 0], expected)
+    assert not sample.image[height:].any() and not sample.image[:, width:].any()
+    assert sample.image[:height, :width].mean() > 100
 
 
 def test_boxes_and_keypoints_follow_a_crop(rectangles, tiny_config, rng):

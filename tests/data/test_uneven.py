@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mrcnn.config import PaperConfig
 from mrcnn.data.pipeline import make_dataset
 from mrcnn.legacy.generator import data_generator
 from mrcnn.model import MaskRCNN
@@ -38,6 +39,18 @@ class UnevenConfig(MiniConfig):
     USE_MINI_MASK = False
 
 
+class UnevenPaperConfig(PaperConfig):
+    """40x80 and 80x40 pixels, in 64x96 and 96x64."""
+
+    NAME = "uneven"
+    NUM_CLASSES = 3
+    IMAGE_MIN_DIM, IMAGE_MAX_DIM = 48, 80
+    RPN_ANCHOR_SCALES = (8, 16, 24, 32, 48)
+    USE_MINI_MASK = False
+    MAX_GT_INSTANCES = 4
+    LOADER_WORKERS = 1
+
+
 def batches(config, mode):
     """A batch of both images, and one of each alone, as dicts by the inputs' names."""
     dataset = UnevenShapes()
@@ -56,6 +69,15 @@ def batches(config, mode):
     return take(2)[0], take(1)
 
 
+def labels_by_box(generator, labels, size, full):
+    """Labels of the anchors of a padded image, found by their boxes; 0 for those not in `size`."""
+    boxes = map(tuple, generator.of_image(size))
+    known = dict(zip(boxes, labels, strict=True))
+    expected = np.array([known.get(tuple(box), [0]) for box in generator.of_image(full)])
+    assert set(expected.ravel()) == {-1, 0, 1}
+    return expected
+
+
 @pytest.mark.parametrize("mode", ["pipeline", "data_generator"])
 @pytest.mark.parametrize("spacing", [1, 2])
 def test_each_image_keeps_its_pixels_and_the_labels_of_its_anchors(mode, spacing):
@@ -64,7 +86,6 @@ def test_each_image_keeps_its_pixels_and_the_labels_of_its_anchors(mode, spacing
     together, alone = batches(config, mode)
     assert together["input_image"].shape == (2, 128, 128, 3)
     generator = config.recipe().anchors(config)
-    boxes = [tuple(box) for box in generator.of_image((128, 128))]
     for index, (height, width) in enumerate(SIZES):
         one = {name: array[0] for name, array in alone[index].items()}
         image = together["input_image"][index]
@@ -75,17 +96,53 @@ def test_each_image_keeps_its_pixels_and_the_labels_of_its_anchors(mode, spacing
         masks = together["input_gt_masks"][index]
         np.testing.assert_array_equal(masks[:height, :width], one["input_gt_masks"])
         assert masks.sum() == one["input_gt_masks"].sum()
-        # The label of an anchor, found by its box.
-        labels = dict(
-            zip(
-                map(tuple, generator.of_image((height, width))), one["input_rpn_match"], strict=True
-            )
-        )
-        expected = np.array([labels.get(box, [0]) for box in boxes])
-        assert set(expected.ravel()) == {-1, 0, 1}
+        expected = labels_by_box(generator, one["input_rpn_match"], (height, width), (128, 128))
         np.testing.assert_array_equal(together["input_rpn_match"][index], expected)
         for name in ("input_rpn_bbox", "input_gt_boxes", "input_gt_class_ids", "input_image_meta"):
             np.testing.assert_array_equal(together[name][index], one[name])
+
+
+@pytest.mark.parametrize("mode", ["pipeline", "data_generator"])
+def test_batches_of_the_paper_are_padded_with_the_mean_colour(mode):
+    """Sides are multiples of 32; P6 has 2x2 cells of the batch, 1x2 and 2x1 of its images."""
+    config = UnevenPaperConfig()
+    together, alone = batches(config, mode)
+    assert together["input_image"].shape == (2, 96, 96, 3)
+    generator = config.recipe().anchors(config)
+    assert len(generator.of_image((96, 96))) == 3 * (24**2 + 12**2 + 6**2 + 3**2 + 2**2)
+    for index, (height, width) in enumerate([(40, 80), (80, 40)]):
+        one = {name: array[0] for name, array in alone[index].items()}
+        image, size = together["input_image"][index], one["input_image"].shape[:2]
+        assert size == [(64, 96), (96, 64)][index]
+        np.testing.assert_array_equal(image[: size[0], : size[1]], one["input_image"])
+        # The photo, resized to 5/8 by hand at one pixel: from 0.5 * 1.6 - 0.5 = 0.3 on both axes.
+        photo = UnevenShapes().load_image(index).astype(float)
+        value = 0.7 * photo[0] + 0.3 * photo[1]
+        value = np.rint(0.7 * value[0] + 0.3 * value[1])
+        value = (value - np.array(config.MEAN_PIXEL)) / config.STD_PIXEL
+        np.testing.assert_allclose(image[0, 0], value, rtol=1e-5)
+        assert (image[:height, :width] != 0).all()
+        assert not image[height:].any() and not image[:, width:].any()
+        assert together["input_image_meta"][index, 7:11].tolist() == [0, 0, height, width]
+        expected = labels_by_box(generator, one["input_rpn_match"], size, (96, 96))
+        np.testing.assert_array_equal(together["input_rpn_match"][index], expected)
+        masks = together["input_gt_masks"][index]
+        np.testing.assert_array_equal(masks[: size[0], : size[1]], one["input_gt_masks"])
+        assert masks.sum() == one["input_gt_masks"].sum()
+
+
+def test_an_image_with_other_channels_is_named():
+    class Mixed(UnevenShapes):
+        def load_image(self, image_id):
+            image = super().load_image(image_id)
+            return image[..., [0, 1, 2, 0]] if image_id else image
+
+    config = UnevenPaperConfig()
+    config.MAX_LOAD_ERRORS = 0
+    with pytest.raises(
+        RuntimeError, match=r"image 1 \(.*the shape \(128, 64, 4\); expected is .* 3\]"
+    ):
+        list(make_dataset(Mixed(), config, repeat=False))
 
 
 def test_training_on_images_of_different_shapes(tmp_path):

@@ -1,5 +1,6 @@
 """From a `Dataset` and a model to the metrics; the model is a fake with given detections."""
 
+import json
 import re
 import sys
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from mrcnn import utils
-from mrcnn.evaluation.dataset_metrics import choose_images
+from mrcnn.evaluation.dataset_metrics import as_coco_results, choose_images
 from mrcnn.evaluation.ground_truth import coco_ground_truth
 from mrcnn.ops.masks import extract_bboxes
 from mrcnn.ops.rle import encode_mask
@@ -152,3 +153,11 @@ def test_masks_of_another_size_are_named(dataset):
         match=r"image 0 \(photo0.png\): the masks have 20x30 .* image has 30x20",
     ):
         utils.compute_coco_metrics(dataset, FakeModel(DETECTIONS), verbose=0)
+
+
+def test_boxes_of_fractions_of_pixels_stay_so():
+    found = {"class_ids": np.array([2]), "scores": np.float32([0.5]), "masks": [{}]}
+    whole = as_coco_results(7, found | {"rois": np.array([[1, 2, 11, 22]], np.int32)})
+    assert json.dumps(whole[0]["bbox"]) == "[2, 1, 20, 10]"
+    exact = as_coco_results(7, found | {"rois": np.float32([[1.25, 2.5, 11, 22.75]])})
+    assert json.dumps(exact[0]["bbox"]) == "[2.5, 1.25, 20.25, 9.75]"

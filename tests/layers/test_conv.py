@@ -219,14 +219,16 @@ def has_grouped_gradient(request, monkeypatch):
     monkeypatch.setattr(conv, "_has_grouped_gradient", lambda dtype: request.param)
 
 
-@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
-def test_groups(rng, has_grouped_gradient, stride, dilation):
+@pytest.mark.parametrize(
+    ("inputs", "stride", "dilation"), [(12, 1, 1), (12, 2, 1), (12, 1, 2), (3, 2, 1)]
+)
+def test_groups(rng, has_grouped_gradient, inputs, stride, dilation):
     options = {"strides": stride, "dilation_rate": dilation, "groups": 3, "padding": "same"}
-    layer = with_weights(Conv2D(6, 3, **options), (None, None, None, 12), rng)
+    layer = with_weights(Conv2D(6, 3, **options), (None, None, None, inputs), rng)
     kernel, bias = layer.get_weights()
     # As Keras's own.
-    assert kernel.shape == (3, 3, 4, 6)
-    x = rng.normal(size=(1, 5, 4, 12)).astype(np.float32)
+    assert kernel.shape == (3, 3, inputs // 3, 6)
+    x = rng.normal(size=(1, 5, 4, inputs)).astype(np.float32)
     expected = loop_over_groups(x, kernel, bias, 3, stride, dilation)
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
     dy = rng.normal(size=expected.shape).astype(np.float32)
