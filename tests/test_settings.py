@@ -141,6 +141,7 @@ SAMPLES = {
     "IMAGE_MIN_SCALE": Change(2, scale, 1, 2, common={"IMAGE_MIN_DIM": 32}),
     "IMAGE_SHAPE": Change(None, shape("input_image", 1), [64], [128], also={"IMAGE_MAX_DIM": 128}),
     "MEAN_PIXEL": Change([0, 0, 0], values("input_image")),
+    "STD_PIXEL": Change([1, 2, 3], values("input_image")),
     "TRAIN_WITH_EMPTY_IMAGES": Change(True, epoch, [0, 2], [0, 1, 2]),
     "MAX_LOAD_ERRORS": Change(1, unreadable, 1, RuntimeError),
     "LOADER_WORKERS": Change(2, busy_threads, 1, 2),

@@ -9,6 +9,31 @@ from mrcnn.layers.conv import Conv2D
 from mrcnn.layers.norm import make_norm
 
 
+@keras.saving.register_keras_serializable(package="mrcnn")
+class LayerScale(keras.layers.Layer):
+    """Keras's `LayerScale` of ConvNeXts, a factor per channel, with a weight that has a name.
+
+    Args:
+        init_values: the factor at first.
+        projection_dim: number of channels.
+    """
+
+    def __init__(self, init_values, projection_dim, **kwargs):
+        super().__init__(**kwargs)
+        self.init_values, self.projection_dim = init_values, projection_dim
+
+    def build(self, input_shape):
+        initializer = keras.initializers.Constant(self.init_values)
+        self.gamma = self.add_weight((self.projection_dim,), initializer, name="gamma")
+
+    def call(self, inputs):
+        return inputs * self.gamma
+
+    def get_config(self):
+        own = {"init_values": self.init_values, "projection_dim": self.projection_dim}
+        return {**super().get_config(), **own}
+
+
 def build(image, architecture, taps, train_bn, norm="batch"):
     """Apply a network of `keras.applications` with random weights, without its classifier.
 
@@ -67,6 +92,8 @@ def _clone(layer, train_bn, norm):
     elif kind is keras.layers.Conv2D and layer.groups > 1:
         # Keras would compile it with XLA on CPU.
         kind = Conv2D
+    elif kind.__name__ == "LayerScale":
+        kind = LayerScale
     elif kind in (keras.layers.Rescaling, keras.layers.Normalization):
         # EfficientNets begin with these; the image is normalized before them.
         return keras.layers.Identity(name=layer.name)

@@ -89,6 +89,7 @@ class SampleLoader:
         errors: `LoadErrors` so far.
         skipped: set with the ids of images without instances so far.
         unused: set with the numbers of the samples that were None so far.
+        rpn_targets: the `RPNTargets` of the recipe.
         first_pass: number of samples of the first epoch that this loader makes; all by default.
 
     Raises:
@@ -117,7 +118,7 @@ class SampleLoader:
         if augmentation:
             find_adapter(augmentation)
         self.dataset, self.config, self.batch_size = dataset, config, batch_size
-        self._rpn_targets = config.recipe().rpn_targets(config)
+        self.rpn_targets = config.recipe().rpn_targets(config)
         self.augmentation, self.flip_half = augmentation, flip_half
         self.shuffle, self.random_rois = shuffle, random_rois
         self.no_augmentation_sources = no_augmentation_sources or ()
@@ -189,7 +190,7 @@ class SampleLoader:
             return None
         shape, name = sample.image.shape, describe_image(self.dataset, image_id)
         check_sides(shape, side_divisors(config), name)
-        match, deltas = self._rpn_targets(shape, sample.class_ids, sample.boxes, rng)
+        match, deltas = self.rpn_targets(shape, sample.class_ids, sample.boxes, rng)
         arrays = {
             "input_image": sample.image,
             "input_image_meta": sample.meta,

@@ -14,7 +14,7 @@ from mrcnn.data.feed import SampleFeed
 from mrcnn.data.interruptible import interruptible
 from mrcnn.data.loader import SampleLoader
 from mrcnn.data.molding import normalize
-from mrcnn.data.uneven import spread_matches
+from mrcnn.data.uneven import spread_targets
 from mrcnn.inputs import Input, model_inputs
 from mrcnn.ops.meta import parse_meta
 
@@ -157,7 +157,7 @@ def make_dataset(
         .filter(lambda usable, *sample: usable)
         .map(lambda usable, *sample: _with_shapes(specs, sample))
     )
-    batches = _batch(samples, config, loader.batch_size, repeat)
+    batches = _batch(samples, config, loader, repeat)
     batches = batches.map(lambda batch: _mold(batch, config)).prefetch(_PREFETCH)
     options = tf.data.Options()
     # Private threads: Keras layers that augment block theirs until TensorFlow has computed.
@@ -192,20 +192,25 @@ def _with_shapes(specs, sample):
     return {spec.name: tf.ensure_shape(array, spec.shape) for spec, array in pairs}
 
 
-def _batch(samples, config, size, drop_remainder):
+def _batch(samples, config, loader, drop_remainder):
     """Batch samples; images of different sizes are padded to the largest of their batch."""
+    size = loader.batch_size
     if config.IMAGE_RESIZE_MODE in ("square", "crop"):
         return samples.batch(size, drop_remainder=drop_remainder)
-    generator = config.recipe().anchors(config)
+    generator, targets = config.recipe().anchors(config), loader.rpn_targets
 
     def spread(batch):
         sizes = parse_meta(batch["input_image_meta"])["image_shape"][:, :2]
-        match, sizes = batch["input_rpn_match"], tf.cast(sizes, tf.int32)
-        arguments = [match, sizes]
-        match = tf.numpy_function(
-            lambda *arrays: spread_matches(*arrays, generator), arguments, tf.int32
+        match, deltas = batch["input_rpn_match"], batch["input_rpn_bbox"]
+        objects = batch["input_gt_class_ids"], batch["input_gt_boxes"]
+        spread, moved = tf.numpy_function(
+            lambda *arrays: spread_targets(*arrays, generator, targets),
+            [match, deltas, tf.cast(sizes, tf.int32), *objects],
+            (tf.int32, tf.float32),
         )
-        return batch | {"input_rpn_match": tf.ensure_shape(match, (None, None, 1))}
+        spread = tf.ensure_shape(spread, (None, None, 1))
+        moved = tf.ensure_shape(moved, deltas.shape)
+        return batch | {"input_rpn_match": spread, "input_rpn_bbox": moved}
 
     return samples.padded_batch(size, drop_remainder=drop_remainder).map(spread)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from mrcnn.constants import NEUTRAL
+from mrcnn.data.rpn_targets import RPNTargets
 from mrcnn.ops.anchors import AnchorGenerator
 
 
@@ -46,6 +48,47 @@ def spread_matches(
             start += count
         spread.append(np.concatenate(levels))
     return np.stack(spread)[..., np.newaxis]
+
+
+def spread_targets(
+    matches: np.ndarray,
+    deltas: np.ndarray,
+    sizes: np.ndarray,
+    class_ids: np.ndarray,
+    boxes: np.ndarray,
+    generator: AnchorGenerator,
+    targets: RPNTargets,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the RPN targets of each image to the anchors of the padded image.
+
+    With `fitted_strides`, anchors of coarse levels have another place in a larger image. An image
+    whose anchors have moved is matched again, as in torchvision with those on the padding.
+
+    Args:
+        matches, sizes: see `spread_matches`.
+        deltas: `[batch, anchors, (dy, dx, log dh, log dw)]` of the positive anchors.
+        class_ids, boxes: `[batch, instances]` and `[batch, instances, (y1, x1, y2, x2)]` in pixels;
+            class id 0 is padding.
+        generator: of the anchors.
+        targets: of the recipe, which are not called unless anchors have moved.
+
+    Returns:
+        `spread_matches`, and deltas in the order of its positive anchors.
+    """
+    full = sizes.max(axis=0)
+    spread = spread_matches(matches, sizes, generator)
+    if not generator.fitted_strides:
+        return spread, deltas
+    deltas, strides = deltas.copy(), full // generator.shapes(full)
+    for index, size in enumerate(sizes):
+        if np.array_equal(size // generator.shapes(size), strides):
+            continue
+        # A seed that is new for each sample, and the same when training resumes.
+        rng = np.random.default_rng(zlib.crc32(matches[index].tobytes()))
+        real = class_ids[index] != 0
+        found = targets(full, class_ids[index][real], boxes[index][real], rng)
+        spread[index], deltas[index] = found[0][:, np.newaxis], found[1]
+    return spread, deltas
 
 
 def _grids(generator, size):

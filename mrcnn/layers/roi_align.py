@@ -81,7 +81,17 @@ class PyramidROIAlign(keras.layers.Layer):
         strides = self.strides or (None,) * len(features)
         if len(strides) != len(features):
             raise ValueError(f"{len(features)} feature maps have {len(strides)} strides.")
-        boxes = tf.stop_gradient(boxes)
+        boxes, shape = tf.stop_gradient(boxes), tf.shape(boxes)
+        if len(features) == 1:
+            index = tf.repeat(tf.range(shape[0]), shape[1])
+            rois = tf.reshape(boxes, [-1, 4])
+            pooled = self._sample(features[0], strides[0], rois, index, image_size)
+        else:
+            pooled = self._pool_levels(boxes, image_size, features, strides)
+        return tf.reshape(pooled, tf.concat([shape[:2], tf.shape(pooled)[1:]], axis=0))
+
+    def _pool_levels(self, boxes, image_size, features, strides):
+        """Return the crops `[batch * num_rois, ...]`, each from the level of its box."""
         levels = self._levels(boxes, image_size, len(features))
         crops, order = [], []
         for level, (feature, stride) in enumerate(zip(features, strides, strict=True)):
@@ -90,8 +100,7 @@ class PyramidROIAlign(keras.layers.Layer):
             rois = tf.gather_nd(boxes, chosen)
             crops.append(self._sample(feature, stride, rois, index, image_size))
             order.append(index * tf.shape(boxes)[1] + tf.cast(chosen[:, 1], tf.int32))
-        pooled = in_order(crops, order)
-        return tf.reshape(pooled, tf.concat([tf.shape(boxes)[:2], tf.shape(pooled)[1:]], axis=0))
+        return in_order(crops, order)
 
     def _levels(self, boxes, image_size, num_levels):
         """Return the feature map of each box, int32 `[batch, num_rois]`, 0 for the first."""
@@ -132,6 +141,6 @@ class PyramidROIAlign(keras.layers.Layer):
         return (*input_shape[0][:2], *self.pool_shape, input_shape[2][-1])
 
     def get_config(self):
-        names = ("pool_shape", "method", "level_rounding", "box_shift", "samples", "half_pixel")
-        names += ("strides",)
+        names = ("pool_shape", "method", "level_rounding", "box_shift")
+        names += ("samples", "half_pixel", "strides")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -11,7 +11,7 @@ import numpy as np
 
 from mrcnn.data.loader import SampleLoader
 from mrcnn.data.molding import normalize
-from mrcnn.data.uneven import spread_matches, stack_padded
+from mrcnn.data.uneven import spread_targets, stack_padded
 from mrcnn.inputs import model_inputs
 from mrcnn.legacy.detection_targets import build_detection_targets
 from mrcnn.ops.meta import parse_meta
@@ -91,7 +91,7 @@ def data_generator(
     )
     # The loader raises when a whole epoch has nothing usable, so no sample is waited for forever.
     usable = (sample for sample in map(loader.load, itertools.count()) if sample is not None)
-    return (_collate(list(itertools.islice(usable, batch_size)), config) for _ in itertools.count())
+    return (_collate(list(itertools.islice(usable, batch_size)), loader) for _ in itertools.count())
 
 
 class DataGenerator(keras.utils.PyDataset):
@@ -150,21 +150,25 @@ class DataGenerator(keras.utils.PyDataset):
                 samples.append(sample)
         if not samples:
             raise RuntimeError(f"no image of epoch {self.epoch + 1} can be trained on.")
-        return _collate(samples, loader.config)
+        return _collate(samples, loader)
 
     def on_epoch_end(self):
         """Start the next epoch, with a new order of the images."""
         self.epoch += 1
 
 
-def _collate(samples, config):
+def _collate(samples, loader):
     """Stack samples into the lists of the original."""
+    config = loader.config
     names = [spec.name for spec in model_inputs(config, "training")[:7]]
     arrays = {name: stack_padded([sample[name] for sample in samples]) for name in samples[0]}
     sizes = np.array([sample["input_image"].shape[:2] for sample in samples])
     if (sizes != sizes[0]).any():
-        generator = config.recipe().anchors(config)
-        arrays["input_rpn_match"] = spread_matches(arrays["input_rpn_match"], sizes, generator)
+        found = arrays["input_rpn_match"], arrays["input_rpn_bbox"]
+        objects = arrays["input_gt_class_ids"], arrays["input_gt_boxes"]
+        arrays["input_rpn_match"], arrays["input_rpn_bbox"] = spread_targets(
+            *found, sizes, *objects, config.recipe().anchors(config), loader.rpn_targets
+        )
     windows = parse_meta(arrays["input_image_meta"])["window"]
     arrays["input_image"] = normalize(arrays["input_image"], windows, config)
     inputs = [arrays[name] for name in [*names, "input_roi", "rois"] if name in arrays]

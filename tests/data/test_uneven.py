@@ -5,8 +5,10 @@ import pytest
 
 from mrcnn.config import PaperConfig
 from mrcnn.data.pipeline import make_dataset
+from mrcnn.data.uneven import spread_targets, stack_padded
 from mrcnn.legacy.generator import data_generator
 from mrcnn.model import MaskRCNN
+from mrcnn.ops.boxes import decode_boxes
 from tests.mini import MiniConfig, MiniShapes
 
 SIZES = [(64, 128), (128, 64)]
@@ -129,6 +131,43 @@ def test_batches_of_the_paper_are_padded_with_the_mean_colour(mode):
         masks = together["input_gt_masks"][index]
         np.testing.assert_array_equal(masks[: size[0], : size[1]], one["input_gt_masks"])
         assert masks.sum() == one["input_gt_masks"].sum()
+
+
+def test_anchors_that_move_with_the_batch_are_matched_again():
+    """P6 has a stride of 64 on 64 pixels, and of 48 on 96."""
+    config = UnevenPaperConfig()
+    config.RPN_STRIDES_FITTED = True
+    generator = config.recipe().anchors(config)
+    targets, rng = config.recipe().rpn_targets(config), np.random.default_rng(0)
+    sizes, class_ids = np.array([(96, 64), (96, 96)]), np.array([[1, 0], [2, 1]])
+    boxes = np.float32([[[24, 0, 72, 56], [0] * 4], [[24, 30, 70, 72], [4, 4, 12, 12]]])
+    alone = [targets(*image, rng) for image in zip(sizes, class_ids, boxes, strict=True)]
+    matches, deltas = (stack_padded(column) for column in zip(*alone, strict=True))
+    matches, deltas = spread_targets(
+        matches[..., None], deltas, sizes, class_ids, boxes, generator, targets
+    )
+    anchors = generator.of_image((96, 96))
+    # Only in the batch, a square of 48 pixels is in the middle of the first image.
+    assert anchors[-2].tolist() == [24, 24, 72, 72]
+    assert matches[0, -2] == 1
+    (positive,) = np.flatnonzero(matches[0] == 1)
+    found = decode_boxes(anchors[[positive]], deltas[0, :1] * config.RPN_BBOX_STD_DEV)
+    np.testing.assert_allclose(found, boxes[0, :1], atol=1e-4)
+    # The second has the size of the batch, and keeps its targets.
+    np.testing.assert_array_equal(matches[1, :, 0], alone[1][0])
+    np.testing.assert_array_equal(deltas[1], alone[1][1])
+
+
+@pytest.mark.parametrize("mode", ["pipeline", "data_generator"])
+def test_batches_match_again_where_anchors_move(mode):
+    config = UnevenPaperConfig()
+    config.RPN_TRAIN_ANCHORS_PER_IMAGE = 5000
+    last = {}
+    for config.RPN_STRIDES_FITTED in (False, True):
+        together, _ = batches(config, mode)
+        # The last anchor is at the corner of the batch, beyond both images.
+        last[config.RPN_STRIDES_FITTED] = together["input_rpn_match"][:, -1, 0].tolist()
+    assert last == {False: [0, 0], True: [-1, -1]}
 
 
 def test_an_image_with_other_channels_is_named():

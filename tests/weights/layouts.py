@@ -135,20 +135,25 @@ def detectron2_detector(
     rpn_convs=1,
     box_convs=0,
     classes=80,
+    fpn=256,
+    units=1024,
 ):
-    """Models of the zoo; `new` is the normalization of FPN and heads, None for none."""
+    """Models of the zoo; `new` is the normalization of FPN and heads, None for none.
+
+    `fpn` and `units` are the channels of FPN and box head.
+    """
 
     def parts():
         if neck == "fpn":
             yield from _detectron2_trunk("backbone.bottom_up.", blocks, groups, width, norm)
             for level in (2, 3, 4, 5):
                 inner, outer = f"backbone.fpn_lateral{level}", f"backbone.fpn_output{level}"
-                yield from _conv_norm(inner, f"{inner}.norm", 256, 64 * 2**level, 1, new)
-                yield from _conv_norm(outer, f"{outer}.norm", 256, 256, 3, new)
+                yield from _conv_norm(inner, f"{inner}.norm", fpn, 64 * 2**level, 1, new)
+                yield from _conv_norm(outer, f"{outer}.norm", fpn, fpn, 3, new)
         else:
             inside = blocks[: 3 if neck == "c4" else 4]
             yield from _detectron2_trunk("backbone.", inside, groups, width, norm)
-        channels, anchors = {"fpn": (256, 3), "c4": (1024, 15), "dc5": (2048, 15)}[neck]
+        channels, anchors = {"fpn": (fpn, 3), "c4": (1024, 15), "dc5": (2048, 15)}[neck]
         rpn, heads = "proposal_generator.rpn_head", "roi_heads"
         for number in range(rpn_convs):
             name = f"{rpn}.conv" if rpn_convs == 1 else f"{rpn}.conv.conv{number}"
@@ -158,23 +163,23 @@ def detectron2_detector(
         if neck == "c4":
             # Always three blocks, those of all ResNets here.
             yield from _detectron2_stage(f"{heads}.", 5, 3, groups, width, norm)
-            units, mask_channels = 2048, 2048
+            box_channels, mask_channels = 2048, 2048
         else:
             last = channels
             for number in range(1, box_convs + 1):
                 name = f"{heads}.box_head.conv{number}"
                 yield from _conv_norm(name, f"{name}.norm", 256, last, 3, new)
                 last = 256
-            yield from _dense(f"{heads}.box_head.fc1", 1024, last * 49)
+            yield from _dense(f"{heads}.box_head.fc1", units, last * 49)
             if not box_convs:
-                yield from _dense(f"{heads}.box_head.fc2", 1024, 1024)
-            units, mask_channels = 1024, channels
+                yield from _dense(f"{heads}.box_head.fc2", units, units)
+            box_channels, mask_channels = units, channels
             for number in (1, 2, 3, 4):
                 name = f"{heads}.mask_head.mask_fcn{number}"
                 yield from _conv_norm(name, f"{name}.norm", 256, mask_channels, 3, new)
                 mask_channels = 256
-        yield from _dense(f"{heads}.box_predictor.cls_score", classes + 1, units)
-        yield from _dense(f"{heads}.box_predictor.bbox_pred", 4 * classes, units)
+        yield from _dense(f"{heads}.box_predictor.cls_score", classes + 1, box_channels)
+        yield from _dense(f"{heads}.box_predictor.bbox_pred", 4 * classes, box_channels)
         # A transposed convolution: channels in, channels out.
         yield f"{heads}.mask_head.deconv.weight", (mask_channels, 256, 2, 2)
         yield f"{heads}.mask_head.deconv.bias", (256,)

@@ -46,12 +46,18 @@ def test_excluding_layers_of_a_keras_file(tmp_path):
         np.testing.assert_array_equal(ours, old)
 
 
-@pytest.mark.parametrize("name", ["x.pth", "weights", "x.txt"])
+@pytest.mark.parametrize("name", ["x.npz", "weights", "x.txt"])
 def test_files_of_unknown_kinds(tmp_path, name):
     (tmp_path / name).write_text("PK")
     with pytest.raises(ValueError, match='is not a weight file; accepted are "\\.h5"') as error:
         weights.load(small_model(0), tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
+
+
+def test_a_file_of_torch_by_its_name_alone(tmp_path):
+    (tmp_path / "x.pth").write_text("PK")
+    with pytest.raises(ValueError, match="x.pth.* is of no known format; accepted are files of to"):
+        weights.load(small_model(0), tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize("name", ["x.h5", "x.weights.h5", "x.keras", "x"])
