@@ -230,6 +230,10 @@ def check(config, base) -> None:
         f"MASK_SHAPE is {mask}; with MASK_POOL_SIZE {config.MASK_POOL_SIZE} it must be {doubled}, "
         "because the mask head doubles its input.",
     )
+    _require(
+        config.ROI_ALIGN != "align_max" or getattr(config, "ROI_SAMPLES", 2),
+        "ROI_SAMPLES is 0; with ROI_ALIGN 'align_max' it must be 1 or more.",
+    )
 
 
 def _rules(config):
