@@ -93,8 +93,8 @@ def tiny_paper(variant, **settings):
     return config
 
 
-# The others are covered by them, or by tests of trunks.
-QUICK = ("c4", "dc5", "batch", "second")
+# test_necks.py has such tests of necks.
+QUICK = ("batch", "second")
 
 
 @pytest.mark.parametrize(
