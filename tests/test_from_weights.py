@@ -16,7 +16,7 @@ from mrcnn.weights.tensor_files import read_tensors
 from mrcnn.weights.tensor_writers import write_pickle, write_safetensors, write_torch
 from tests.golden_state_dicts import fill
 from tests.mini import silent
-from tests.weights.layouts import detectron2_detector
+from tests.weights.layouts import R50, detectron2_detector
 
 CLASS_LAYERS = {"mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"}
 
@@ -120,6 +120,20 @@ def test_a_backbone_that_does_not_exist_here(tmp_path):
     with pytest.raises(ValueError, match="does not show BACKBONE: tensors are missing"):
         imported_config(path, "inference")
     assert imported_config(path, "inference", BACKBONE="resnet50").NUM_CLASSES == 91
+
+
+def test_sizes_that_the_file_does_not_have(tmp_path):
+    path = tmp_path / "x.safetensors"
+    shapes = {
+        "backbone.body.layer1.0.conv2.weight": (64, 64, 3, 3),
+        "backbone.fpn.inner_blocks.0.0.weight": (8192, 1),
+        "roi_heads.box_predictor.cls_score.weight": (91, 4),
+    }
+    for stage, blocks in enumerate(R50, start=1):
+        shapes[f"backbone.body.layer{stage}.{blocks - 1}.bn1.bias"] = (4,)
+    write_safetensors(path, {name: np.zeros(shape, "f4") for name, shape in shapes.items()})
+    with pytest.raises(ValueError, match="ask for heads with 11 GB of weights, but the file has 0"):
+        imported_config(path, "inference")
 
 
 def test_a_file_of_another_program(tmp_path):

@@ -183,6 +183,10 @@ def test_the_recipe_needs_the_settings():
         ({"FPN_NORM": "frozen"}, "FPN_NORM is 'frozen'; it must be None or 'batch' or 'group'."),
         ({"RPN_CONVS": 0}, "RPN_CONVS is 0; it must be a whole number, 1 or more."),
         ({"MASK_TARGET_THRESHOLD": 0}, "MASK_TARGET_THRESHOLD is 0; it must be a number above 0"),
+        (
+            {"ROI_ALIGN": "align_max", "ROI_SAMPLES": 0},
+            "ROI_SAMPLES is 0; with ROI_ALIGN 'align_max' it must be 1 or more.",
+        ),
         ({"MASK_PASTE": "round"}, "MASK_PASTE is 'round'; it must be 'expand' or 'exact'."),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

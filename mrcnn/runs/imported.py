@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from mrcnn.runs.settings import make_config
+from mrcnn.runs.settings import check_size, make_config
 from mrcnn.weights import settings_of
 
 
@@ -41,7 +41,9 @@ def imported_config(path, mode, **changes):
         settings["RPN_STRIDES_FITTED"] = False
     stem = os.path.splitext(os.path.basename(path))[0]
     named = {"RECIPE": "paper", "NAME": re.sub(r"\W+", "_", stem) or "imported"}
-    return make_config(settings | named, **changes)
+    config = make_config(settings | named, **changes)
+    check_size(config, path, changes)
+    return config
 
 
 def warn_of_settings(config, path, report):

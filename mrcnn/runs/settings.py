@@ -108,7 +108,7 @@ def read_config(path, **changes):
         if isinstance(error, ValueError) and _functions(settings, changes):
             raise
         raise ValueError(f'The settings in "{path}" cannot be used: {error}') from error
-    _check_size(config, path, changes)
+    check_size(config, path, changes)
     return config, names
 
 
@@ -136,9 +136,9 @@ _MOST = {
 }
 
 
-def _check_size(config, path, changes):
+def check_size(config, path, changes):
     """Refuse settings that would fill the memory, with weights that the file cannot hold too."""
-    sizes = {name: (getattr(config, name) or 0, most) for name, most in _MOST.items()}
+    sizes = {name: (np.max(getattr(config, name) or 0), most) for name, most in _MOST.items()}
     if config.IMAGE_RESIZE_MODE == "square":
         pixels = math.prod(map(int, config.IMAGE_SHAPE[:2]))
         sizes["IMAGE_SHAPE"] = pixels, limits.MAX_IMAGE_PIXELS
