@@ -33,8 +33,8 @@ class Steps:
         checkpointing: see `Forward`.
         divide_decay: whether the penalty of a tensor is `weight_decay` times the mean of its
             squares, as in the original. Else it is half the sum of its squares times
-            `weight_decay`, so that its gradient is `weight_decay` times the tensor, as in the paper
-            and in PyTorch's SGD.
+            `weight_decay`, so that its gradient is `weight_decay` times the tensor. This is the
+            paper's; as in PyTorch's SGD it is no part of the reported total, which it would exceed.
         any_size: compile one step for batches of any size. Else each of the first three sizes of
             images compiles another. It has no effect on several replicas.
     """
@@ -91,8 +91,8 @@ class Steps:
             number: of the step in the run; seed and number decide its random numbers.
 
         Returns:
-            "loss", the total with weight decay; each loss by its name; "gradient_norm", the norm of
-            the whole gradient before clipping.
+            "loss", the total, with the weight decay of `divide_decay`; each loss by its name;
+            "gradient_norm", the norm of the whole gradient before clipping.
         """
         seed = tf.constant([self.seed, number], tf.int64)
         if self.accumulate == 1:
@@ -169,7 +169,8 @@ class Steps:
         gradients = self._forward.gradient(tape, scaled)
         for i, factor in enumerate(self._decay_factors(parts)):
             if factor:
-                total = total + factor * 2.0 * tf.nn.l2_loss(variables[i])
+                if self.divide_decay:
+                    total = total + factor * 2.0 * tf.nn.l2_loss(variables[i])
                 # Without this order TensorFlow would compute the decay of all weights first, and
                 # keep it in memory until the gradients are there.
                 with tf.control_dependencies([gradients[i]]):
