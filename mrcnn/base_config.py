@@ -116,7 +116,8 @@ class Config:
     #   "crop"    scaled as "pad64", then a random square of IMAGE_MIN_DIM. Training only.
     IMAGE_RESIZE_MODE = "square"
 
-    # Limits of the image sides, in pixels.
+    # Limits of the image sides, in pixels. With "pad32", IMAGE_MIN_DIM may be a sequence, such as
+    # (640, 672, 704, 736, 768, 800): training draws one per image, detection takes the largest.
     IMAGE_MIN_DIM = 800
     IMAGE_MAX_DIM = 1024
 

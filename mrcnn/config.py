@@ -47,11 +47,11 @@ class PaperConfig(Config):
 
     # How ResNets are built: "torchvision", the stride in the 3x3 convolution; "msra", in the first
     # 1x1, as Detectron's and the paper's weights; "matterport", as "msra", with the original's
-    # biases and its normalization. No effect on other backbones.
+    # biases and padding (its weights also need NORM_EPSILON 0.001). No effect on other backbones.
     RESNET_STYLE = "torchvision"
 
     # Normalization of a named backbone: "frozen", a constant scale and shift per channel; "batch",
-    # which trains as TRAIN_BN says; "group", of 32 groups.
+    # which trains as TRAIN_BN says; "group", of 32 groups, which keras.applications lack.
     BACKBONE_NORM = "frozen"
 
     # Added to the variance by all normalization of the recipe.

@@ -135,7 +135,10 @@ RULES = {name: rule for rule, names in _SHARED.items() for name in names.split()
     "RPN_ANCHOR_RATIOS": _positives(None, "one or more positive numbers"),
     "MINI_MASK_SHAPE": _positives(2, "two positive numbers, (height, width)"),
     "IMAGE_RESIZE_MODE": _one_of(*RESIZE_MODES),
-    "IMAGE_MIN_DIM": _SIDE,
+    "IMAGE_MIN_DIM": Rule(
+        lambda v: _SIDE.accepts(v) or (np.ndim(v) == 1 and len(v) and all(map(_COUNT.accepts, v))),
+        f"{_SIDE.text}; with IMAGE_RESIZE_MODE 'pad32' also a sequence of such numbers",
+    ),
     "IMAGE_MAX_DIM": _SIDE,
     "IMAGE_MIN_SCALE": _or_none(_NOT_NEGATIVE),
     "ROI_POSITIVE_RATIO": _real(lambda v: 0 < v <= 1, "a number above 0, 1 at most"),
@@ -227,6 +230,10 @@ def check(config, base) -> None:
         f"MASK_SHAPE is {mask}; with MASK_POOL_SIZE {config.MASK_POOL_SIZE} it must be {doubled}, "
         "because the mask head doubles its input.",
     )
+    _require(
+        config.ROI_ALIGN != "align_max" or getattr(config, "ROI_SAMPLES", 2),
+        "ROI_SAMPLES is 0; with ROI_ALIGN 'align_max' it must be 1 or more.",
+    )
 
 
 def _rules(config):
@@ -295,6 +302,11 @@ def _check_image_padding(config):
 def _check_image_size(config):
     """Require sides that are multiples of the largest stride, see `ops.pixels`."""
     mode = config.IMAGE_RESIZE_MODE
+    _require(
+        mode == "pad32" or np.ndim(config.IMAGE_MIN_DIM) == 0,
+        f"IMAGE_MIN_DIM is {config.IMAGE_MIN_DIM}; with IMAGE_RESIZE_MODE {mode!r} it must be one "
+        "number.",
+    )
     multiple = int(max(config.BACKBONE_STRIDES))
     for name in SIDES[mode]:
         side = getattr(config, name)
@@ -335,6 +347,14 @@ def _check_computed(config, base):
 
 def _check_backbone(config):
     backbone = find_backbone(config.BACKBONE)
+    if config.RECIPE == "paper":
+        for name, accepted in (("NECK", backbone.necks), ("BACKBONE_NORM", backbone.norms)):
+            value, owner = getattr(config, name), config.BACKBONE
+            owner = "a function as BACKBONE" if callable(owner) else f"BACKBONE {owner!r}"
+            _require(
+                value in accepted,
+                f"{name} is {value!r}; with {owner} it must be {' or '.join(map(repr, accepted))}.",
+            )
     if callable(config.BACKBONE):
         shapes = config.COMPUTE_BACKBONE_SHAPE
         _require(

@@ -97,7 +97,7 @@ class Network:
         boxes, detected = detections[..., :4], detections[..., 4] > 0
         masks = self.parts.mask_head(self._features(p.mask_align, boxes), keep=detected)
         outputs = [detections, probs, deltas, masks, proposals, self.rpn.probs, self.rpn.deltas]
-        return CheckpointModel(list(x.values()), outputs, name="mask_rcnn")
+        return CheckpointModel(list(x.values()), outputs, stages=self.stages, name="mask_rcnn")
 
     def _training(self, x, p):
         image, heads = x["input_image"], self.parts
@@ -129,7 +129,7 @@ class Network:
         }
         outputs = [self.rpn.logits, self.rpn.probs, self.rpn.deltas]
         outputs += [logits, probs, deltas, masks, proposals, rois, *losses.values()]
-        return CheckpointModel(list(x.values()), outputs, name="mask_rcnn")
+        return CheckpointModel(list(x.values()), outputs, stages=self.stages, name="mask_rcnn")
 
     def _features(self, align, boxes):
         levels = [self.pyramid[level] for level in self.operators.roi_levels]

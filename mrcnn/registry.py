@@ -97,13 +97,13 @@ BACKBONES = {
     "resnet50": _RESNET,
     "resnet101": _RESNET,
     "resnet152": _RESNET,
+    "small": Backbone(
+        "mrcnn.backbones.small:small_resnet", strides=((4, 8, 16, 32, 64), (2, 4, 8, 16, 32))
+    ),
     "resnext50_32x4d": _RESNEXT,
     "resnext101_32x8d": _RESNEXT,
     "resnext101_64x4d": _RESNEXT,
     "resnext152_32x8d": _RESNEXT,
-    "small": Backbone(
-        "mrcnn.backbones.small:small_resnet", strides=((4, 8, 16, 32, 64), (2, 4, 8, 16, 32))
-    ),
     # The expanded feature maps before each halving (Sandler et al. 2018, section 6.2).
     **_applications(
         "MobileNet",

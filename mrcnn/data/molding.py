@@ -13,10 +13,14 @@ from mrcnn.ops.scaling import MULTIPLE, padded_size, resample, scaled_size
 
 
 def resize_photo(image: np.ndarray, config: Any, rng: Any = random) -> tuple:
-    """Return the five results of `resize_image` with the settings of a Config."""
+    """Return the five results of `resize_image` with the settings of a Config.
+
+    Of an IMAGE_MIN_DIM of several sides, `rng` draws one: Python's `random`, or a `random.Random`.
+    """
+    min_dim = config.IMAGE_MIN_DIM
     return resize_image(
         image,
-        min_dim=config.IMAGE_MIN_DIM,
+        min_dim=rng.choice(min_dim) if np.ndim(min_dim) else min_dim,
         max_dim=config.IMAGE_MAX_DIM,
         min_scale=config.IMAGE_MIN_SCALE,
         mode=config.IMAGE_RESIZE_MODE,
@@ -80,7 +84,8 @@ def _normalize_photo(photo, mean, std, out, corner=(0, 0)):
 def mold_photo(image: np.ndarray, config: Any) -> tuple[np.ndarray, Window, float]:
     """Resize and normalize one photo for detection.
 
-    In the mode "pad32" a bilinear filter does not round to whole numbers.
+    In the mode "pad32" a bilinear filter does not round to whole numbers. Of an IMAGE_MIN_DIM of
+    several sides, the largest is taken.
 
     Returns:
         `[height, width, channels]` float32, the window `(y1, x1, y2, x2)` of the photo in it, in
@@ -90,8 +95,9 @@ def mold_photo(image: np.ndarray, config: Any) -> tuple[np.ndarray, Window, floa
         molded, window, scale, _, _ = resize_photo(image, config)
         molded = subtract_mean(molded, config.MEAN_PIXEL, std_pixel=config.STD_PIXEL)
         return molded.astype(np.float32, copy=False), window, scale
-    kind = _filter(config)
-    size = scaled_size(*image.shape[:2], config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, kind)
+    kind, min_dim = _filter(config), config.IMAGE_MIN_DIM
+    min_dim = max(min_dim) if np.ndim(min_dim) else min_dim
+    size = scaled_size(*image.shape[:2], min_dim, config.IMAGE_MAX_DIM, kind)
     # Each array of this size takes milliseconds: none for the padded image before normalization.
     photo = resample(image.astype(np.float32) if kind == "bilinear" else image, size, kind)
     molded = np.zeros((*padded_size(*size), image.shape[2]), np.float32)

@@ -70,7 +70,7 @@ def load_sample(
         use_mini_mask: return masks cut to their boxes and resized to MINI_MASK_SHAPE. Boxes of
             `load_boxes` are then rounded to whole pixels.
         rng: source of all random numbers; by default they come from Python's `random` (`flip_half`
-            and resize mode "crop") and from the augmentation.
+            and `resize_photo`) and from the augmentation.
 
     Raises:
         ValueError: names the image, if it and its masks do not fit each other or the configuration,
@@ -170,8 +170,8 @@ def active_class_ids(dataset: Any, image_id: int) -> np.ndarray:
 
 def _resize(image, masks, config, rng):
     """Resize by the configuration; return image, masks, window, scale and `(y, x)` offset."""
-    draws_crop = rng is not None and config.IMAGE_RESIZE_MODE == "crop"
-    rng = random.Random(int(rng.integers(2**63))) if draws_crop else random
+    draws = config.IMAGE_RESIZE_MODE == "crop" or np.ndim(config.IMAGE_MIN_DIM)
+    rng = random.Random(int(rng.integers(2**63))) if draws and rng is not None else random
     image, window, scale, padding, crop = resize_photo(image, config, rng)
     if config.IMAGE_RESIZE_MODE == "pad32":
         return image, pad_sides(resample_masks(masks, window[2:])), window, scale, (0, 0)

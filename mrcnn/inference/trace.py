@@ -36,8 +36,9 @@ def ancestor(keras_model, name):
         KeyError: lists the names that are known.
     """
     plain = name.removesuffix(":0").strip("/")
-    if plain in STEPS:
-        layer = keras_model.get_layer("ROI")
+    layer = keras_model.get_layer("ROI") if plain in STEPS else None
+    # Proposals per level have no such steps.
+    if hasattr(layer, "steps"):
         steps = keras.layers.Lambda(lambda inputs: layer.steps(*inputs), dtype="float32")
         return steps(layer.input)[STEPS[plain]]
     names = {layer.name for layer in keras_model.layers}

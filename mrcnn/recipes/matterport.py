@@ -74,7 +74,7 @@ def network_parts(c):
     norm = partial(BatchNorm, train_bn=c.TRAIN_BN)
     return NetworkParts(
         backbone=lambda image: build_backbone(
-            c.BACKBONE, image, c.TRAIN_BN, c.BACKBONE_STRIDES[0], c.MEAN_PIXEL
+            c.BACKBONE, image, c.TRAIN_BN, c.BACKBONE_STRIDES[0], c.MEAN_PIXEL, c.STD_PIXEL
         ),
         neck=partial(fpn, channels=c.TOP_DOWN_PYRAMID_SIZE),
         rpn=RPN(

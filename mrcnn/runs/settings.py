@@ -138,7 +138,7 @@ _MOST = {
 
 def check_size(config, path, changes):
     """Refuse settings that would fill the memory, with weights that the file cannot hold too."""
-    sizes = {name: (getattr(config, name) or 0, most) for name, most in _MOST.items()}
+    sizes = {name: (np.max(getattr(config, name) or 0), most) for name, most in _MOST.items()}
     if config.IMAGE_RESIZE_MODE == "square":
         pixels = math.prod(map(int, config.IMAGE_SHAPE[:2]))
         sizes["IMAGE_SHAPE"] = pixels, limits.MAX_IMAGE_PIXELS

@@ -13,7 +13,7 @@ import threading
 import keras
 import tensorflow as tf
 
-LEVELS = (2, 3, 4, 5)
+from mrcnn.training.selection import backbone_taps
 
 
 class Forward:
@@ -38,7 +38,7 @@ class Forward:
         self.keras_model, self.pieces = keras_model, []
         # Each replica of a strategy runs in a thread of its own.
         self.thread = threading.local()
-        # Only checkpointing needs a pyramid, whose inputs are the ends of the pieces.
+        # Only checkpointing needs a backbone's stages, which are the ends of the pieces.
         kept = self._add_pieces() if checkpointing else []
         self.known, self.outputs = [*keras_model.inputs, *kept], outputs
         # Keras accepts no output twice, and no input as an output, in a graph that starts inside
@@ -51,7 +51,7 @@ class Forward:
     def _add_pieces(self):
         """Cut the backbone at the ends of its stages, and return these ends."""
         model = self.keras_model
-        stages = [model.get_layer(f"fpn_c{level}p{level}").input for level in LEVELS]
+        stages = list(backbone_taps(model).values())
         # The maps before the first pooling are the largest, so it ends a piece too.
         ends = [layer.output for layer in model.layers if layer.name == "pool1"] + stages
         places = {id(variable): i for i, variable in enumerate(model.trainable_variables)}

@@ -34,11 +34,13 @@ def trainable_layers(keras_model):
 
 
 def backbone_taps(keras_model):
-    """Return the outputs of the backbone in a graph, `{"C2": KerasTensor, ..., "C5": ...}`.
+    """Return the outputs of the backbone in a graph, `{"C2": KerasTensor, ...}`.
 
     Raises:
-        ValueError: if the graph has no feature pyramid.
+        ValueError: if the graph has neither `stages` nor a feature pyramid.
     """
+    if stages := getattr(keras_model, "stages", None):
+        return dict(stages)
     try:
         return {f"C{k}": keras_model.get_layer(f"fpn_c{k}p{k}").input for k in (2, 3, 4, 5)}
     except ValueError as error:
@@ -52,7 +54,8 @@ def layers_from_stage(keras_model, first, taps=None):
     """Return the layers with weights of the backbone's stage `first` and all above it.
 
     A layer belongs to the first stage that needs it: to stage 4 if C4 is computed from it and C2
-    and C3 are not. This works for any backbone, whatever the names of its layers.
+    and C3 are not. This works for any backbone, whatever the names of its layers. With NECK "c4"
+    the last stage is in the heads, so `first` 5 gives it with all other heads.
 
     Args:
         keras_model: the graph.
@@ -66,7 +69,9 @@ def layers_from_stage(keras_model, first, taps=None):
     lower = [taps[f"C{k}"] for k in range(2, first)]
     # A model of some outputs has the layers that these are computed from.
     below = set(map(id, trainable_layers(keras.Model(keras_model.inputs, lower))))
-    stage = trainable_layers(keras.Model(keras_model.inputs, taps[f"C{first}"]))
+    layers = trainable_layers(keras_model)
+    end = taps.get(f"C{first}")
+    stage = layers if end is None else trainable_layers(keras.Model(keras_model.inputs, end))
     if below.issuperset(map(id, stage)):
         raise ValueError(
             f'layers is "{first}+", but stage {first} of this backbone has no layer with weights '
@@ -74,7 +79,7 @@ def layers_from_stage(keras_model, first, taps=None):
             "inside the backbone counts as one layer; apply its layers to the image directly, as "
             "keras.applications do with input_tensor=image."
         )
-    return [layer for layer in trainable_layers(keras_model) if id(layer) not in below]
+    return [layer for layer in layers if id(layer) not in below]
 
 
 def set_trainable(keras_model, layer_regex, indent=0, verbose=1, taps=None):

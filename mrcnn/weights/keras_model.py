@@ -16,14 +16,18 @@ class CheckpointModel(keras.Model):
     `.weights.h5` that of Keras 3; `load_weights` recognises both, and is safe with files of
     strangers: it changes all weights or none.
 
+    Args:
+        stages: `{"C2": KerasTensor, ...}`, outputs of the backbone's stages in the graph; {} if
+            they are not known, as after reading a `.keras` file.
+
     Attributes:
         metadata: `{name: text}`, facts about the model that are saved in `.h5` files.
     """
 
     # Keras 3.12 saves the graph of a subclass only if it takes these arguments.
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, stages=None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.metadata = {}
+        self.metadata, self.stages = {}, stages or {}
 
     def _make_predict_function(self):
         """Do nothing: servers called it so that several threads could share a model of Keras 2."""

@@ -1,5 +1,6 @@
 """Photos resized and normalized by a PaperConfig."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,18 @@ def test_old_scripts_mold_with_the_deviation_too():
 def test_deviation_that_does_not_fit():
     with pytest.raises(ValueError, match="STD_PIXEL has 2 values, but the image has 3 channels"):
         mold_image(np.zeros((4, 4, 3)), paper_config(STD_PIXEL=(1.0, 2.0)))
+
+
+def test_shorter_sides_are_drawn_in_training():
+    config = paper_config(IMAGE_MIN_DIM=(20, 24, 30), IMAGE_MAX_DIM=100)
+    photo = data.astronaut()[:60, :80]
+    rng = random.Random(0)
+    found = [molding.resize_photo(photo, config, rng)[1][2] for _ in range(60)]
+    # Each is drawn with a probability of a third.
+    assert all(found.count(side) > 8 for side in (20, 24, 30)) and set(found) == {20, 24, 30}
+    assert molding.mold_photo(photo, config)[1] == (0, 0, 30, 40)
+    config.NAME, config.NUM_CLASSES = "sides", 2
+    config.validate()
+    config.IMAGE_RESIZE_MODE = "square"
+    with pytest.raises(ValueError, match=r"IMAGE_MIN_DIM is \(20, 24, 30\); .* be one number"):
+        config.validate()
