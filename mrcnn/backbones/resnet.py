@@ -92,7 +92,6 @@ class Bottleneck:
         dilation=1,
         conv=Conv2D,
     ):
-        self.name = name
         strides = (1, stride) if style.stride_in_3x3 else (stride, 1)
 
         def conv_and_norm(filters, branch, norm, **options):
@@ -102,12 +101,7 @@ class Bottleneck:
 
         self.pad, padding = None, "same"
         if style.symmetric and strides[1] != 1:
-            pad_layer = (
-                partial(layers.ZeroPadding3D, (0, 1, 1))
-                if conv is RoIConv2D
-                else (partial(layers.ZeroPadding2D, 1))
-            )
-            self.pad, padding = pad_layer(name=f"res{name}_branch2b_pad"), "valid"
+            self.pad, padding = _padding(conv, f"res{name}_branch2b_pad"), "valid"
         self.branch = [
             conv_and_norm(filters[0], "2a", norm, strides=strides[0]),
             conv_and_norm(
@@ -138,6 +132,14 @@ class Bottleneck:
         y = conv_norm(y, *self.branch[2])
         shortcut = conv_norm(x, *self.shortcut) if self.shortcut else x
         return self.out(self.add([y, shortcut]))
+
+
+def _padding(conv, name):
+    """Return a layer that pads what `conv` is applied to by one cell on all sides."""
+    if conv is RoIConv2D:
+        # The first of its axes is the number of RoIs.
+        return layers.ZeroPadding3D((0, 1, 1), name=name)
+    return layers.ZeroPadding2D(1, name=name)
 
 
 def _starting_at_zero(norm):

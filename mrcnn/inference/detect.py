@@ -22,12 +22,14 @@ class Detector:
         keras_model: of `build_graph(config, "inference")`.
         get_anchors: function of a molded image shape that returns normalized anchors `[A, 4]`.
         all_masks: return the masks of all classes, `[batch, D, h, w, num_classes]`.
+        any_size: compile one graph for images of any size. Else each of the first three sizes
+            compiles another, which knows the size.
 
     Raises:
         ValueError: if the model, of a subclass's `build`, lacks the outputs.
     """
 
-    def __init__(self, keras_model, get_anchors, all_masks=False):
+    def __init__(self, keras_model, get_anchors, all_masks=False, any_size=False):
         self.keras_model, self.get_anchors = keras_model, get_anchors
         self.all_masks = all_masks
         if counts := non_finite_weights(keras_model.variables):
@@ -60,8 +62,15 @@ class Detector:
             masks = tf.gather(masks, class_ids, axis=4, batch_dims=2)
             return detections, masks, best
 
+        inputs = keras_model.inputs
+        shapes = [*(tensor.shape for tensor in inputs[:2]), (None, 4)]
         # TensorFlow warns of code that is traced five times, but counts each partial by itself.
-        self.predict = tf.function(partial(predict), autograph=False, reduce_retracing=True)
+        self.predict = tf.function(
+            partial(predict),
+            input_signature=[tf.TensorSpec(s, tf.float32) for s in shapes] if any_size else None,
+            autograph=False,
+            reduce_retracing=not any_size,
+        )
 
     def __call__(self, molded_images, metas):
         """Run the graph.

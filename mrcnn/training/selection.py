@@ -115,7 +115,8 @@ def set_trainable(keras_model, layer_regex, indent=0, verbose=1, taps=None):
 def summary(keras_model):
     """Return one sentence on the layers that learn, for people: numbers, and groups of layers."""
     layers = trainable_layers(keras_model)
-    learning = [layer for layer in layers if layer.trainable]
+    # Frozen batch norm has none, even where it is not frozen as a layer.
+    learning = [layer for layer in layers if layer.trainable_variables]
     groups = {name: [] for name in ("backbone", *_GROUPS)}
     for layer in layers:
         fitting = (name for name, starts in _GROUPS.items() if layer.name.startswith(starts))

@@ -35,6 +35,8 @@ class Steps:
             squares, as in the original. Else it is half the sum of its squares times
             `weight_decay`, so that its gradient is `weight_decay` times the tensor, as in the paper
             and in PyTorch's SGD.
+        any_size: compile one step for batches of any size. Else each of the first three sizes of
+            images compiles another. It has no effect on several replicas.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Steps:
         seed=0,
         checkpointing=False,
         divide_decay=True,
+        any_size=False,
     ):
         self.keras_model, self.seed = keras_model, seed
         self.weight_decay, self.divide_decay = weight_decay, divide_decay
@@ -65,13 +68,17 @@ class Steps:
             with self.strategy.scope():
                 self._optimizer.build(keras_model.trainable_variables)
         self._sums = self._make_sums() if accumulate > 1 else []
-        self._train_one = self._compiled(self._train)
+        signature = None
+        if any_size and self._replicas == 1:
+            shapes = {t.name: tf.TensorSpec(t.shape, t.dtype) for t in keras_model.inputs}
+            signature = [shapes, tf.TensorSpec([2], tf.int64)]
+        self._train_one = self._compiled(self._train, signature=signature)
         self._count_one = self._compiled(self._count, reduce=False)
         self._state = self._compiled(self._state_here, reduce=False)
         self._set_state = self._compiled(self._set_state_here, reduce=False)
         self._add_one = self._compiled(self._add)
         self._apply_sums = self._compiled(self._apply_sums_here)
-        self._evaluate_one = self._compiled(self._evaluate)
+        self._evaluate_one = self._compiled(self._evaluate, signature=signature)
 
     # Called by the loop
 
@@ -302,7 +309,7 @@ class Steps:
                 for variable in self.keras_model.trainable_variables
             ]
 
-    def _compiled(self, function, reduce=True):
+    def _compiled(self, function, reduce=True, signature=None):
         """Compile a function for all replicas; with `reduce`, the scalars it returns are summed."""
 
         def run(*arguments):
@@ -319,7 +326,12 @@ class Steps:
 
         # TensorFlow warns of a code object that is traced five times, such as this function's: each
         # stage of training compiles its own steps. It counts a partial by itself.
-        return tf.function(functools.partial(run), autograph=False, reduce_retracing=True)
+        return tf.function(
+            functools.partial(run),
+            input_signature=signature,
+            autograph=False,
+            reduce_retracing=signature is None,
+        )
 
     def _total(self, counts):
         """Return the sums by name over the batches of a step, on every replica."""

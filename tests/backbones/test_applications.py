@@ -7,6 +7,9 @@ import pytest
 from mrcnn.backbones import build_backbone
 from mrcnn.backbones.applications import build
 from mrcnn.registry import BACKBONES
+from mrcnn.training.selection import layers_from_stage
+from mrcnn.weights import matterport
+from mrcnn.weights.keras_model import CheckpointModel
 
 MEAN_PIXEL = np.float32([123.7, 116.8, 103.9])
 APPLICATIONS = [name for name, row in BACKBONES.items() if row.taps]
@@ -140,6 +143,37 @@ def test_frozen_batch_norm_of_a_network():
         model = keras.Model(image, build(image, "MobileNet", tap, None, norm="frozen")[1])
     assert [w.name for w in model.trainable_weights] == ["kernel"]
     assert model.get_layer("conv1_bn").epsilon == 1e-3
+
+
+@pytest.mark.slow
+def test_conv_next_reads_weights_of_keras_and_its_own(rng, tmp_path):
+    """Blocks in nested models, and layer scales, whose weights Keras numbers."""
+    network = keras.applications.ConvNeXtTiny(weights=None, include_top=False)
+    draw_weights(network, rng)
+    matterport.save(network, tmp_path / "keras.h5")
+    image = keras.Input((None, None, 3))
+
+    def new_model():
+        stages = build_backbone("ConvNeXtTiny", image, train_bn=False)
+        return CheckpointModel(image, list(stages.values()), stages=stages)
+
+    model, copy = new_model(), new_model()
+    report = model.load_weights(tmp_path / "keras.h5", verbose=0)
+    # The last layer of the network comes after C5.
+    assert (report.missing, report.unused) == ([], [network.layers[-1].name])
+    expected = [w.numpy() for w in network.weights][:-2]
+    for weight, array in zip(model.weights, expected, strict=True):
+        np.testing.assert_array_equal(weight, array)
+    model.save_weights(tmp_path / "own.h5")
+    assert not copy.load_weights(tmp_path / "own.h5", verbose=0).unused
+    x = rng.normal(size=(1, 32, 32, 3)).astype(np.float32)
+    for one, other in zip(model(x), copy(x), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # Stage 4 begins with the second halving, inside a nested model.
+    chosen = [layer.name for layer in layers_from_stage(model, 4)]
+    assert chosen[0] == "convnext_tiny_downsampling_layernorm_1"
+    assert "convnext_tiny_stage_1_block_2_layer_scale" not in chosen
+    assert len(chosen) == 2 * 2 + (9 + 3) * 5
 
 
 @pytest.mark.parametrize(("train_bn", "changes"), [(False, False), (None, True), (True, True)])

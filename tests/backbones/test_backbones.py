@@ -94,6 +94,45 @@ def test_registered_backbone_gets_what_it_asks_for_and_the_image_that_it_expects
     np.testing.assert_allclose(model(molded)[0, 0, 0], [5, 5, 6], rtol=1e-6)
 
 
+def test_image_in_other_units_is_normalized_again(own_row):
+    image = keras.Input((1, 1, 3))
+    stages = build_backbone("own", image, None, mean_pixel=(1, 2, 3), std_pixel=(2, 7, 6))
+    # The same colours as above.
+    molded = np.float32([[[[7, 4, 7]]]])
+    result = keras.Model(image, stages["C2"])(molded)
+    np.testing.assert_allclose(result[0, 0, 0], [2.5, 2.5, 3], rtol=1e-6)
+
+
+def test_network_of_bgr_images(monkeypatch):
+    row = Backbone(lambda image: [image] * 5, mean=(10, 20, 30), bgr=True)
+    monkeypatch.setitem(BACKBONES, "bgr", row)
+    image = keras.Input((1, 1, 3))
+    stages = build_backbone("bgr", image, None, mean_pixel=1.0)
+    result = keras.Model(image, stages["C2"])(np.float32([[[[14, 28, 42]]]]))
+    np.testing.assert_allclose(result[0, 0, 0], [13, 9, 5], rtol=1e-6)
+
+
+def test_options_reach_rows_that_know_them_and_no_function(image, monkeypatch):
+    calls = []
+
+    def build(image, stage5, norm, dilation5=1):
+        calls.append((stage5, norm, dilation5))
+        return [*stages_of(image, [1, 2, 3, 4]), None]
+
+    monkeypatch.setitem(BACKBONES, "own", Backbone(build))
+    options = {"norm": "group", "epsilon": 1e-5, "style": "msra"}
+    stages = build_backbone("own", image, False, stage5=False, **options)
+    assert list(stages) == ["C2", "C3", "C4"]
+    build_backbone("own", image, False, **options, dilation5=2)
+    assert calls == [(False, "group", 1), (True, "group", 2)]
+
+    def function(image, stage5=True, norm="its own"):
+        assert norm == "its own"
+        return stages_of(image, [1, 2, 3, 4, 5])
+
+    assert list(build_backbone(function, image, False, **options)) == ["C2", "C3", "C4", "C5"]
+
+
 def test_image_of_other_channels_gets_their_averages(own_row):
     image = keras.Input((1, 1, 1))
     stages = build_backbone("own", image, False, mean_pixel=np.array([100.0]))

@@ -98,8 +98,7 @@ def test_stage_on_crops_is_the_stage_on_each_crop(rng, monkeypatch, style):
     np.testing.assert_allclose(second(x), expected, rtol=1e-4, atol=1e-4 * expected.max())
 
 
-# Of torchvision's documentation of its weights (`num_params`), less the classifier's 2,049,000.
-# ResNeXt-152 is not there; of table 1 by hand it is that of ResNet-152 with the filters of ResNeXt.
+# Of torchvision's documentation of its weights (`num_params`), with a classifier of 2,049,000.
 PARAMETERS = {
     "resnet50": 25_557_032,
     "resnet101": 44_549_160,
@@ -119,6 +118,34 @@ def count(architecture, **options):
     return sum(math.prod(w.shape) for w in weights if not w.name.startswith("moving_"))
 
 
-@pytest.mark.parametrize("architecture", PARAMETERS)
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "resnet50",
+        "resnext50_32x4d",
+        "resnext101_32x8d",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in list(PARAMETERS)[1:3]),
+        pytest.param("resnext101_64x4d", marks=pytest.mark.slow),
+    ],
+)
 def test_published_number_of_parameters(architecture):
     assert count(architecture, style="torchvision") == PARAMETERS[architecture] - 2_049_000
+
+
+def parameters_by_hand(blocks, groups, group_width):
+    """Table 1 of the ResNeXt paper, two numbers per channel for each normalization."""
+    total, inputs = 7 * 7 * 3 * 64 + 2 * 64, 64
+    for stage, number in enumerate(blocks):
+        inner, outer = groups * group_width * 2**stage, 256 * 2**stage
+        total += inputs * outer + 2 * outer
+        for _ in range(number):
+            total += inputs * inner + 9 * inner * inner // groups + inner * outer
+            total += 2 * (inner + inner + outer)
+            inputs = outer
+    return total
+
+
+@pytest.mark.slow
+def test_parameters_of_resnext152():
+    assert parameters_by_hand((3, 4, 6, 3), 32, 4) == PARAMETERS["resnext50_32x4d"] - 2_049_000
+    assert count("resnext152_32x8d", style="msra") == parameters_by_hand((3, 8, 36, 3), 32, 8)

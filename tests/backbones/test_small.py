@@ -49,3 +49,17 @@ def test_word():
         "C4": (16, 16, 128),
         "C5": (8, 8, 256),
     }
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind", "gamma"),
+    [("batch", "BatchNorm", 0), ("frozen", "FrozenBatchNorm", 1), ("group", "GroupNorm", 1)],
+)
+def test_normalization_by_name(norm, kind, gamma):
+    image = keras.Input((64, 64, 3))
+    options = {"norm": norm, "epsilon": 0.25}
+    stages = build_backbone("small", image, False, stage5=False, **options)
+    layer = keras.Model(image, stages["C4"]).get_layer("bn4b_branch2b")
+    assert (type(layer).__name__, layer.epsilon) == (kind, 0.25)
+    # A frozen branch that begins at 0 would stay there.
+    np.testing.assert_array_equal(layer.gamma, np.full(128, gamma))

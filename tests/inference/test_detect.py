@@ -8,6 +8,7 @@ from pycocotools import mask as coco_mask
 
 from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
+from mrcnn.ops.meta import compose_image_meta
 
 SIZES = [(64, 64), (40, 100), (64, 64), (90, 30), (200, 160)]
 
@@ -317,3 +318,17 @@ def test_weights_that_are_not_finite_are_warned_of(model):
             detection.Detector(model.keras_model, model.get_anchors)
     finally:
         bias.assign(before)
+
+
+def test_one_graph_for_images_of_any_size(model, rng):
+    """Three sizes compile one graph, with the results of graphs for one size each."""
+    any_size = detection.Detector(model.keras_model, model.get_anchors, any_size=True)
+    for height, width in ((64, 64), (64, 128), (128, 64)):
+        images = rng.normal(size=(1, height, width, 3)).astype(np.float32)
+        window, classes = (0, 0, height, width), model.config.NUM_CLASSES
+        shape = (height, width, 3)
+        meta = compose_image_meta(0, shape, shape, window, 1, np.zeros(classes))[None]
+        one_size = detection.Detector(model.keras_model, model.get_anchors)
+        for ours, theirs in zip(any_size(images, meta), one_size(images, meta), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert any_size.predict.experimental_get_tracing_count() == 1

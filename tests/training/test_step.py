@@ -65,6 +65,21 @@ def test_steps_of_many_stages_are_no_retracing(caplog):
     assert "retracing" not in caplog.text
 
 
+def test_one_step_for_images_of_any_size():
+    """Three sizes of images compile one step, and get the losses of steps for one size each."""
+    config = mini_config(IMAGE_RESIZE_MODE="pad64", TRAIN_BN=False)
+    model = build_graph(config, "training")
+    any_size = Steps(model, weight_decay=0, any_size=True)
+    for size in (64, 100, 150):
+        batch = next(iter(make_dataset(MiniShapes(2, size=size), config, shuffle=False, seed=0)))
+        one_size = Steps(model, weight_decay=0)
+        pairs = zip(
+            *(steps.evaluate(batch).values() for steps in (any_size, one_size)), strict=True
+        )
+        np.testing.assert_allclose(*np.array(list(pairs)).T, rtol=1e-5)
+    assert any_size._evaluate_one.experimental_get_tracing_count() == 1
+
+
 def toy_network(slope, kernel):
     """A model whose two losses, of weights that sum to 1, are both the value of `Linear`."""
     x = keras.Input((1,), name="x")
