@@ -229,7 +229,7 @@ HEADS_BY_CLASS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_ma
 def test_start_from(tmp_path, monkeypatch, weights, num_classes, loaded):
     fetched = []
     monkeypatch.setattr(start, "download_trained_weights", fetched.append)
-    monkeypatch.setattr(start, "imagenet_weights", lambda backbone: "models/imagenet.h5")
+    monkeypatch.setattr(start, "imagenet_weights", lambda backbone, style: "models/imagenet.h5")
     model = Recorder(tmp_path, num_classes)
     model.start_from(weights)
     assert model.loaded == loaded

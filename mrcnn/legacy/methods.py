@@ -20,7 +20,8 @@ class LegacyMethods:
 
     def get_imagenet_weights(self):
         """Return the path of the backbone's ImageNet weights, downloaded once."""
-        return start.imagenet_weights(self.config.BACKBONE)
+        style = getattr(self.config, "RESNET_STYLE", "matterport")
+        return start.imagenet_weights(self.config.BACKBONE, style)
 
     def compile(self, learning_rate, momentum):
         """Give `keras_model` its `OPTIMIZER`, gradients clipped by `GRADIENT_CLIP_NORM`."""

@@ -16,6 +16,18 @@ IMAGENET_URL = (
 IMAGENET_MD5 = "a268eb855778b3df3c7506639542a6af"
 
 
+TORCHVISION_URL = "https://download.pytorch.org/models/"
+# ImageNet classifiers of torchvision, version 1. Their names end with the start of their SHA-256.
+TORCHVISION_TRUNKS = {
+    "resnet50": "resnet50-0676ba61.pth",
+    "resnet101": "resnet101-63fe2227.pth",
+    "resnet152": "resnet152-394f9c45.pth",
+    "resnext50_32x4d": "resnext50_32x4d-7cdf4587.pth",
+    "resnext101_32x8d": "resnext101_32x8d-8ba56ff5.pth",
+    "resnext101_64x4d": "resnext101_64x4d-173b62eb.pth",
+}
+
+
 def download_trained_weights(
     coco_model_path: str | os.PathLike, verbose: int = 1, sha256: str | None = None
 ) -> None:
@@ -42,6 +54,19 @@ def resnet50_weights(architecture, verbose=1) -> str:
     path = _models_folder() / IMAGENET_URL.rsplit("/", 1)[1]
     if not (path.is_file() and file_digest(path, "md5") == IMAGENET_MD5):
         download(IMAGENET_URL, path, md5=IMAGENET_MD5, verbose=verbose)
+    return str(path)
+
+
+def torchvision_trunk(architecture, verbose=1) -> str:
+    """Return the path of torchvision's ImageNet classifier for a ResNet, downloaded once.
+
+    Raises:
+        DownloadError: the file could not be fetched, or is another one; no partial file is left.
+    """
+    name = TORCHVISION_TRUNKS[architecture]
+    start, path = name.rsplit("-", 1)[1].removesuffix(".pth"), _models_folder() / name
+    if not (path.is_file() and file_digest(path, "sha256").startswith(start)):
+        download(TORCHVISION_URL + name, path, sha256=start, verbose=verbose)
     return str(path)
 
 

@@ -4,7 +4,11 @@ import os
 
 from mrcnn.registry import find_backbone
 from mrcnn.weights import is_foreign, settings_of
-from mrcnn.weights.download import download_trained_weights
+from mrcnn.weights.download import (
+    TORCHVISION_TRUNKS,
+    download_trained_weights,
+    torchvision_trunk,
+)
 
 # Classes of the original's weights, the background counted.
 COCO_CLASSES = 81
@@ -44,13 +48,24 @@ def _class_layers(path, num_classes):
     return None if settings.get("NUM_CLASSES") in (None, num_classes) else CLASS_LAYERS
 
 
-def imagenet_weights(backbone):
-    """Return the path of the ImageNet weights of a `Config.BACKBONE`, downloaded once.
+def imagenet_weights(backbone, style="matterport"):
+    """Return the path of the ImageNet weights of a backbone, downloaded once.
+
+    Args:
+        backbone: `Config.BACKBONE`.
+        style: `PaperConfig.RESNET_STYLE`, which has no effect on other backbones than ResNets.
 
     Raises:
         ValueError: if there are none.
         DownloadError: if they cannot be fetched.
     """
+    if style != "matterport" and backbone in TORCHVISION_TRUNKS:
+        if style == "torchvision":
+            return torchvision_trunk(backbone)
+        raise ValueError(
+            f'No address of ImageNet weights for RESNET_STYLE "{style}" is known; give the file of '
+            'a classifier, such as Detectron2\'s R-50.pkl, instead of "imagenet".'
+        )
     weights = find_backbone(backbone).function("imagenet")
     if weights is None:
         raise ValueError(f'There are no ImageNet weights for BACKBONE "{backbone}"; use "random".')

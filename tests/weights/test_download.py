@@ -55,6 +55,29 @@ def test_imagenet_weights_are_kept_where_keras_keeps_them(monkeypatch, tmp_path,
     assert module.resnet50_weights("resnet101", verbose=0) == str(path)
 
 
+def test_trunks_of_torchvision_are_checked_by_their_names(monkeypatch, tmp_path):
+    """The name of a file ends with the first digits of its SHA-256."""
+    digest = hashlib.sha256(BODY).hexdigest()
+    name, other = f"resnet50-{digest[:8]}.pth", "resnet101-00000000.pth"
+    files = {"resnet50": name, "resnet101": other}
+    monkeypatch.setattr(module, "TORCHVISION_TRUNKS", files)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving({name: BODY, other: BODY}) as (address, _):
+        monkeypatch.setattr(module, "TORCHVISION_URL", f"{address}/")
+        path = imagenet_weights("resnet50", "torchvision")
+        with pytest.raises(module.DownloadError, match=f"its sha256 is {digest}, not 00000000"):
+            imagenet_weights("resnet101", "torchvision")
+    # Without a server: the file is there.
+    assert imagenet_weights("resnet50", "torchvision") == path == str(tmp_path / "models" / name)
+    assert [each.name for each in (tmp_path / "models").iterdir()] == [name]
+
+
+def test_trunks_of_microsoft_have_no_address():
+    with pytest.raises(ValueError, match='RESNET_STYLE "msra" is known; give the file of a class'):
+        imagenet_weights("resnet50", "msra")
+
+
 def test_keras_application_weights_load_by_layer_name(monkeypatch, tmp_path):
     def network(weights, include_top):
         assert (weights, include_top) == ("imagenet", False)
