@@ -112,7 +112,7 @@ class Config:
     #   "pad32"   scaled, up or down, until the short side has IMAGE_MIN_DIM, unless the long side
     #             would exceed IMAGE_MAX_DIM, whatever IMAGE_MIN_SCALE is; padded below and at the
     #             right with the mean colour to multiples of 32, in training to those of the largest
-    #             image of the batch.
+    #             image of the batch; in detection without a pyramid (NECK) not padded.
     #   "crop"    scaled as "pad64", then a random square of IMAGE_MIN_DIM. Training only.
     IMAGE_RESIZE_MODE = "square"
 

@@ -14,9 +14,8 @@ from mrcnn.weights.hdf5 import WeightFileError
 from mrcnn.weights.report import LoadReport
 from mrcnn.weights.tensor_files import read_tensors
 from mrcnn.weights.tensor_writers import write_pickle, write_safetensors, write_torch
-from tests.golden_state_dicts import fill
 from tests.mini import silent
-from tests.weights.layouts import R50, detectron2_detector
+from tests.weights.layouts import R50, detectron2_detector, random_state
 
 CLASS_LAYERS = {"mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"}
 
@@ -24,8 +23,7 @@ CLASS_LAYERS = {"mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"}
 @pytest.fixture(scope="module")
 def state():
     """Detectron2's weights of a small head on a whole trunk."""
-    shapes = detectron2_detector(norm="BN", classes=3, fpn=8, units=16)
-    return {name: fill("detectron2", name, shape) for name, shape in shapes.items()}
+    return random_state(detectron2_detector(norm="BN", classes=3, fpn=8, units=16))
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,18 @@ def side_divisors(config: Any) -> list[int]:
 
     In the mode "pad32" they are those up to C5; coarser levels are rounded up to whole cells.
     """
-    return [MULTIPLE] if config.IMAGE_RESIZE_MODE == "pad32" else list(config.BACKBONE_STRIDES)
+    if config.IMAGE_RESIZE_MODE != "pad32":
+        return list(config.BACKBONE_STRIDES)
+    return [_multiple(config)]
+
+
+def _multiple(config):
+    """Return what the sides of an image are padded to for detection in the mode "pad32".
+
+    Only a pyramid, whose levels are added up, needs padding: without one, Detectron2 has none, and
+    its weights see a border where the photo ends.
+    """
+    return MULTIPLE if getattr(config, "NECK", "fpn") == "fpn" else 1
 
 
 def normalize(images: Any, windows: Any, config: Any, xp: ModuleType = np) -> Any:
@@ -100,7 +111,7 @@ def mold_photo(image: np.ndarray, config: Any) -> tuple[np.ndarray, Window, floa
     size = scaled_size(*image.shape[:2], min_dim, config.IMAGE_MAX_DIM, kind)
     # Each array of this size takes milliseconds: none for the padded image before normalization.
     photo = resample(image.astype(np.float32) if kind == "bilinear" else image, size, kind)
-    molded = np.zeros((*padded_size(*size), image.shape[2]), np.float32)
+    molded = np.zeros((*padded_size(*size, _multiple(config)), image.shape[2]), np.float32)
     _normalize_photo(photo, config.MEAN_PIXEL, config.STD_PIXEL, molded)
     return molded, (0, 0, *size), size[0] / image.shape[0]
 

@@ -115,9 +115,9 @@ def resample_masks(masks: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return masks.take(rows, axis=0).take(columns, axis=1)
 
 
-def padded_size(height: int, width: int) -> tuple[int, int]:
-    """Return both sides rounded up to multiples of 32."""
-    return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
+def padded_size(height: int, width: int, multiple: int = MULTIPLE) -> tuple[int, int]:
+    """Return both sides rounded up to multiples of a number."""
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
 def pad_sides(array: np.ndarray) -> np.ndarray:

@@ -200,9 +200,13 @@ def operators(c):
 
         return call
 
+    levels, roi_levels = LEVELS[c.NECK]
+
     def align(pool_size, name):
         # The last stage of a ResNet, on RoIs, halves its input.
         side = 2 * pool_size if c.NECK == "c4" else pool_size
+        # Without a pyramid, sides need not be multiples of the stride: the last cell is cut.
+        strides = None if c.NECK == "fpn" else tuple(levels.values())
         return PyramidROIAlign(
             [side] * 2,
             c.ROI_ALIGN,
@@ -210,10 +214,10 @@ def operators(c):
             box_shift=shift,
             samples=c.ROI_SAMPLES,
             half_pixel=c.ROI_HALF_PIXEL,
+            strides=strides,
             name=name,
         )
 
-    levels, roi_levels = LEVELS[c.NECK]
     return Operators(
         inputs=partial(model_inputs, c),
         roi_levels=tuple(levels)[:roi_levels],

@@ -4,6 +4,10 @@ Written from the two programs alone. `test_architecture.py` compares them with w
 themselves say.
 """
 
+import zlib
+
+import numpy as np
+
 R50, R101, R152 = (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
 
 
@@ -213,3 +217,13 @@ def caffe2_classifier(blocks=R50, norm="bn", groups=1, width=64):
         yield "fc1000_b", (1000,)
 
     return dict(parts())
+
+
+def random_state(layout):
+    """A state dict of random numbers that depend on the names alone."""
+    return {
+        name: np.random.default_rng(zlib.crc32(name.encode())).random(shape, np.float32)
+        if not name.endswith("num_batches_tracked")
+        else np.zeros(shape, np.int64)
+        for name, shape in layout.items()
+    }

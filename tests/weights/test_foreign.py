@@ -13,7 +13,6 @@ from mrcnn.weights import foreign
 from mrcnn.weights.architecture import settings_of
 from mrcnn.weights.hdf5 import WeightFileError
 from mrcnn.weights.state_dict import layout
-from tests.golden_state_dicts import fill
 from tests.weights.layouts import (
     OLD_NAMES,
     R50,
@@ -21,6 +20,7 @@ from tests.weights.layouts import (
     R152,
     caffe2_classifier,
     detectron2_detector,
+    random_state,
     torchvision_classifier,
     torchvision_detector,
 )
@@ -70,7 +70,7 @@ def state(model):
     counts = {
         name.replace("running_var", foreign.BATCH_COUNT): () for name in shapes if "_var" in name
     }
-    return {name: fill("torchvision", name, shape) for name, shape in {**shapes, **counts}.items()}
+    return random_state({**shapes, **counts})
 
 
 def weights_of(model, layer):
@@ -142,7 +142,7 @@ def test_detectron2_c4_in_and_out():
     model = graph(C4Config())
     shapes = layout(model, foreign._table("detectron2", True, model))
     assert shapes["roi_heads.res5.0.conv1.weight"] == (512, 1024, 1, 1)
-    state = {name: fill("detectron2", name, shape) for name, shape in shapes.items()}
+    state = random_state(shapes)
     state["pixel_mean"] = np.float32([[[103.53]], [[116.28]], [[123.675]]])
     state["proposal_generator.anchor_generator.cell_anchors.0"] = np.ones((15, 4), np.float32)
     report = foreign.load(model, "x.pkl", state, verbose=0)
@@ -243,7 +243,7 @@ def test_another_number_of_classes(model, state):
 
 
 def test_a_classifier_fills_the_trunk(model):
-    trunk = {n: fill("torchvision", n, s) for n, s in torchvision_classifier().items()}
+    trunk = random_state(torchvision_classifier())
     before = weights_of(model, "mrcnn_mask")
     report = foreign.load(model, "resnet50.pth", trunk, verbose=0)
     assert report.unused == [foreign.BATCH_COUNT, "fc"]
