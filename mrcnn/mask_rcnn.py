@@ -104,8 +104,7 @@ class MaskRCNN(LegacyMethods):
 
         Raises:
             FileNotFoundError: if there is no checkpoint.
-            ValueError: if the file has no settings, or if a function, such as your own BACKBONE,
-                is not passed.
+            ValueError: if the file has no settings, or if a function, such as BACKBONE, is missing.
         """
         paths = checkpoints_at(path, name)
         config, class_names = read_config(paths[0], **settings)

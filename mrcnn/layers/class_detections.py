@@ -1,11 +1,10 @@
 """The step from classified proposals to detections of all classes."""
 
-import math
-
 import keras
 import tensorflow as tf
 
 from mrcnn.layers.batching import map_images, pad_rows
+from mrcnn.layers.detections import suppress_by_class
 from mrcnn.layers.level_proposals import MAX_LOG_SIZE
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.space import BoxSpace
@@ -72,25 +71,15 @@ class ClassDetectionLayer(keras.layers.Layer):
             boxes = box_ops.clip_boxes(boxes, window, xp=keras.ops)
             is_box = tf.reduce_all(boxes[:, 2:] - boxes[:, :2] >= least, axis=-1)
             scores = tf.where(is_box, tf.gather_nd(probs, places), -1.0)
-            keep = self._suppress(boxes, class_ids, scores, math.ceil(math.sqrt(classes)))
+            keep = suppress_by_class(
+                boxes, class_ids, scores, classes, self.max_instances, self.nms_threshold
+            )
             columns = [tf.cast(class_ids, tf.float32)[:, None], scores[:, None]]
             rows = tf.gather(tf.concat([boxes, *columns], axis=1), keep)
             return pad_rows(rows, self.max_instances)
 
         signature = tf.TensorSpec([self.max_instances, 6], tf.float32)
         return map_images(detect, [rois, probs, deltas, windows], signature)
-
-    def _suppress(self, boxes, class_ids, scores, side):
-        # See `DetectionLayer`: every class has a cell of its own on a grid, so that one suppression
-        # serves all of them.
-        place = tf.cast(tf.stack([class_ids // side, class_ids % side], axis=-1), tf.float32)
-        return tf.image.non_max_suppression(
-            boxes + 2.0 * tf.tile(place, [1, 2]),
-            scores,
-            self.max_instances,
-            self.nms_threshold,
-            score_threshold=-0.5,
-        )
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0][0], self.max_instances, 6)

@@ -12,6 +12,28 @@ from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.space import BoxSpace
 
 
+def suppress_by_class(boxes, class_ids, scores, num_classes, count, threshold):
+    """Return the rows that non-maximum suppression within each class keeps, best first.
+
+    Args:
+        boxes: `[n, (y1, x1, y2, x2)]`, normalized.
+        class_ids: int32 `[n]`.
+        scores: `[n]`, from 0 on; below 0 for boxes that do not take part.
+        num_classes: number of classes.
+        count: rows to keep at most.
+        threshold: IoU above which the lower-scored of two boxes is dropped.
+    """
+    # Boxes of different classes must not suppress each other, and ONNX and LiteRT have no NMS per
+    # class. So every class is moved to a cell of its own on a grid, 2 apart, where its boxes
+    # overlap no others. A square grid keeps coordinates small: in float32 large ones would cost the
+    # last digits of the IoU.
+    side = math.ceil(math.sqrt(num_classes))
+    place = tf.cast(tf.stack([class_ids // side, class_ids % side], axis=-1), tf.float32)
+    return tf.image.non_max_suppression(
+        boxes + 2.0 * tf.tile(place, [1, 2]), scores, count, threshold, score_threshold=-0.5
+    )
+
+
 @keras.saving.register_keras_serializable(package="mrcnn")
 class DetectionLayer(keras.layers.Layer):
     """Give each RoI its best class and that class's box; drop low-scoring and duplicate detections.
@@ -69,9 +91,8 @@ class DetectionLayer(keras.layers.Layer):
         windows = space.normalize(windows, size, xp=keras.ops)[:, None]
         clipped = box_ops.clip_boxes(refined, windows, xp=keras.ops)
         candidates = (class_ids > BACKGROUND) & (scores >= self.min_confidence)
-        side = math.ceil(math.sqrt(probs.shape[-1]))
         indices = map_images(
-            partial(self._suppress, side=side),
+            partial(self._suppress, num_classes=probs.shape[-1]),
             [clipped, class_ids, tf.where(candidates, scores, -1.0)],
             tf.TensorSpec([self.max_instances], tf.int32),
         )
@@ -89,19 +110,9 @@ class DetectionLayer(keras.layers.Layer):
             "detections": tf.where((indices >= 0)[..., None], detections, 0.0),
         }
 
-    def _suppress(self, boxes, class_ids, scores, side):
-        # Boxes of different classes must not suppress each other, and ONNX and LiteRT have no NMS
-        # per class. So every class is moved to a cell of its own on a grid, 2 apart, where its
-        # boxes overlap no others. A square grid keeps coordinates small: in float32 large ones
-        # would cost the last digits of the IoU.
-        place = tf.cast(tf.stack([class_ids // side, class_ids % side], axis=-1), tf.float32)
-        keep = tf.image.non_max_suppression(
-            boxes + 2.0 * tf.tile(place, [1, 2]),
-            scores,
-            self.max_instances,
-            self.nms_threshold,
-            # Candidates have scores from 0 on, all others -1.
-            score_threshold=-0.5,
+    def _suppress(self, boxes, class_ids, scores, num_classes):
+        keep = suppress_by_class(
+            boxes, class_ids, scores, num_classes, self.max_instances, self.nms_threshold
         )
         # Adding 1 and subtracting it again turns padding zeros into -1.
         return pad_rows(keep + 1, self.max_instances) - 1

@@ -7,7 +7,7 @@
 With `--recipe paper` all of it is the paper's: settings, schedule, and weights that torchvision and
 Detectron2 have published.
 
-    python coco.py train --recipe paper --dataset DIR --model resnet50.pth --gpus 8
+    python coco.py train --recipe paper --dataset DIR --model imagenet --gpus 8
     python coco.py evaluate --recipe paper --dataset DIR --model maskrcnn_r50_fpn.pth
 
 `--download` fetches what DIR lacks. `python coco.py COMMAND --help` lists the options.
