@@ -97,12 +97,11 @@ def slow(name, layout):
         slow("torchvision, ResNeXt-101", torchvision_detector(R101, 32, 8, norm="FrozenBN")),
         slow("Detectron2, ResNet-50", detectron2_detector()),
         slow("Detectron2, ResNeXt-152", detectron2_detector(R152, 32, 8, classes=3)),
-        slow("Detectron2, C4", detectron2_detector(R101, neck="c4")),
+        pytest.param(detectron2_detector(R101, neck="c4"), id="Detectron2, C4"),
         slow("Detectron2, DC5", detectron2_detector(neck="dc5")),
         pytest.param(detectron2_detector(norm="GN", new="GN", box_convs=4), id="group norm"),
-        slow(
-            "Detectron2, jitter",
-            detectron2_detector(norm="BN", new="BN", rpn_convs=2, box_convs=4),
+        pytest.param(
+            detectron2_detector(norm="BN", new="BN", rpn_convs=2, box_convs=4), id="jitter"
         ),
     ],
 )
