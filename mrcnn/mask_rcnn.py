@@ -135,11 +135,11 @@ class MaskRCNN(LegacyMethods):
         """
         if not is_foreign(path):
             return cls.from_run(path, mode, model_dir, **settings)
-        folder = os.path.dirname(os.path.abspath(path))
-        model = cls(mode, imported_config(path, mode, **settings), model_dir or folder)
-        model.class_names = class_names(model.config.NUM_CLASSES)
+        config, folder = imported_config(path, mode, **settings), os.path.dirname(path)
+        model = cls(mode, config, model_dir or os.path.abspath(folder))
+        model.class_names = class_names(config.NUM_CLASSES)
         model._describe()
-        model._load(*starting_weights(path, folder, model.config.NUM_CLASSES, None))
+        model._load(*starting_weights(path, folder, config.NUM_CLASSES, None))
         return model
 
     # Runs and weights
@@ -178,7 +178,7 @@ class MaskRCNN(LegacyMethods):
             warnings.warn(
                 f"{len(untrained)} layers keep their random weights, so detections will be "
                 f"meaningless: {', '.join(untrained[:5])}.",
-                stacklevel=2,
+                stacklevel=3,
             )
         if self.mode == "inference":
             self._random_head = None

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import pytest
 
@@ -195,3 +196,44 @@ def test_a_value_that_it_does_not_have_is_refused(settings, sentence):
     with pytest.raises(ValueError) as error:
         config(**settings)
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize("neck", ["fpn", "c4"])
+def test_settings_that_decide_on_weights_are_those_that_the_parts_read(neck):
+    class Reads(type(config(NECK=neck, MASK_POOL_SIZE=7, MASK_SHAPE=[14, 14]))):
+        def __getattribute__(self, name):
+            if name.isupper() and not name.startswith("_"):
+                object.__getattribute__(self, "__dict__").setdefault("read", set()).add(name)
+            return object.__getattribute__(self, name)
+
+    reading = Reads()
+    reading.read.clear()
+    parts = paper.network_parts(reading)
+    parts.neck(parts.backbone(keras.Input((64, 64, 3))))
+    # The others change what is computed, but neither names nor shapes of weights. Anchors count by
+    # their number, and channels are those of the image.
+    others = {
+        "BACKBONE_STRIDES",
+        "BOX_LOSS_BETA",
+        "COMPUTE_BACKBONE_SHAPE",
+        "LOSS_WEIGHTS",
+        "MEAN_PIXEL",
+        "NORM_EPSILON",
+        "RPN_ANCHORS_ROUNDED",
+        "RPN_ANCHOR_SCALES",
+        "RPN_LOSS_BETA",
+        "RPN_STRIDES_FITTED",
+        "STD_PIXEL",
+        "TRAIN_BN",
+    }
+    of_fpn = {
+        "BOX_HEAD",
+        "FPN_CLASSIF_FC_LAYERS_SIZE",
+        "FPN_EXTRA_LEVEL",
+        "FPN_NORM",
+        "HEAD_NORM",
+        "POOL_SIZE",
+        "TOP_DOWN_PYRAMID_SIZE",
+    }
+    expected = {*paper.WEIGHT_SETTINGS} - {"IMAGE_CHANNEL_COUNT"}
+    assert reading.read - others == (expected if neck == "fpn" else expected - of_fpn)

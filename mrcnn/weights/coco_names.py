@@ -1,7 +1,7 @@
 """Names of COCO's classes, in the orders of published weights."""
 
-# By COCO's category id; torchvision keeps the numbers that COCO does not use.
-COCO_BY_ID = (
+# By COCO's category id, of which some are not used, with "_" for a space.
+_BY_ID = (
     "BG person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant N/A "
     "stop_sign parking_meter bench bird cat dog horse sheep cow elephant bear zebra giraffe N/A "
     "backpack umbrella N/A N/A handbag tie suitcase frisbee skis snowboard sports_ball kite "
@@ -12,7 +12,6 @@ COCO_BY_ID = (
     "hair_drier toothbrush"
 )
 
-_BY_ID = [name.replace("_", " ") for name in COCO_BY_ID.split()]
 _UNUSED = "N/A"
 
 
@@ -22,5 +21,6 @@ def class_names(num_classes):
     They are 91 with torchvision, where a class is a category id of COCO and "N/A" is no category,
     and 81 elsewhere; "BG" is the first.
     """
-    names = {len(_BY_ID): _BY_ID, 81: [name for name in _BY_ID if name != _UNUSED]}
-    return list(names[num_classes]) if num_classes in names else None
+    by_id = [name.replace("_", " ") for name in _BY_ID.split()]
+    names = {91: by_id, 81: [name for name in by_id if name != _UNUSED]}
+    return names.get(num_classes)

@@ -81,7 +81,7 @@ def load(model, path, tensors, exclude=None, skip_mismatch=False, verbose=1):
     tensors = _unified(tensors)
     settings, is_detector = describe(path, tensors)
     program, _ = architecture.program_of(tensors)
-    table = _table(program, is_detector, model, architecture.are_bgr(tensors))
+    table = table_of(program, is_detector, model, architecture.are_bgr(tensors))
     found, foreign = entries(model, table)
     exclude = [exclude] if isinstance(exclude, str) else list(exclude or [])
     excluded = _with_theirs(exclude, found)
@@ -104,7 +104,7 @@ def load(model, path, tensors, exclude=None, skip_mismatch=False, verbose=1):
     return report
 
 
-def _table(program, is_detector, model, is_bgr=True):
+def table_of(program, is_detector, model, is_bgr=True):
     """Return the table of a program for a model."""
     options = {"flips_colours": is_bgr} if program == "detectron2" else {}
     if not is_detector:
@@ -255,7 +255,7 @@ def export(model, program, report=None):
     is_origin = report is not None and report.program == program
     extras, names = (report.extras, report.names) if is_origin else ({}, ())
     is_bgr = architecture.are_bgr(extras)
-    found, foreign = entries(model, _table(program, True, model, is_bgr))
+    found, foreign = entries(model, table_of(program, True, model, is_bgr))
     if foreign:
         raise ValueError(
             f"{TITLES[program]} has no layers like {_some(foreign)}; only models of the paper's "

@@ -49,6 +49,7 @@ def test_settings_that_decide_on_weights_are_those_that_the_parts_read():
         "TRAIN_BN",
         "LOSS_WEIGHTS",
         "MEAN_PIXEL",
+        "STD_PIXEL",
         "COMPUTE_BACKBONE_SHAPE",
         "RPN_ANCHOR_SCALES",
     }

@@ -66,7 +66,7 @@ def zeros(shapes):
 
 @pytest.fixture(scope="module")
 def state(model):
-    shapes = layout(model, foreign._table("torchvision", True, model))
+    shapes = layout(model, foreign.table_of("torchvision", True, model))
     counts = {
         name.replace("running_var", foreign.BATCH_COUNT): () for name in shapes if "_var" in name
     }
@@ -97,12 +97,11 @@ def slow(name, layout):
         slow("torchvision, ResNeXt-101", torchvision_detector(R101, 32, 8, norm="FrozenBN")),
         slow("Detectron2, ResNet-50", detectron2_detector()),
         slow("Detectron2, ResNeXt-152", detectron2_detector(R152, 32, 8, classes=3)),
-        slow("Detectron2, C4", detectron2_detector(R101, neck="c4")),
+        pytest.param(detectron2_detector(R101, neck="c4"), id="Detectron2, C4"),
         slow("Detectron2, DC5", detectron2_detector(neck="dc5")),
         pytest.param(detectron2_detector(norm="GN", new="GN", box_convs=4), id="group norm"),
-        slow(
-            "Detectron2, jitter",
-            detectron2_detector(norm="BN", new="BN", rpn_convs=2, box_convs=4),
+        pytest.param(
+            detectron2_detector(norm="BN", new="BN", rpn_convs=2, box_convs=4), id="jitter"
         ),
     ],
 )
@@ -110,7 +109,7 @@ def test_every_tensor_of_a_published_architecture_has_its_layer(published):
     config = make_config(settings_of(published) | {"RECIPE": "paper", "NAME": "x"})
     config.validate()
     model = without_values(config)
-    table = foreign._table(foreign.architecture.program_of(published)[0], True, model)
+    table = foreign.table_of(foreign.architecture.program_of(published)[0], True, model)
     expected = {n: shape for n, shape in published.items() if not n.endswith(foreign.BATCH_COUNT)}
     assert layout(model, table) == expected
     assert foreign.entries(model, table)[1] == []
@@ -140,7 +139,7 @@ def test_old_names_of_torchvision(model, state):
 
 def test_detectron2_c4_in_and_out():
     model = graph(C4Config())
-    shapes = layout(model, foreign._table("detectron2", True, model))
+    shapes = layout(model, foreign.table_of("detectron2", True, model))
     assert shapes["roi_heads.res5.0.conv1.weight"] == (512, 1024, 1, 1)
     state = random_state(shapes)
     state["pixel_mean"] = np.float32([[[103.53]], [[116.28]], [[123.675]]])
@@ -324,6 +323,6 @@ def test_another_number_of_image_channels(state):
         STD_PIXEL = 1
 
     model = without_values(Depth())
-    table = foreign._table("torchvision", True, model)
+    table = foreign.table_of("torchvision", True, model)
     fit = foreign._Fit(state, foreign.entries(model, table)[0], set(), True)
     assert fit.problems == []
