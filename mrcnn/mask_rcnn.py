@@ -386,7 +386,7 @@ class MaskRCNN(LegacyMethods):
         detector, wanted = self._detector, (self.keras_model, all_masks)
         if detector is None or (detector.keras_model, detector.all_masks) != wanted:
             # Other threads may change the attribute: keep the object.
-            any_size = self.config.IMAGE_RESIZE_MODE != "square"
+            any_size = self.config.IMAGE_RESIZE_MODE == "pad32"
             detector = detection.Detector(self.keras_model, self.get_anchors, all_masks, any_size)
             self._detector = detector
         return detector

@@ -277,8 +277,7 @@ def test_image_padding_true_warns_and_false_is_refused():
         ({"MAX_LOAD_ERRORS": -1}, "MAX_LOAD_ERRORS is -1; it must be a whole number, 0 or more"),
         (
             {"BACKBONE": "resnet34"},
-            "BACKBONE is 'resnet34'; it must be one of 'resnet50', 'resnet101', 'resnet152', "
-            "'resnext50_32x4d'",
+            "BACKBONE is 'resnet34'; it must be one of 'resnet50', 'resnet101', 'resnet152', 'sm",
         ),
         (
             {"IMAGE_RESIZE_MODE": "pad"},

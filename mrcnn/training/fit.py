@@ -212,7 +212,7 @@ def _make_steps(keras_model, config, strategy, seed):
         seed=seed,
         checkpointing=config.GRADIENT_CHECKPOINTING,
         divide_decay=config.DIVIDE_WEIGHT_DECAY,
-        any_size=config.IMAGE_RESIZE_MODE not in ("square", "crop"),
+        any_size=config.IMAGE_RESIZE_MODE == "pad32",
     )
 
 
