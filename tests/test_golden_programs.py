@@ -14,18 +14,11 @@ import pytest
 import skimage.data
 
 from mrcnn.model import MaskRCNN
-from mrcnn.ops.boxes import compute_overlaps
 from mrcnn.weights.tensor_writers import write_safetensors
+from tests.golden_detections import SETTINGS, check_detections
 from tests.golden_state_dicts import GOLDEN, state_dict
 from tests.mini import silent
 
-SETTINGS = {
-    "IMAGE_MIN_DIM": 256,
-    "IMAGE_MAX_DIM": 384,
-    "DETECTION_MIN_CONFIDENCE": 0,
-    "DETECTION_MAX_INSTANCES": 50,
-    "POST_NMS_ROIS_INFERENCE": 200,
-}
 LEVELS = {
     "torchvision": [f"fpn_{i}_sample" for i in (0, 1, 2, 3)] + ["fpn_pool_sample"],
     "detectron2": [f"feat_p{i}_sample" for i in (2, 3, 4, 5, 6)],
@@ -108,20 +101,4 @@ def test_box_head_on_golden_proposals(case):
 
 
 def test_detections(case):
-    """Detections are equal as sets: class, box, score and area of the mask."""
-    golden, found = case.golden, case.found
-    labels = golden["labels"] + (case.program == "detectron2")
-    overlaps = compute_overlaps(found["rois"], golden["boxes"][:, [1, 0, 3, 2]])
-    areas = found["masks"].sum(axis=(0, 1))
-    matched = set()
-    for theirs in range(len(labels)):
-        fits = (
-            (found["class_ids"] == labels[theirs])
-            & (overlaps[:, theirs] > 0.99)
-            & (abs(found["scores"] - golden["scores"][theirs]) < 3e-3)
-            & (abs(areas - golden["mask_area"][theirs]) <= 0.02 * golden["mask_area"][theirs])
-        )
-        free = [ours for ours in np.flatnonzero(fits) if ours not in matched]
-        matched.update(free[:1])
-    assert len(labels) == len(found["scores"]) == 50
-    assert len(matched) >= 49
+    check_detections(case.found, case.golden, case.program)

@@ -121,7 +121,8 @@ def resize_mask(
     return np.pad(mask, padding)
 
 
-def _check_count(boxes: np.ndarray, masks: int) -> None:
+def check_count(boxes: np.ndarray, masks: int) -> None:
+    """Raise ValueError if there is not one box for each of a number of masks."""
     if len(boxes) != masks:
         raise ValueError(f"One box per mask is needed; given: {len(boxes)} boxes, {masks} masks.")
 
@@ -140,7 +141,7 @@ def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int])
     Raises:
         ValueError: if a box has no area within the image, or if there is not one box per mask.
     """
-    _check_count(bbox, mask.shape[-1])
+    check_count(bbox, mask.shape[-1])
     mini_masks = np.empty((*mini_shape, len(bbox)), bool)
     for index, (y1, x1, y2, x2) in enumerate(np.asarray(bbox)[:, :4]):
         instance = mask[y1:y2, x1:x2, index]
@@ -209,7 +210,7 @@ def paste_masks(
     Raises:
         ValueError: if there is not one box per mask.
     """
-    _check_count(boxes, len(masks))
+    check_count(boxes, len(masks))
     height, width = image_shape[:2]
     full = np.zeros((len(masks), height, width), bool)
     boxes = np.asarray(boxes, np.int64).reshape(-1, 4).tolist()

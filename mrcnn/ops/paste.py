@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mrcnn.ops.images import linear_taps
+from mrcnn.ops.masks import check_count
 
 # A side of a box in pixels of the photo, and the samples of the mask that each of them takes: first
 # pixel, and matrix [pixels, samples]. Pixels that cannot be object may be left out.
@@ -64,10 +65,7 @@ def paste_exact(
 def _paste(masks, boxes, image_shape, side, is_object, threshold):
     # The references compute in float32, which decides where a border falls on a whole number.
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
-    if len(boxes) != len(masks):
-        raise ValueError(
-            f"One box per mask is needed; given: {len(boxes)} boxes, {len(masks)} masks."
-        )
+    check_count(boxes, len(masks))
     height, width = map(int, image_shape[:2])
     full = np.zeros((len(masks), height, width), bool)
     for canvas, mask, (y1, x1, y2, x2) in zip(full, masks, boxes, strict=True):

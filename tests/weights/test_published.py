@@ -11,19 +11,12 @@ import pytest
 import skimage.data
 
 from mrcnn.model import MaskRCNN
-from mrcnn.ops.boxes import compute_overlaps
 from mrcnn.weights.tensor_writers import write_safetensors
+from tests.golden_detections import SETTINGS, check_detections
 from tests.golden_state_dicts import GOLDEN, fill
 from tests.mini import silent
 from tests.weights.layouts import R101, detectron2_detector, torchvision_detector
 
-SETTINGS = {
-    "IMAGE_MIN_DIM": 256,
-    "IMAGE_MAX_DIM": 384,
-    "DETECTION_MIN_CONFIDENCE": 0,
-    "DETECTION_MAX_INSTANCES": 50,
-    "POST_NMS_ROIS_INFERENCE": 200,
-}
 LAYOUTS = {
     "torchvision_v2": torchvision_detector(v2=True),
     "torchvision_resnext101": torchvision_detector(R101, 32, 8, norm="FrozenBN"),
@@ -69,21 +62,3 @@ def check_box_head(model, photo, golden, program):
     np.testing.assert_allclose(logits, theirs, rtol=0, atol=2e-3)
     theirs = golden["box_regression"].reshape(len(theirs), -1, 4)[..., [1, 0, 3, 2]]
     np.testing.assert_allclose(deltas[:, -theirs.shape[1] :], theirs, rtol=0, atol=2e-3)
-
-
-def check_detections(found, golden, program):
-    """Compare detections as sets: class, box, score and area of the mask."""
-    labels = golden["labels"] + (program == "detectron2")
-    overlaps = compute_overlaps(found["rois"], golden["boxes"][:, [1, 0, 3, 2]])
-    areas, matched = found["masks"].sum(axis=(0, 1)), set()
-    for theirs in range(len(labels)):
-        fits = (
-            (found["class_ids"] == labels[theirs])
-            & (overlaps[:, theirs] > 0.99)
-            & (abs(found["scores"] - golden["scores"][theirs]) < 3e-3)
-            & (abs(areas - golden["mask_area"][theirs]) <= 0.02 * golden["mask_area"][theirs])
-        )
-        free = [ours for ours in np.flatnonzero(fits) if ours not in matched]
-        matched.update(free[:1])
-    assert len(labels) == len(found["scores"]) == 50
-    assert len(matched) >= 49
