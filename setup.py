@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent
 
 # Installed as `mrcnn.samples`, so that an installation without a clone has them.
 SAMPLES = ("balloon", "coco", "nucleus", "shapes")
+EXPORT = ["ai-edge-litert", "onnx", "onnxruntime", "openvino", "tf2onnx"]
 
 setup(
     name="mrcnn",
@@ -38,6 +39,7 @@ setup(
     package_dir={"mrcnn.samples": "samples"},
     python_requires=">=3.10",
     install_requires=[
+        "defusedxml",
         "h5py",
         "imgaug>=0.4",
         "keras>=3.12",
@@ -45,23 +47,29 @@ setup(
         "numpy",
         "pillow",
         "pycocotools",
+        "pyyaml",
         "scikit-image",
         "tensorboard",
         "tensorflow>=2.18",
         "tifffile",
         "tqdm",
     ],
+    entry_points={"console_scripts": ["mrcnn = mrcnn.commands:main"]},
     extras_require={
         "and-cuda": ["tensorflow[and-cuda]"],
+        # What `MaskRCNN.export` needs; SavedModels need nothing more.
+        "export": EXPORT,
         "notebooks": ["ipykernel", "jupyter", "nbmake"],
         # Another minor version of ruff may format the same code in another way.
         "dev": [
+            *EXPORT,
             "ipykernel",
             "nbmake",
             "pytest>=8",
             "pytest-xdist",
             "ruff~=0.17.5",
             "setuptools>=64",
+            "supervision",
             "wheel",
         ],
     },

@@ -19,7 +19,7 @@ RANKS = [
     {"constants", "files", "config_check", "limits"},
     {"ops", "inputs", "archives", "connection"},
     {"base_config"},
-    {"config", "download", "drawing"},
+    {"config", "download", "drawing", "writers"},
     {"layers", "data"},
     {"backbones", "readers"},
     {"heads", "evaluation", "weights"},
@@ -28,9 +28,12 @@ RANKS = [
     {"runs"},
     {"watching"},
     {"training", "inference"},
-    {"legacy"},
+    {"legacy", "export"},
+    {"detection_methods"},
     {"mask_rcnn"},
     {"model", "utils", "visualize", "datasets", "callbacks", "parallel_model", "cli"},
+    {"commands"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 

@@ -1,0 +1,108 @@
+"""`DetectionMethods`: what `MaskRCNN` does in inference mode."""
+
+import copy
+
+import numpy as np
+
+from mrcnn.inference import detect as detection
+from mrcnn.inference import molding as mold
+from mrcnn.inference.trace import log
+from mrcnn.legacy.methods import detect_overridden, overridden
+
+
+class DetectionMethods:
+    """Base class of `MaskRCNN`. It reads its mode, config, keras_model and network."""
+
+    def detect(self, images, verbose=0, mask_format="full"):
+        """Detect instances.
+
+        A subclass's `mold_inputs` and `unmold_detections` are called as the original calls them.
+
+        Args:
+            images: list of images of any sizes, `[height, width, 3]` RGB uint8, or grey, RGBA,
+                uint16, or floats from 0 to 1; or paths of image files.
+            verbose: 1 prints the shapes of the inputs.
+            mask_format: "full", or "rle" for COCO RLEs: `{"size": [h, w], "counts": bytes}`.
+
+        Returns:
+            A list with one dict per image: "rois" `[n, (y1, x1, y2, x2)]` in pixels of the image,
+            int32, or float32 with RECIPE "paper", which does not round them, "class_ids" int32
+            `[n]`, "scores" float32 `[n]`, best first, "masks" bool `[height, width, n]`, or RLEs.
+            If n is 0, also "best_score" of all proposals and classes and "min_confidence", the
+            limit.
+
+        Raises:
+            RuntimeError: in training mode.
+            ValueError: names the image that is refused, and the reason; for another mask_format.
+            FileNotFoundError, OSError: if an image file is missing or damaged.
+        """
+        is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")
+        detector = self._detector_for("detect", all_masks=bool(is_own))
+        images = mold.read_images(images)
+        if verbose:
+            log(f"Processing {len(images)} images")
+            for image in images:
+                log("image", image)
+        if is_own:
+            return detect_overridden(self, detector, images, mask_format)
+        images = mold.without_mean(images, self.config)
+        return detection.detect(detector, images, self.config, mask_format)
+
+    def detect_molded(self, molded_images, image_metas, verbose=0):
+        """Run `detect` on `[batch, height, width, channels]` molded images.
+
+        `image_metas` are `[batch, meta_size]`, both as from `mold_inputs`. The results are in
+        pixels of the molded images.
+        """
+        detector = self._detector_for("detect_molded")
+        if verbose:
+            log("molded_images", molded_images)
+        return detection.detect_molded(detector, molded_images, image_metas, self.config)
+
+    def inference_model(self, config=None):
+        """Return a `MaskRCNN` in inference mode that shares the weights of this one.
+
+        Args:
+            config: a Config of the same sizes with, for example, another DETECTION_MIN_CONFIDENCE.
+
+        Raises:
+            ValueError: if the Config is not legal, or of a model with other weights.
+        """
+        other = copy.copy(self)
+        other.mode, other.config, other._anchor_cache = "inference", config or self.config, {}
+        other.config.validate()
+        recipe = other.config.recipe()
+        for name in recipe.WEIGHT_SETTINGS:
+            ours, theirs = getattr(self.config, name), getattr(other.config, name)
+            if not np.array_equal(ours, theirs):
+                raise ValueError(
+                    f"inference_model() got a Config whose {name} is {theirs!r}; the weights of "
+                    f"this model were made for {ours!r}."
+                )
+        other.keras_model = self.network.graph("inference", recipe.operators(other.config))
+        other._describe()
+        return other
+
+    def _detector_for(self, method, all_masks=False):
+        if self.mode != "inference":
+            raise RuntimeError(
+                f'{method}() needs a MaskRCNN made with mode="inference"; this one has '
+                f'"{self.mode}", and its inference_model() gives one with the same weights.'
+            )
+        detection.warn_of_random_head(self.keras_model, self._random_head, stacklevel=4)
+        self._random_head = None
+        detector, wanted = self._detector, (self.keras_model, all_masks)
+        if detector is None or (detector.keras_model, detector.all_masks) != wanted:
+            # Other threads may change the attribute: keep the object.
+            any_size = self.config.IMAGE_RESIZE_MODE == "pad32"
+            detector = detection.Detector(self.keras_model, self.get_anchors, all_masks, any_size)
+            self._detector = detector
+        return detector
+
+    def get_anchors(self, image_shape):
+        """Return the anchors of a molded image shape: `[num_anchors, 4]` float32, normalized."""
+        shape = tuple(map(int, image_shape[:2]))
+        if shape not in self._anchor_cache:
+            self._anchor_cache[shape] = mold.normalized_anchors(self.config, shape)
+        self.anchors, normalized = self._anchor_cache[shape]
+        return normalized

@@ -1,0 +1,1 @@
+"""Detections and datasets in the formats of annotation tools."""
