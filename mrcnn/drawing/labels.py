@@ -9,8 +9,14 @@ import numpy as np
 # A label may hide other instances by this much together, in units of one whole instance.
 _MOST_HIDDEN = 0.8
 
+# Part of the image that labels may cover together, so that a crowd is not hidden by its labels.
+_MOST_COVERED = 0.15
+
+# This many labels are allowed on small images, too.
+_FEW = 6
+
 # Above this number of instances, labels are not moved aside: lines would cross everything.
-_CROWD = 120
+_CROWD = 40
 
 # Part of a label that must be over the mask of its instance, to count as inside.
 _INSIDE = 0.97
@@ -37,9 +43,12 @@ def place_labels(sizes, boxes, image_shape, parts=None, order=None) -> list:
     """
     sizes, boxes = np.asarray(sizes, np.float64), np.asarray(boxes, np.float64).reshape(-1, 4)
     placed, places = np.zeros((0, 4)), [None] * len(boxes)
+    placed_area, room = 0.0, _MOST_COVERED * image_shape[0] * image_shape[1]
     areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1)
     for i in range(len(boxes)) if order is None else order:
         for number, size in enumerate(sizes[:, i]):
+            if placed_area + size.prod() > room and len(placed) >= _FEW:
+                continue
             part = None if parts is None else parts[i]
             corners, costs = _candidates(size, boxes[i], part, len(boxes) <= _CROWD)
             plates = np.hstack([corners, corners + size])
@@ -55,6 +64,7 @@ def place_labels(sizes, boxes, image_shape, parts=None, order=None) -> list:
                 best = np.where(fits, hidden + costs, np.inf).argmin()
                 places[i] = (number, *(int(v) for v in corners[best]))
                 placed = np.vstack([placed, plates[best]])
+                placed_area += size.prod()
                 break
     return places
 
