@@ -1,10 +1,12 @@
-"""Run notebooks and keep their outputs, small: python notebooks/keep_outputs.py inspect_data ...
+"""Run notebooks and keep their outputs, small: python notebooks/keep_outputs.py [inspect_data ...]
 
-Pictures become at most 900 pixels wide with 64 colours. What the libraries log, and times and
-folders of this machine, are left out. Needs `pip install -e ".[notebooks]"`.
+Without names, all of them. The hash of the code that made the outputs is kept, too, so that a test
+can tell old ones. Pictures become at most 900 pixels wide with 64 colours. What the libraries log,
+and times and folders of this machine, are left out. Needs `pip install -e ".[notebooks]"`.
 """
 
 import base64
+import hashlib
 import io
 import re
 import sys
@@ -16,6 +18,14 @@ from PIL import Image
 
 FOLDER = Path(__file__).parent
 SIZE, COLORS = (900, 600), 64
+
+
+def code_hash(notebook):
+    """Return a hash of the code cells of a notebook, as read from its JSON."""
+    cells = (cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    # A file has lists of lines where nbformat has whole texts.
+    code = "\n\n".join("".join(cell["source"]) for cell in cells)
+    return hashlib.sha256(code.encode()).hexdigest()
 
 
 def small_picture(png):
@@ -60,9 +70,11 @@ def keep_outputs(path):
             cell.outputs = [tidy(output) for output in joined(cell.outputs)]
     # Keras and Python write their versions into the metadata; those of the repository stay.
     notebook.metadata = nbformat.read(path, as_version=4).metadata
+    notebook.metadata["mrcnn"] = {"outputs_of": code_hash(notebook)}
     nbformat.write(notebook, path)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
+    for name in sys.argv[1:] or sorted(path.stem for path in FOLDER.glob("*.ipynb")):
+        print(name, flush=True)
         keep_outputs(FOLDER / f"{name}.ipynb")
