@@ -1,14 +1,18 @@
 """The Config of a model whose weights come from another program: from what its file shows."""
 
+import json
 import os
 import re
 import warnings
 
 import numpy as np
 
+from mrcnn.runs.provenance import origin
 from mrcnn.runs.run import CONFIG_FILE
-from mrcnn.runs.settings import check_size, make_config
-from mrcnn.weights import matterport, settings_of
+from mrcnn.runs.settings import check_size, make_config, read_facts
+from mrcnn.weights import is_foreign, matterport, settings_of, tensor_files
+from mrcnn.weights.coco_names import class_names as coco_names
+from mrcnn.weights.start import CLASS_LAYERS, COCO_CLASSES
 
 
 def imported_config(path, mode, **changes):
@@ -80,6 +84,64 @@ def original_config(path, **changes):
 def _name_of(path):
     stem = os.path.splitext(os.path.basename(path))[0].removeprefix("mask_rcnn_")
     return re.sub(r"\W+", "_", stem) or "imported"
+
+
+def classes_of(path):
+    """Return the number of classes of a weight file, background included, and their names.
+
+    Either may be None: a trunk has no classes, and files of others may hold no names.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is no weight file, or is damaged.
+    """
+    if is_foreign(path):
+        count = settings_of(path)[0].get("NUM_CLASSES")
+        return count, _stored_names(path, count) or coco_names(count)
+    if matterport.recognises(path) and "config" not in matterport.read_metadata(path):
+        count = matterport.settings_of(path).get("NUM_CLASSES")
+        return count, coco_names(count) if count == COCO_CLASSES else None
+    facts = read_facts(path)
+    count, names = facts["config"].get("NUM_CLASSES"), facts.get("class_names")
+    return (count if type(count) is int else None), names
+
+
+def layers_of_other_classes(path, num_classes):
+    """Return the layers to exclude of a file with another number of classes, or None."""
+    return CLASS_LAYERS if classes_of(path)[0] not in (None, num_classes) else None
+
+
+def adopted(path, num_classes, report):
+    """Return what a model takes over from a file whose class layers it has loaded.
+
+    Args:
+        path: of the file.
+        num_classes: of the model.
+        report: `LoadReport`, or None.
+
+    Returns:
+        The class names, or None; and the metadata on the origin of the weights, `{name: text}`.
+        (None, {}) if the file has no names, or its class layers were left out.
+    """
+    if report is None or CLASS_LAYERS[0] not in report.loaded:
+        return None, {}
+    if is_foreign(path):
+        return _stored_names(path, num_classes) or coco_names(num_classes), {}
+    metadata = matterport.read_metadata(path)
+    if "config" not in metadata:
+        return (coco_names(num_classes) if num_classes == COCO_CLASSES else None), {}
+    names = read_facts(path).get("class_names")
+    return (names if names and len(names) == num_classes else None), origin(metadata)
+
+
+def _stored_names(path, count):
+    """Return the class names that `export_weights` put into a file of another program, or None."""
+    text = tensor_files.read_tensors(path).metadata.get("mrcnn_class_names")
+    try:
+        names = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    is_list = isinstance(names, list) and len(names) == count
+    return names if is_list and all(isinstance(name, str) for name in names) else None
 
 
 def warn_of_settings(config, path, report):
