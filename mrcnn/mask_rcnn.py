@@ -188,7 +188,7 @@ class MaskRCNN(DetectionMethods, LegacyMethods):
             )
         if self.mode == "inference":
             self._random_head = None
-        names, metadata = adopted(filepath, self.config.NUM_CLASSES, report)
+        names, metadata = adopted(self.config.NUM_CLASSES, report)
         self.class_names = names or self.class_names
         self._describe(metadata)
         self.set_log_dir(filepath)

@@ -1,16 +1,15 @@
 """The Config of a model whose weights come from another program: from what its file shows."""
 
-import json
 import os
 import re
 import warnings
 
 import numpy as np
 
-from mrcnn.runs.provenance import origin
+from mrcnn.runs.provenance import names_in, origin
 from mrcnn.runs.run import CONFIG_FILE
 from mrcnn.runs.settings import check_size, make_config, read_facts
-from mrcnn.weights import is_foreign, matterport, settings_of, tensor_files
+from mrcnn.weights import is_foreign, matterport, own_metadata, settings_of, tensor_files
 from mrcnn.weights.coco_names import class_names as coco_names
 from mrcnn.weights.start import CLASS_LAYERS, COCO_CLASSES
 
@@ -96,7 +95,8 @@ def classes_of(path):
     """
     if is_foreign(path):
         count = settings_of(path)[0].get("NUM_CLASSES")
-        return count, _stored_names(path, count) or coco_names(count)
+        metadata = own_metadata(tensor_files.read_tensors(path).metadata)
+        return count, names_in(metadata, count) or coco_names(count)
     if matterport.recognises(path) and "config" not in matterport.read_metadata(path):
         count = matterport.settings_of(path).get("NUM_CLASSES")
         return count, coco_names(count) if count == COCO_CLASSES else None
@@ -110,11 +110,12 @@ def layers_of_other_classes(path, num_classes):
     return CLASS_LAYERS if classes_of(path)[0] not in (None, num_classes) else None
 
 
-def adopted(path, num_classes, report):
+def adopted(num_classes, report):
     """Return what a model takes over from a file whose class layers it has loaded.
 
+    Damaged facts in the file are left out: its weights have been loaded.
+
     Args:
-        path: of the file.
         num_classes: of the model.
         report: `LoadReport`, or None.
 
@@ -124,24 +125,11 @@ def adopted(path, num_classes, report):
     """
     if report is None or CLASS_LAYERS[0] not in report.loaded:
         return None, {}
-    if is_foreign(path):
-        return _stored_names(path, num_classes) or coco_names(num_classes), {}
-    metadata = matterport.read_metadata(path)
-    if "config" not in metadata:
-        return (coco_names(num_classes) if num_classes == COCO_CLASSES else None), {}
-    names = read_facts(path).get("class_names")
-    return (names if names and len(names) == num_classes else None), origin(metadata)
-
-
-def _stored_names(path, count):
-    """Return the class names that `export_weights` put into a file of another program, or None."""
-    text = tensor_files.read_tensors(path).metadata.get("mrcnn_class_names")
-    try:
-        names = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        return None
-    is_list = isinstance(names, list) and len(names) == count
-    return names if is_list and all(isinstance(name, str) for name in names) else None
+    names = names_in(report.metadata, num_classes)
+    is_original = "config" not in report.metadata and num_classes == COCO_CLASSES
+    if names is None and (report.program or is_original):
+        names = coco_names(num_classes)
+    return names, origin(report.metadata)
 
 
 def warn_of_settings(config, path, report):

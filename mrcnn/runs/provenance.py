@@ -84,5 +84,22 @@ def noted(metadata, epoch, logs):
 
 
 def origin(metadata):
-    """Return those of a weight file's metadata that say where the weights come from."""
-    return {name: metadata[name] for name in ("training", "metrics") if name in metadata}
+    """Return those of a weight file's metadata that say where the weights come from, if sound."""
+    found = {}
+    for name in ("training", "metrics"):
+        try:
+            check_provenance("", {name: json.loads(metadata.get(name, "null"))})
+        except (ValueError, RecursionError):
+            continue
+        found[name] = metadata[name]
+    return found
+
+
+def names_in(metadata, count):
+    """Return the class names in a weight file's metadata, if they are `count` texts; else None."""
+    try:
+        names = json.loads(metadata.get("class_names", "null"))
+    except (ValueError, RecursionError):
+        return None
+    is_list = isinstance(names, list) and len(names) == count
+    return names if is_list and all(isinstance(name, str) for name in names) else None
