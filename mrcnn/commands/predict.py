@@ -1,9 +1,9 @@
 """`mrcnn predict`: detect in photos, folders, videos and cameras."""
 
-import os
 from argparse import ArgumentTypeError
 
 from mrcnn.cli import at_least
+from mrcnn.commands.detector import add_detector, load_detector
 from mrcnn.inference.outputs import FORMATS
 
 SUMMARY = "Detect in photos, folders, videos or a camera, and write pictures and annotations."
@@ -28,13 +28,7 @@ def add(parser):
         metavar="PHOTOS",
         help="photos, folders, patterns, videos, web addresses, or the number of a camera, 0, ...",
     )
-    add_(
-        "--weights",
-        default="last",
-        metavar="FILE",
-        help="weight file, folder of a run, or last for the newest run (last)",
-    )
-    add_("--logs", default="logs", metavar="DIR", help="folder of the runs, for last (logs)")
+    add_detector(parser)
     add_("--recursive", action="store_true", help="search in the folders of folders as well")
     add_(
         "--output",
@@ -55,7 +49,7 @@ def add(parser):
     add_("--limit", type=at_least(1), metavar="N", help="only the first N photos or frames")
     add_("--tile", type=at_least(1), metavar="PIXELS", help="detect in tiles of large photos")
     add_("--overlap", type=_share, default=0.2, help="share of a tile in the next one (0.2)")
-    add_("--batch", type=at_least(1), metavar="N", help="photos at a time (1, on a GPU 4)")
+    add_("--batch", type=at_least(1), metavar="N", help="photos at a time (1)")
     add_("--workers", type=at_least(1), metavar="N", help="threads that read, and that write")
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -126,32 +120,15 @@ def _output_folder(given, overwrite):
 
 
 def open_model(args):
-    """Return the `MaskRCNN` of `--weights` for detection.
+    """Return the `MaskRCNN` of `--weights` with the `--batch` and `--min-score` of a command line.
 
     Raises:
-        FileNotFoundError, ValueError: if there are no such weights, or they have no settings.
+        FileNotFoundError, ValueError: see `load_detector`.
     """
-    from mrcnn.mask_rcnn import MaskRCNN
-
-    settings = {"GPU_COUNT": 1, "IMAGES_PER_GPU": args.batch or _usual_batch()}
+    settings = {"IMAGES_PER_GPU": args.batch or 1}
     if args.min_score is not None:
         settings["DETECTION_MIN_CONFIDENCE"] = args.min_score
-    if args.weights == "last":
-        return MaskRCNN.from_run(args.logs, **settings)
-    if os.path.isdir(args.weights):
-        return MaskRCNN.from_run(args.weights, **settings)
-    if not os.path.lexists(args.weights):
-        raise FileNotFoundError(
-            f'There is no file "{args.weights}"; --weights takes a weight file, the folder of a '
-            "run, or last."
-        )
-    return MaskRCNN.from_weights(args.weights, **settings)
-
-
-def _usual_batch():
-    import tensorflow as tf
-
-    return 4 if tf.config.list_physical_devices("GPU") else 1
+    return load_detector(args, **settings)
 
 
 def name_classes(model, given):
