@@ -10,7 +10,6 @@ import tempfile
 import time
 
 import numpy as np
-from common import peak_memory
 
 from mrcnn.config import SmallConfig
 from mrcnn.data.dataset import Dataset
