@@ -86,6 +86,36 @@ class DetectionMethods:
             detector, molded_images, image_metas, self.config, self.class_names
         )
 
+    def detect_stream(self, photos, mask_format="rle", **options):
+        """Detect in any number of photos while others are read and written.
+
+        `for result in model.detect_stream(Sources(["photos/"])): ...` gives the results in order.
+
+        Args:
+            photos: iterable of `mrcnn.inference.sources.Photo`, such as `Sources`.
+            mask_format: as of `detect`.
+            options: of `mrcnn.inference.stream.Stream`: batch, workers, write, on_skip.
+
+        Returns:
+            A `Stream`, to be iterated once.
+
+        Raises:
+            RuntimeError: in training mode.
+            ValueError: for an option out of its range.
+        """
+        from mrcnn.inference.stream import Stream
+
+        is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")
+        detector = self._detector_for("detect_stream", all_masks=bool(is_own))
+        alone = None
+        if is_own:
+
+            def alone(detector, image):
+                return detect_overridden(self, detector, [image], mask_format)[0]
+
+        options |= {"mask_format": mask_format, "class_names": self.class_names, "alone": alone}
+        return Stream(detector, photos, self.config, **options)
+
     def inference_model(self, config=None):
         """Return a `MaskRCNN` in inference mode that shares the weights of this one.
 
@@ -107,7 +137,7 @@ class DetectionMethods:
                     f"this model were made for {ours!r}."
                 )
         other.keras_model = self.network.graph("inference", recipe.operators(other.config))
-        other._describe()
+        other._describe(getattr(self.keras_model, "metadata", None))
         return other
 
     def _detector_for(self, method, all_masks=False):
