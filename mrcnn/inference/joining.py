@@ -16,8 +16,6 @@ _WITHIN = 0.7
 # Share of a cut instance that lies on a whole one of any class, from which it is a piece of that;
 # and where the tile of the whole one shows all of the cut one, and so must know better.
 _PIECE, _SEEN_PIECE = 0.6, 0.25
-# A whole instance with this share of the union is taken as it is: it was seen best.
-_NEARLY_ALL = 0.8
 
 
 class Part(NamedTuple):
@@ -29,6 +27,7 @@ class Part(NamedTuple):
         runs: column runs of the mask in the image, see `mrcnn.ops.runs`.
         is_cut: True if it reaches a border of the tile behind which the image goes on.
         clearance: distance from the nearest of these borders, in pixels.
+        tile: box `(y1, x1, y2, x2)` of the tile in the image.
     """
 
     class_id: int
@@ -37,14 +36,15 @@ class Part(NamedTuple):
     runs: np.ndarray
     is_cut: bool
     clearance: float
+    tile: Sequence[int]
 
 
 def join_parts(parts: Sequence[Sequence[Part]], tiles: Sequence[Sequence[int]]) -> list[Part]:
     """Return one `Part` per object.
 
     Only what two tiles both see decides whether their instances are one object. One that a tile
-    shows whole is taken from the tile where it is farthest from the borders. One that every tile
-    cuts becomes the union of its pieces. Scores are the best ones.
+    shows whole is taken from the tile where it is farthest from the borders, unless pieces in other
+    tiles lead out of that one. Any other becomes the union of its pieces. Scores are the best ones.
 
     Args:
         parts: of each tile.
@@ -116,7 +116,7 @@ def _merged(group):
     union = unite_runs([part.runs for part in group])
     whole = [part for part in group if not part.is_cut]
     best = max(whole, key=lambda part: part.clearance, default=None)
-    if best is not None and runs_area(best.runs) >= _NEARLY_ALL * runs_area(union):
+    if best is not None and runs_area(cut_runs(union, best.tile)) == runs_area(union):
         return best._replace(score=score)
     boxes = np.array([part.box for part in group])
     box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])

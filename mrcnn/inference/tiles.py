@@ -191,7 +191,8 @@ def _parts(found, box, size):
         low, high = np.min(near, axis=0)[:2], np.max(near, axis=0)[2:]
         distances = np.concatenate([low - (y1, x1), np.subtract((y2, x2), high)])[inner]
         clearance = float(distances.min())
-        parts.append(Part(int(class_id), float(score), roi, runs, clearance < margin, clearance))
+        where = clearance < margin, clearance, box
+        parts.append(Part(int(class_id), float(score), roi, runs, *where))
     return parts
 
 
