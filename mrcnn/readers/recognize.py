@@ -24,9 +24,10 @@ _FRACTION = 0.2
 _MOST_FOLDERS = 1000
 _ARCHIVES = {".zip", ".tar", ".gz", ".xz", ".tgz", ".bz2", ".7z", ".rar"}
 _LOOKED_FOR = (
-    "COCO JSON (annotations/instances_*.json, _annotations.coco.json, or one file), VIA JSON, "
-    "LabelMe JSON, folders <id>/images with <id>/masks, and label images (images/ with labels/ or "
-    "masks/), each for all photos or in train/ and val/"
+    "data.yaml (YOLO), COCO JSON (annotations/instances_*.json, _annotations.coco.json, or one "
+    "file), JSON of VIA, LabelMe or Label Studio, CVAT's annotations.xml, Pascal VOC's "
+    "SegmentationObject/, folders <id>/images with <id>/masks, and label images (images/ with "
+    "labels/ or masks/), each for all photos or in train/ and val/"
 )
 
 
