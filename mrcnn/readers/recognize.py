@@ -15,6 +15,7 @@ from mrcnn.readers.layouts import (
     find_one,
     find_subsets,
     has_photos,
+    missing,
     subset_of,
     visible,
 )
@@ -97,12 +98,14 @@ def _parts(folder, notes):
         return found[0], notes
     folders = list(visible(folder))
     # As archives unpack: all in one folder.
-    if len(folders) == 1:
+    if len(folders) == 1 and not has_photos(folder) and not missing(folder):
         return _parts(folders[0], notes)
     if not _has_photos_below(folder):
         archive = next(visible(folder, _ARCHIVES), None)
         hint = f"; unpack {archive.name} first" if archive else ""
         raise FileNotFoundError(f"The data set {folder} has no images{hint}.")
+    if problem := missing(folder):
+        raise ValueError(problem)
     raise ValueError(
         f"{folder} has images, but no annotations in a known layout; looked for {_LOOKED_FOR}."
     )
