@@ -174,7 +174,9 @@ def predict(args, model, sources, folder):
 
     def skip(photo, sentence):
         bar.update()
-        tqdm.write(f"{photo.name} is skipped: {sentence}")
+        # Most sentences name the file.
+        name = "" if photo.name in sentence else f"{photo.name}: "
+        tqdm.write(f"Skipped: {name}{sentence}")
 
     tiles = {} if args.tile is None else {"tile": args.tile, "overlap": args.overlap}
     stream = model.detect_stream(
