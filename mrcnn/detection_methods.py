@@ -116,7 +116,7 @@ class DetectionMethods:
                     f"this model were made for {ours!r}."
                 )
         other.keras_model = self.network.graph("inference", recipe.operators(other.config))
-        other._describe()
+        other._describe(getattr(self.keras_model, "metadata", None))
         return other
 
     def _detector_for(self, method, all_masks=False):
