@@ -1,8 +1,8 @@
 """Detect 2,000 drawn objects in one image of 8,000 x 8,000 pixels by tiles: memory and recall.
 
-    python benchmarks/large_image.py train --weights shapes.h5     a few minutes on two cores
-    python benchmarks/large_image.py tiles --weights shapes.h5     peak memory, found, twice, time
-    python benchmarks/large_image.py compare --weights shapes.h5   tiles beside the whole image
+python benchmarks/large_image.py train --weights shapes.h5     a few minutes on two cores
+python benchmarks/large_image.py tiles --weights shapes.h5     peak memory, found, twice, time
+python benchmarks/large_image.py compare --weights shapes.h5   tiles beside the whole image
 """
 
 import argparse
