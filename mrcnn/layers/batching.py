@@ -52,17 +52,8 @@ def suppress(boxes, scores, count, threshold, score_threshold=float("-inf")):
 
 def gather_rows(x, indices):
     """Return the rows of `[n, ...]` at `indices`, int32 `[k]`, zeros for -1."""
-    real = tf.reshape(indices >= 0, [-1] + [1] * (len(x.shape) - 1))
-    return tf.where(real, tf.gather(x, tf.maximum(indices, 0)), 0)
-
-
-def pad_rows(x, count):
-    """Pad `[n, ...]` to `[count, ...]` with zero rows, or take its first `count` rows."""
-    x = x[:count]
-    paddings = [[0, count - tf.shape(x)[0]]] + [[0, 0]] * (len(x.shape) - 1)
-    padded = tf.pad(x, paddings)
-    padded.set_shape([count, *x.shape[1:]])
-    return padded
+    # There may be no row at all, so -1 gets one of its own.
+    return tf.gather(tf.pad(x, [[1, 0]] + [[0, 0]] * (len(x.shape) - 1)), indices + 1)
 
 
 def not_padding(rows):
