@@ -100,7 +100,8 @@ class Network:
         _, probs, deltas = self.parts.box_head(self._features(p.box_align, proposals))
         detections = p.detect([proposals, probs, deltas, window_px, x["input_image"]])
         boxes, detected = detections[..., :4], detections[..., 4] > 0
-        masks = self.parts.mask_head(self._features(p.mask_align, boxes), keep=detected)
+        keep = None if p.fixed_shapes else detected
+        masks = self.parts.mask_head(self._features(p.mask_align, boxes), keep=keep)
         outputs = [detections, probs, deltas, masks, proposals, self.rpn.probs, self.rpn.deltas]
         return CheckpointModel(list(x.values()), outputs, stages=self.stages, name="mask_rcnn")
 
