@@ -5,4 +5,5 @@ from mrcnn.data.photos import read_image
 from mrcnn.readers.coco import CocoJsonDataset
 from mrcnn.readers.labelme import LabelMeDataset
 from mrcnn.readers.mask_files import LabelImageDataset, MaskFolderDataset
+from mrcnn.readers.recognize import Found, open_folder
 from mrcnn.readers.via import ViaDataset

@@ -54,6 +54,15 @@ def read_json(path: str | os.PathLike, layout: str) -> Any:
     return data
 
 
+def json_layout(path: str | os.PathLike) -> str | None:
+    """Return the name of the layout of a JSON file; None if it has none of those that are read."""
+    try:
+        found = _layout(json.loads(_bytes(path)))
+    except (OSError, ValueError, RecursionError, MemoryError):
+        return None
+    return found if found in _READERS else None
+
+
 def _bytes(path):
     """Return the content of a regular file; reading another kind of file might never end."""
     try:

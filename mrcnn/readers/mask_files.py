@@ -17,8 +17,8 @@ from mrcnn.data.photos import read_stored
 from mrcnn.readers.annotated import AnnotatedDataset
 
 # Formats that keep numbers; JPEG changes them.
-_MASK_SUFFIXES = {".png", ".tif", ".tiff", ".bmp"}
-_PHOTO_SUFFIXES = _MASK_SUFFIXES | {".jpg", ".jpeg", ".webp"}
+MASK_SUFFIXES = {".png", ".tif", ".tiff", ".bmp"}
+PHOTO_SUFFIXES = MASK_SUFFIXES | {".jpg", ".jpeg", ".webp"}
 
 
 class _PictureDataset(AnnotatedDataset):
@@ -83,11 +83,11 @@ class MaskFolderDataset(_PictureDataset):
             )
         found, with_masks, without_masks = False, [], []
         for name in names:
-            photo = _only_photo(self._pictures(folder / name / image_dir, _PHOTO_SUFFIXES), name)
+            photo = _only_photo(self._pictures(folder / name / image_dir, PHOTO_SUFFIXES), name)
             if photo is None:
                 self.note(f"not exactly one photo in the folder {image_dir!r}", name)
                 continue
-            masks = self._pictures(folder / name / mask_dir, _MASK_SUFFIXES)
+            masks = self._pictures(folder / name / mask_dir, MASK_SUFFIXES)
             (with_masks if masks else without_masks).append(name)
             # The size is that of the masks: a photo has it as stored, or as turned by EXIF.
             file = self._measure(photo, name, picture=masks[0] if masks else None)
@@ -139,8 +139,8 @@ class LabelImageDataset(_PictureDataset):
         """
         before = len(self.notes)
         class_id = self._add_named_classes(source, [class_name])[class_name]
-        photos = self._pictures(image_dir, _PHOTO_SUFFIXES)
-        labels = {path.stem: path for path in self._pictures(label_dir, _MASK_SUFFIXES)}
+        photos = self._pictures(image_dir, PHOTO_SUFFIXES)
+        labels = {path.stem: path for path in self._pictures(label_dir, MASK_SUFFIXES)}
         found = False
         for photo in photos:
             label = labels.pop(photo.stem, None)

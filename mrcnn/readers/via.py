@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from mrcnn.readers.json_values import are_numbers, as_name, is_text, read_json
 from mrcnn.readers.outlines import Ellipse, Outline, Polygon, box
 
 _SHOWN = 10
+# Usual names of the region attribute that holds the class.
+_CLASS_ATTRIBUTES = {"class", "type", "label", "name", "category", "object"}
 
 
 class ViaDataset(OutlineDataset):
@@ -116,6 +119,31 @@ class ViaDataset(OutlineDataset):
                     left_out=False,
                 )
         return names
+
+
+def guess_class_attribute(annotation_file: str | os.PathLike) -> str | None:
+    """Return the region attribute of a VIA file that seems to hold the class; None without any.
+
+    It is the one that most regions have; of several, one with a usual name or with few values.
+    """
+    data = read_json(annotation_file, "VIA JSON")
+    regions = [
+        region
+        for entry in data.get("_via_img_metadata", data).values()
+        if isinstance(entry, dict)
+        for region in _regions(entry)
+    ]
+    times, values = Counter(), {}
+    for region in regions:
+        for attribute in _region_attributes(region):
+            if len(chosen := _choices(region, attribute)) == 1:
+                times[attribute] += 1
+                values.setdefault(attribute, set()).update(chosen)
+
+    def likely(name):
+        return times[name], name.lower() in _CLASS_ATTRIBUTES, -len(values[name]), name
+
+    return max(times, key=likely, default=None)
 
 
 def _regions(entry):

@@ -1,4 +1,4 @@
-"""The Config of a model whose weights come from torchvision or Detectron2."""
+"""The Config of a model whose weights come from another program: from what its file shows."""
 
 import os
 import re
@@ -6,8 +6,9 @@ import warnings
 
 import numpy as np
 
+from mrcnn.runs.run import CONFIG_FILE
 from mrcnn.runs.settings import check_size, make_config
-from mrcnn.weights import settings_of
+from mrcnn.weights import matterport, settings_of
 
 
 def imported_config(path, mode, **changes):
@@ -44,6 +45,41 @@ def imported_config(path, mode, **changes):
     config = make_config(settings | named, **changes)
     check_size(config, path, changes)
     return config
+
+
+def original_config(path, **changes):
+    """Return a Config for a file of the original, which holds no settings; None for all others.
+
+    Sizes of layers and the number of classes follow from the weights; all else has the defaults of
+    the original.
+
+    Args:
+        path: of the file. Its name becomes `NAME`.
+        changes: settings to replace.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such file, it is damaged, or it has other
+            layers than the original's Mask R-CNN.
+    """
+    path = os.fspath(path)
+    is_own = os.path.isfile(os.path.join(os.path.dirname(path), CONFIG_FILE))
+    if not matterport.recognises(path) or is_own or "config" in matterport.read_metadata(path):
+        return None
+    settings = matterport.settings_of(path)
+    if missing := [name for name in ("BACKBONE", "NUM_CLASSES") if name not in settings | changes]:
+        raise ValueError(
+            f'"{path}" does not say with which settings it was trained, and its layers do not show '
+            f"{' and '.join(missing)}; make a MaskRCNN with its Config and call load_weights."
+        )
+    config = make_config(settings | {"NAME": _name_of(path)}, **changes)
+    config.validate()
+    check_size(config, path, changes)
+    return config
+
+
+def _name_of(path):
+    stem = os.path.splitext(os.path.basename(path))[0].removeprefix("mask_rcnn_")
+    return re.sub(r"\W+", "_", stem) or "imported"
 
 
 def warn_of_settings(config, path, report):
