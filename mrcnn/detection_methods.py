@@ -25,7 +25,7 @@ class DetectionMethods:
             mask_format: "full", or "rle" for COCO RLEs: `{"size": [h, w], "counts": bytes}`.
 
         Returns:
-            A list with one dict per image: "rois" `[n, (y1, x1, y2, x2)]` in pixels of the image,
+            A list with one `Result` per image, a dict with methods, see docs/results_api.md: "rois" `[n, (y1, x1, y2, x2)]` in pixels of the image,
             int32, or float32 with RECIPE "paper", which does not round them, "class_ids" int32
             `[n]`, "scores" float32 `[n]`, best first, "masks" bool `[height, width, n]`, or RLEs.
             If n is 0, also "best_score" of all proposals and classes and "min_confidence", the
@@ -38,15 +38,19 @@ class DetectionMethods:
         """
         is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")
         detector = self._detector_for("detect", all_masks=bool(is_own))
-        images = mold.read_images(images)
+        images, paths = mold.read_photos(images)
         if verbose:
             log(f"Processing {len(images)} images")
             for image in images:
                 log("image", image)
         if is_own:
-            return detect_overridden(self, detector, images, mask_format)
-        images = mold.without_mean(images, self.config)
-        return detection.detect(detector, images, self.config, mask_format)
+            results = detect_overridden(self, detector, images, mask_format)
+        else:
+            images = mold.without_mean(images, self.config)
+            results = detection.detect(detector, images, self.config, mask_format)
+        for result, image, path in zip(results, images, paths, strict=True):
+            result.image, result.path, result.class_names = image, path, self.class_names
+        return results
 
     def detect_molded(self, molded_images, image_metas, verbose=0):
         """Run `detect` on `[batch, height, width, channels]` molded images.
@@ -57,7 +61,39 @@ class DetectionMethods:
         detector = self._detector_for("detect_molded")
         if verbose:
             log("molded_images", molded_images)
-        return detection.detect_molded(detector, molded_images, image_metas, self.config)
+        return detection.detect_molded(
+            detector, molded_images, image_metas, self.config, self.class_names
+        )
+
+    def detect_stream(self, photos, mask_format="rle", **options):
+        """Detect in any number of photos while others are read and written.
+
+        `for result in model.detect_stream(Sources(["photos/"])): ...` gives the results in order.
+
+        Args:
+            photos: iterable of `mrcnn.inference.sources.Photo`, such as `Sources`.
+            mask_format: as of `detect`.
+            options: of `mrcnn.inference.stream.Stream`: batch, workers, write, on_skip.
+
+        Returns:
+            A `Stream`, to be iterated once.
+
+        Raises:
+            RuntimeError: in training mode.
+            ValueError: for an option out of its range.
+        """
+        from mrcnn.inference.stream import Stream
+
+        is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")
+        detector = self._detector_for("detect_stream", all_masks=bool(is_own))
+        alone = None
+        if is_own:
+
+            def alone(detector, image):
+                return detect_overridden(self, detector, [image], mask_format)[0]
+
+        options |= {"mask_format": mask_format, "class_names": self.class_names, "alone": alone}
+        return Stream(detector, photos, self.config, **options)
 
     def inference_model(self, config=None):
         """Return a `MaskRCNN` in inference mode that shares the weights of this one.
@@ -80,7 +116,7 @@ class DetectionMethods:
                     f"this model were made for {ours!r}."
                 )
         other.keras_model = self.network.graph("inference", recipe.operators(other.config))
-        other._describe()
+        other._describe(getattr(self.keras_model, "metadata", None))
         return other
 
     def export(

@@ -26,7 +26,7 @@ from mrcnn import __version__
 from mrcnn.commands.outcome import ERRORS, Outcome, as_json
 from mrcnn.files import one_line
 
-COMMANDS = ("train", "info")
+COMMANDS = ("train", "predict", "info")
 
 _EXAMPLES = """\
 examples:

@@ -27,8 +27,8 @@ def choose_format(path, format=None):
                 return name
         listed = ", ".join(f'"{ours}" ({name})' for name, ours in SUFFIXES.items() if ours)
         raise ValueError(
-            f'The path "{path}" has the suffix "{suffix}"; accepted are {listed}, and no suffix for '
-            "the folder of a SavedModel."
+            f'The path "{path}" has the suffix "{suffix}"; accepted are {listed}, and none for the '
+            "folder of a SavedModel."
         )
     if format not in SUFFIXES:
         accepted = ", ".join(f'"{name}"' for name in SUFFIXES)

@@ -111,13 +111,18 @@ def _padding(target, config):
     if mode in ("none", "pad32"):
         is_pyramid = getattr(config, "NECK", "fpn") == "fpn"
         multiple = MULTIPLE if mode == "pad32" and is_pyramid else 1
-        return [0, 0, *(-(-side // multiple) * multiple for side in target)]
+        return [0, 0, *(_up(side, multiple) for side in target)]
     if mode == "square":
         full = [int(side) for side in config.IMAGE_SHAPE[:2]]
     else:
-        full = [-(-side // 64) * 64 for side in target]
+        full = [_up(side, 64) for side in target]
     corner = [(whole - side) // 2 for whole, side in zip(full, target, strict=True)]
     return [*corner, *full]
+
+
+def _up(side, multiple):
+    # ONNX cuts quotients of integers towards 0, so negative ones would not be rounded up.
+    return (side + multiple - 1) // multiple * multiple
 
 
 def _positions(side, target):

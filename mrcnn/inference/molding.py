@@ -23,7 +23,19 @@ _PATHS = (str, os.PathLike)
 
 
 def read_images(images):
+    """Return the arrays of `read_photos`."""
+    return read_photos(images)[0]
+
+
+def read_photos(images, read=read_image):
     """Return the images of a list as arrays, those given by their paths read from the files.
+
+    Args:
+        images: list of arrays and paths.
+        read: function from a path to an array.
+
+    Returns:
+        The arrays, and the list of the paths as str, None where an array was given.
 
     Raises:
         ValueError: if `images` is one image instead of a list, or names what is no image in it.
@@ -37,13 +49,15 @@ def read_images(images):
             f"images is {given if shape is None else f'one array of shape {tuple(shape)}'}; it "
             "must be a list of images, [image] for one."
         )
-    return [_as_array(image, f"Image {index}") for index, image in enumerate(images)]
+    images = list(images)
+    arrays = [_as_array(image, f"Image {index}", read) for index, image in enumerate(images)]
+    return arrays, [os.fspath(image) if isinstance(image, _PATHS) else None for image in images]
 
 
-def _as_array(image, name):
+def _as_array(image, name, read):
     if isinstance(image, _PATHS):
         try:
-            return read_image(image)
+            return read(image)
         except FileNotFoundError:
             raise FileNotFoundError(f'{name}: there is no file "{image}".') from None
     array = None

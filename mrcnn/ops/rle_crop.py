@@ -28,7 +28,7 @@ def run_lengths(rle: dict) -> np.ndarray:
 
 def _decompress(codes):
     ends = np.flatnonzero((codes & 32) == 0)
-    if not len(codes) or ends[-1] != len(codes) - 1 or codes.min() < 0 or codes.max() > 63:
+    if not len(ends) or ends[-1] != len(codes) - 1 or codes.min() < 0 or codes.max() > 63:
         return np.array([-1])
     starts = np.concatenate([[0], ends[:-1] + 1])
     places = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)

@@ -89,6 +89,13 @@ class CocoJsonDataset(AnnotatedDataset):
             return np.zeros((*size, 0), bool), np.zeros(0, np.int32)
         return _decode(visible, *size), np.array(class_ids, np.int32)
 
+    def _classes_of(self, image_id):
+        info = self.image_info[image_id]
+        if "annotations" not in info:
+            return super()._classes_of(image_id)
+        ids = [self._own_class_id(info, each["category_id"]) for each in info["annotations"]]
+        return np.array(ids, np.int32)
+
     def _add_classes(self, categories, source, origin):
         """Add categories `{id: name}`, unless another file gave an id to another name."""
         added = {c["id"]: c["name"] for c in self.class_info if c["source"] == source}

@@ -35,7 +35,7 @@ def read_json(path: str | os.PathLike, layout: str) -> Any:
             layout.
         All name the path.
     """
-    text = _bytes(path)
+    text = read_bytes(path)
     try:
         data = json.loads(text)
     except RecursionError:
@@ -57,14 +57,19 @@ def read_json(path: str | os.PathLike, layout: str) -> Any:
 def json_layout(path: str | os.PathLike) -> str | None:
     """Return the name of the layout of a JSON file; None if it has none of those that are read."""
     try:
-        found = _layout(json.loads(_bytes(path)))
+        found = _layout(json.loads(read_bytes(path)))
     except (OSError, ValueError, RecursionError, MemoryError):
         return None
     return found if found in _READERS else None
 
 
-def _bytes(path):
-    """Return the content of a regular file; reading another kind of file might never end."""
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Return the content of an annotation file, a regular one: reading others might never end.
+
+    Raises:
+        FileNotFoundError, OSError: if there is none, or if it cannot be read.
+        ValueError: if it is no file, or larger than `limits.MAX_JSON_BYTES`.
+    """
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):

@@ -21,6 +21,8 @@ from mrcnn.readers.mask_files import (
     MaskFolderDataset,
 )
 from mrcnn.readers.via import ViaDataset, guess_class_attribute
+from mrcnn.readers.yaml_values import read_yaml
+from mrcnn.readers.yolo import YoloDataset, find_yaml
 
 SUBSETS = {
     "train": ("train", "training"),
@@ -95,7 +97,7 @@ def _photos_of(folder):
 
 def find_subsets(folder: Path) -> list[dict[str, Part]]:
     """Return the layouts that describe several subsets in one place, as parts by subset."""
-    found = [_coco_subsets(folder), _label_image_subsets(folder)]
+    found = [_coco_subsets(folder), _yolo_subsets(folder), _label_image_subsets(folder)]
     return [parts for parts in found if parts]
 
 
@@ -104,7 +106,8 @@ def find_one(folder: Path, hints: dict) -> list[Part]:
 
     `hints` holds what was found in another subset, and is filled.
     """
-    found = [_json_part(folder, hints), _mask_folders(folder), _label_images(folder)]
+    yolo = _yolo_subsets(folder).get("")
+    found = [yolo, _json_part(folder, hints), _mask_folders(folder), _label_images(folder)]
     return [part for part in found if part]
 
 
@@ -134,6 +137,31 @@ def _coco_subsets(folder):
 
 def _coco(file, photos):
     return Part("COCO JSON", CocoJsonDataset, lambda d: d.load_coco_json(file, photos), file, True)
+
+
+def _yolo_subsets(folder):
+    """Return the parts that `data.yaml` names; one part if training and validation are the same."""
+    files = [path for path in visible(folder, {".yaml", ".yml"}) if "names" in _yaml(path)]
+    if not files:
+        return {}
+    file = files[0] if len(files) == 1 else find_yaml(folder)
+    content = _yaml(file)
+    subsets = [subset for subset in SUBSETS if content.get(subset)]
+    if len(subsets) > 1 and content.get("val") == content.get("train"):
+        subsets = ["train"]
+    parts = {subset: _yolo(file, subset) for subset in subsets}
+    return parts if len(parts) > 1 else dict(zip([""], parts.values(), strict=False))
+
+
+def _yolo(file, subset):
+    return Part("YOLO", YoloDataset, lambda d: d.load_yolo(file, subset), file, True)
+
+
+def _yaml(path):
+    try:
+        return read_yaml(path)
+    except (OSError, ValueError):
+        return {}
 
 
 def _label_image_subsets(folder):

@@ -1,4 +1,4 @@
-"""Outlines of objects: polygons, boxes and ellipses, in pixels."""
+"""Outlines of objects: polygons, boxes, ellipses and bitmaps, in pixels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mrcnn.ops.polygons import polygons_to_rle
+from mrcnn.ops.rle import decode_mask
 from mrcnn.readers.json_values import are_numbers
 
 # Annotation tools round to whole pixels; only outlines that reach further out deserve a note.
@@ -105,7 +106,29 @@ class Ellipse(NamedTuple):
         return np.where(hit, left, inner), np.where(hit, right + 1, inner)
 
 
-Outline = Polygon | Ellipse
+class Bitmap(NamedTuple):
+    """A painted part of an image: the RLE of its pixels, and where its upper left corner is."""
+
+    top: int
+    left: int
+    rle: dict
+
+    def extent(self):
+        """Return `(y1, x1, y2, x2)` around it."""
+        height, width = self.rle["size"]
+        return self.top, self.left, self.top + height, self.left + width
+
+    def draw(self, mask):
+        """Set its pixels in a mask `[height, width]` bool; those outside are cut."""
+        rows, columns = _part(mask.shape, self.extent())
+        pixels = decode_mask(self.rle)[
+            max(-self.top, 0) : rows.stop - self.top, max(-self.left, 0) : columns.stop - self.left
+        ]
+        rows = slice(rows.start, rows.start + pixels.shape[0])
+        mask[rows, columns.start : columns.start + pixels.shape[1]] |= pixels
+
+
+Outline = Polygon | Ellipse | Bitmap
 
 
 def draw_outlines(mask: np.ndarray, outlines: list[Outline]) -> None:
@@ -150,6 +173,12 @@ class Findings(NamedTuple):
 
 def examine(outline: Outline, height: int, width: int) -> Findings:
     """Examine an outline whose numbers may be anything, for an image of this size."""
+    if isinstance(outline, Bitmap):
+        y1, x1, y2, x2 = outline.extent()
+        if y1 >= height or x1 >= width or y2 <= 0 or x2 <= 0:
+            return Findings("a shape outside the image")
+        out = min(y1, x1) < -_MARGIN or y2 > height + _MARGIN or x2 > width + _MARGIN
+        return Findings(None, out)
     is_polygon = isinstance(outline, Polygon)
     if is_polygon and len(outline.ys) != len(outline.xs):
         return Findings("a polygon with different numbers of x and y coordinates")
