@@ -121,7 +121,7 @@ def fit_classes(start, class_names):
         start: a `Start`, whose `exclude` is set.
         class_names: of the data, the background first.
     """
-    from mrcnn.runs.provenance import classes_of
+    from mrcnn.runs.imported import classes_of
     from mrcnn.weights.start import CLASS_LAYERS
 
     if not os.path.isfile(start.weights):

@@ -33,9 +33,7 @@ def add(parser):
         help="coco, imagenet, last, random, or a file; by default the best at hand, without a "
         "download",
     )
-    parser.add_argument(
-        "--val", metavar="DIR|SHARE", help="validation data, or their share"
-    )
+    parser.add_argument("--val", metavar="DIR|SHARE", help="validation data, or their share")
     parser.add_argument("--name", help="name of the run (the name of the folder)")
     parser.add_argument("--epochs", type=at_least(1), help="total number of epochs")
     parser.add_argument("--steps", type=at_least(1), help="steps per epoch")

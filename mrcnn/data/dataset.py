@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from mrcnn.data.checks import shorten
+from mrcnn.data.checks import check_prepared, shorten
 from mrcnn.data.photos import read_image
 from mrcnn.data.report import DatasetReport, inspect
+from mrcnn.data.saving import save_dataset
+from mrcnn.data.views import Views, chosen_names
 
 _SHOWN = 100
 
@@ -116,7 +119,11 @@ class Dataset:
             self.source_class_ids[info["source"]].append(class_id)
 
     def split(
-        self, fraction: float = 0.2, seed: int = 0, group: Callable[[dict], Hashable] | None = None
+        self,
+        fraction: float = 0.2,
+        seed: int = 0,
+        group: Callable[[dict], Hashable] | None = None,
+        by: str | Callable[[dict], Hashable] | None = None,
     ) -> tuple[Dataset, Dataset]:
         """Return two prepared datasets with the images of this one, for training and validation.
 
@@ -126,13 +133,15 @@ class Dataset:
         Args:
             fraction: share of the images for validation, between 0 and 1.
             seed: of the random choice.
-            group: function from an entry of `image_info` to a value; images with one value, such as
-                those of one patient, stay together. None to choose images one by one.
+            group: the old name of `by`.
+            by: function from an entry of `image_info` to a value, or a key of these entries, such
+                as "patient"; images with one value stay together. None to choose images one by one.
 
         Raises:
-            ValueError: before `prepare`, if fraction is not between 0 and 1, or if there are fewer
-                than two images or groups.
+            ValueError: before `prepare`, if fraction is not between 0 and 1, if there are fewer
+                than two images or groups, or if an image has no entry `by`.
         """
+        group = _grouping(by if group is None else group)
         if not 0 < fraction < 1:
             raise ValueError(f"fraction is {fraction}; it must be between 0 and 1.")
         groups = {}
@@ -153,6 +162,50 @@ class Dataset:
             is_val = not ids["val"] or len(ids["val"]) + len(members) / 2 <= wanted
             ids["val" if is_val else "train"] += members
         return self._with_images(ids["train"]), self._with_images(ids["val"])
+
+    def subset(self, class_names: Sequence[str], keep_empty: bool = False) -> Dataset:
+        """Return a prepared dataset of some classes, numbered from 1 in the given order.
+
+        Objects of other classes are left out. It shares the images with this dataset.
+
+        Args:
+            class_names: of this dataset.
+            keep_empty: keep photos without an object of these classes.
+
+        Raises:
+            ValueError: before `prepare`, for no name, an unknown one, or one given twice.
+        """
+        check_prepared(self)
+        names = chosen_names(self, class_names)
+        part = CombinedDataset([self], names)
+        if keep_empty:
+            return part
+        return part._with_images([each for each in part.image_ids if len(part._classes_of(each))])
+
+    def save(self, format: str, folder: str | os.PathLike, copy_images: bool = True) -> None:
+        """Write photos and annotations as a new folder that `open_folder` reads.
+
+        Masks that are read back are equal. Objects without a pixel are left out; crowds, too,
+        unless the format is "coco". Images that cannot be read are left out, with a warning.
+
+        Args:
+            format: "coco" (`annotations.json` and `images/`), "labelme" (a JSON file beside each
+                photo), "yolo" (`data.yaml`, `images/` and `labels/`) or "masks"
+                (`<id>/images/<id>.png` and `<id>/masks/*.png`, of one class).
+            folder: a new or empty folder.
+            copy_images: copy the photos; False makes symbolic links to them. Photos that
+                `load_image` makes or changes are written as PNG files.
+
+        Raises:
+            FileExistsError: if the folder holds anything.
+            OSError: if it cannot be written.
+            ValueError: for another format, no images, or several classes with "masks".
+        """
+        save_dataset(self, format, folder, copy_images)
+
+    def _classes_of(self, image_id):
+        """Return the class ids of the objects of an image; readers know them without the masks."""
+        return self.load_mask(image_id)[1]
 
     def _with_images(self, image_ids):
         part = copy.copy(self)
@@ -264,6 +317,40 @@ class Dataset:
             ValueError: before `prepare`.
         """
         return inspect(self, image_ids, tiny, verbose)
+
+
+class CombinedDataset(Views, Dataset):
+    """Images of other datasets, with chosen classes; see `Dataset.subset` and `merge`."""
+
+    def __init__(self, datasets, class_names):
+        """Take prepared datasets, and the names of the classes in their order."""
+        super().__init__()
+        self._origins, self._new_ids, self._labelled = [], {}, {}
+        numbers = {name: number for number, name in enumerate(class_names, start=1)}
+        first = {}
+        for dataset in datasets:
+            infos = dataset.class_info[1:]
+            self._new_ids[dataset] = np.array([0] + [numbers.get(i["name"], 0) for i in infos])
+            for info in infos:
+                first.setdefault(info["name"], info)
+            for image_id in dataset.image_ids.tolist():
+                self._origins.append((dataset, image_id))
+                self.image_info.append(dataset.image_info[image_id])
+        self.class_info += [dict(first[name]) for name in class_names]
+        self.prepare()
+
+
+def _grouping(by):
+    """Return the function from an entry of `image_info` to its group; None for none."""
+    if not isinstance(by, str):
+        return by
+
+    def value(info):
+        if by not in info:
+            raise ValueError(f"Image {info['id']!r} has no entry {by!r} in image_info to split by.")
+        return info[by]
+
+    return value
 
 
 def _by_source(infos, ids):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -72,10 +73,24 @@ def read_stored(path: str | os.PathLike) -> np.ndarray:
     """
     with _reading(path) as file:
         pixels = _open(file, keep_numbers=True).decode()
+    return _rows_and_columns(pixels, path)
+
+
+def read_stored_bytes(content: bytes) -> np.ndarray:
+    """As `read_stored`, for the content of a file; ValueError if it cannot be read."""
+    try:
+        pixels = _open(io.BytesIO(content), keep_numbers=True).decode()
+    # Decoders raise errors of many kinds.
+    except Exception as error:
+        raise ValueError(f"the picture cannot be read: {_reason(error)}") from error
+    return _rows_and_columns(pixels, "the picture")
+
+
+def _rows_and_columns(pixels, name):
     if pixels.ndim == 2:
         return pixels
     if pixels.ndim != 3 or pixels.shape[2] > 4:
-        raise ValueError(f"{path} has the shape {pixels.shape}; a mask has rows and columns.")
+        raise ValueError(f"{name} has the shape {pixels.shape}; a mask has rows and columns.")
     return pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., :3]
 
 

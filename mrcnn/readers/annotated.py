@@ -234,6 +234,12 @@ class OutlineDataset(AnnotatedDataset):
                 self.note("no pixel is covered", name)
         return masks[: len(class_ids)].transpose(1, 2, 0), np.array(class_ids, np.int32)
 
+    def _classes_of(self, image_id):
+        info = self.image_info[image_id]
+        if "objects" not in info:
+            return super()._classes_of(image_id)
+        return np.array([self._own_class_id(info, each[0]) for each in info["objects"]], np.int32)
+
 
 def summarize(notes: list[Note]) -> str:
     """Count notes by reason, each with the first few names."""

@@ -18,13 +18,14 @@ _READERS = {
     "COCO JSON": "CocoJsonDataset.load_coco_json()",
     "VIA JSON": "ViaDataset.load_via()",
     "LabelMe JSON": "LabelMeDataset.load_labelme()",
+    "Label Studio JSON": "LabelStudioDataset.load_label_studio()",
 }
 _LARGEST_ID = 1 << 63
 _PLAIN = {int, float}
 
 
 def read_json(path: str | os.PathLike, layout: str) -> Any:
-    """Read a JSON file of one of the layouts "COCO JSON", "VIA JSON" and "LabelMe JSON".
+    """Read a JSON file of one layout, such as "COCO JSON".
 
     The text may be UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
@@ -35,7 +36,7 @@ def read_json(path: str | os.PathLike, layout: str) -> Any:
             layout.
         All name the path.
     """
-    text = _bytes(path)
+    text = read_bytes(path)
     try:
         data = json.loads(text)
     except RecursionError:
@@ -57,14 +58,19 @@ def read_json(path: str | os.PathLike, layout: str) -> Any:
 def json_layout(path: str | os.PathLike) -> str | None:
     """Return the name of the layout of a JSON file; None if it has none of those that are read."""
     try:
-        found = _layout(json.loads(_bytes(path)))
+        found = _layout(json.loads(read_bytes(path)))
     except (OSError, ValueError, RecursionError, MemoryError):
         return None
     return found if found in _READERS else None
 
 
-def _bytes(path):
-    """Return the content of a regular file; reading another kind of file might never end."""
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Return the content of an annotation file, a regular one: reading others might never end.
+
+    Raises:
+        FileNotFoundError, OSError: if there is none, or if it cannot be read.
+        ValueError: if it is no file, or larger than `limits.MAX_JSON_BYTES`.
+    """
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
@@ -83,6 +89,9 @@ def _bytes(path):
 
 def _layout(data):
     """Return the name of the layout of annotations; None if it is unknown."""
+    if isinstance(data, list):
+        tasks = (isinstance(e, dict) and {"data", "annotations"} <= set(e) for e in data)
+        return "Label Studio JSON" if any(tasks) else None
     if not isinstance(data, dict):
         return None
     if isinstance(data.get("images"), list):

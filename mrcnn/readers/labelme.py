@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mrcnn.data.checks import shown
+from mrcnn.data.photos import read_stored_bytes
 from mrcnn.readers.annotated import OutlineDataset
 from mrcnn.readers.json_values import are_numbers, as_id, as_name, is_text, read_json
-from mrcnn.readers.outlines import Ellipse, Outline, Polygon, box
+from mrcnn.readers.outlines import Ellipse, Outline, Polygon, bitmap, box
 
-_KINDS = ("polygon", "rectangle", "circle")
+# Turned boxes have their four corners: "oriented_rectangle" in LabelMe, "rotation" elsewhere.
+_POLYGONS = ("polygon", "oriented_rectangle", "rotation")
+_KINDS = (*_POLYGONS, "rectangle", "circle", "mask")
 
 
 class LabelMeDataset(OutlineDataset):
     """Images and shapes of LabelMe files, see `AnnotatedDataset` and `OutlineDataset`.
 
-    Polygons, rectangles and circles become instances. Shapes with the same label and `group_id` are
-    parts of one instance.
+    Polygons, rectangles, turned ones too, circles and masks become instances. Shapes with the same
+    label and `group_id` are parts of one instance.
     """
 
     def load_labelme(
@@ -34,8 +38,8 @@ class LabelMeDataset(OutlineDataset):
         Args:
             folder: of `.json` files; each has the path of its image relative to this folder.
             class_names: the labels in the order of their ids; shapes of others are left out. By
-                default all labels of polygons, rectangles and circles in the folder, sorted. Give
-                the validation set those of the training set.
+                default all labels of shapes with an area in the folder, sorted. Give the validation
+                set those of the training set.
             source: see `AnnotatedDataset`.
             outside: accept images outside of the folder, such as "../images/a.png", see
                 `find_image`.
@@ -95,7 +99,13 @@ class LabelMeDataset(OutlineDataset):
             label, group = as_name(shape["label"]), shape.get("group_id")
             if label not in ids:
                 self.note("a class that is not among class_names", f"{where} ({shown(label)})")
-            elif self._check_outline(outline := _outline(shape), *size, where, file):
+                continue
+            try:
+                outline = _outline(shape)
+            except ValueError as error:
+                self.note(str(error), where)
+                continue
+            if self._check_outline(outline, *size, where, file):
                 key = number if group is None else (label, as_id(group))
                 parts = objects.setdefault(key, (ids[label], where, []))
                 parts[2].append(outline)
@@ -107,7 +117,7 @@ def _labels(files, folder):
     shapes = [shape for _, data in files for shape in data["shapes"] if isinstance(shape, dict)]
     labels = {as_name(shape.get("label")) for shape in shapes if _kind(shape) in _KINDS} - {None}
     if not labels:
-        raise ValueError(f"no polygon, rectangle or circle in {folder} has a label.")
+        raise ValueError(f"no polygon, rectangle, circle or mask in {folder} has a label.")
     return sorted(labels)
 
 
@@ -131,24 +141,26 @@ def _shape_fault(shape) -> str | None:
         return "a group_id that is neither a number nor a text"
     points = shape.get("points") or []
     pairs = isinstance(points, list) and all(isinstance(p, list) and len(p) == 2 for p in points)
-    few = kind != "polygon" and not points
-    if not pairs or few or (kind == "circle" and len(points) != 2):
+    few = kind not in _POLYGONS and not points
+    if not pairs or few or (kind in ("circle", "mask") and len(points) != 2):
         return "points that are not pairs of numbers"
     numbers = [value for point in points for value in point]
     if not set(map(type, numbers)) <= {int, float}:
         return "points that are not pairs of numbers"
     # The distance of these is computed before `examine` looks at it.
-    if kind == "circle" and not all(are_numbers([value]) for value in numbers):
+    if kind in ("circle", "mask") and not all(are_numbers([value]) for value in numbers):
         return "a coordinate that is not a number"
     return None
 
 
 def _outline(shape: dict) -> Outline:
-    """Return the outline of a sound shape."""
+    """Return the outline of a sound shape; ValueError for a mask without pixels."""
     points = shape.get("points") or []
     xs, ys = [x for x, _ in points], [y for _, y in points]
     kind = _kind(shape)
-    if kind == "polygon":
+    if kind == "mask":
+        return _bitmap(shape.get("mask"), min(ys), min(xs), max(ys), max(xs))
+    if kind in _POLYGONS:
         return Polygon(ys, xs)
     if kind == "rectangle":
         return box(min(ys), min(xs), max(ys), max(xs))
@@ -156,3 +168,22 @@ def _outline(shape: dict) -> Outline:
     (cx, cy), (x, y) = points
     radius = math.hypot(y - cy, x - cx)
     return Ellipse(cy, cx, radius, radius)
+
+
+def _bitmap(text, y1, x1, y2, x2):
+    """Return the outline of a mask: a picture in base64, and the first and last of its pixels."""
+    if not isinstance(text, str) or not text:
+        raise ValueError("a mask without its pixels")
+    if max(map(abs, (y1, x1, y2, x2))) > 1e6:
+        raise ValueError("a coordinate beyond a million pixels")
+    try:
+        pixels = read_stored_bytes(base64.b64decode(text, validate=True))
+    except ValueError:
+        raise ValueError("a mask whose pixels cannot be read") from None
+    top, left = round(y1), round(x1)
+    sides = round(y2) - top, round(x2) - left
+    # Tools count the last pixel or the one after it.
+    if any(found - side not in (0, 1) for found, side in zip(pixels.shape, sides, strict=False)):
+        raise ValueError("a mask of another size than its points")
+    pixels = pixels.any(axis=2) if pixels.ndim == 3 else pixels != 0
+    return bitmap(top, left, pixels)

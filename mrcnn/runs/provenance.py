@@ -1,9 +1,8 @@
 """Where weights come from: the data and the metrics of their training, kept in weight files."""
 
+import json
 import math
 
-from mrcnn.weights import is_foreign, matterport, settings_of
-from mrcnn.weights.coco_names import class_names as coco_names
 from mrcnn.weights.hdf5 import WeightFileError
 
 _MOST_TEXT, _MOST_VALUES = 200, 200
@@ -71,26 +70,36 @@ def _is_value(value, kinds):
     return is_number and abs(value) < 1e300
 
 
-def classes_of(path):
-    """Return the number of classes of a weight file, background included, and their names.
+def noted(metadata, epoch, logs):
+    """Return the metadata of a weight file with an epoch and its metrics.
 
-    Either may be None: a trunk has no classes, and files of others may hold no names.
-
-    Raises:
-        FileNotFoundError, ValueError: if it is no weight file, or is damaged.
+    Args:
+        metadata: `{name: text}`, with "training" as JSON, or without.
+        epoch: number of finished epochs.
+        logs: of the last one.
     """
-    from mrcnn.runs.settings import read_facts
+    training = json.loads(metadata.get("training", "{}")) | {"epoch": int(epoch)}
+    metrics = metrics_of(logs)
+    return metadata | {"training": json.dumps(training), "metrics": json.dumps(metrics)}
 
-    if is_foreign(path):
-        count = settings_of(path)[0].get("NUM_CLASSES")
-        return count, coco_names(count)
+
+def origin(metadata):
+    """Return those of a weight file's metadata that say where the weights come from, if sound."""
+    found = {}
+    for name in ("training", "metrics"):
+        try:
+            check_provenance("", {name: json.loads(metadata.get(name, "null"))})
+        except (ValueError, RecursionError):
+            continue
+        found[name] = metadata[name]
+    return found
+
+
+def names_in(metadata, count):
+    """Return the class names in a weight file's metadata, if they are `count` texts; else None."""
     try:
-        facts = read_facts(path)
-    except WeightFileError:
-        raise
-    # Of files without settings.
-    except ValueError:
-        count = matterport.settings_of(path).get("NUM_CLASSES")
-        return count, coco_names(count) if count == 81 else None
-    names, count = facts.get("class_names"), facts["config"].get("NUM_CLASSES")
-    return (count if isinstance(count, int) else None), names
+        names = json.loads(metadata.get("class_names", "null"))
+    except (ValueError, RecursionError):
+        return None
+    is_list = isinstance(names, list) and len(names) == count
+    return names if is_list and all(isinstance(name, str) for name in names) else None

@@ -49,12 +49,14 @@ def read_metadata(path):
     Raises:
         FileNotFoundError, WeightFileError: if there is no such file, or it is damaged.
     """
-    facts = {}
-    with opened(path) as file, reading(path):
-        for name in file.attrs:
-            if name.startswith(PREFIX):
-                facts[name.removeprefix(PREFIX)] = "".join(texts(path, file, name))
-    return facts
+    with opened(path) as file:
+        return _metadata(path, file)
+
+
+def _metadata(path, file):
+    with reading(path):
+        names = [name for name in file.attrs if name.startswith(PREFIX)]
+        return {name.removeprefix(PREFIX): "".join(texts(path, file, name)) for name in names}
 
 
 def settings_of(path):
@@ -141,7 +143,11 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1):
             for layer in model.layers
             if found.get(layer.name)
         ]
-        return apply(model, path, found, rules, exclude, skip_mismatch, ignored, verbose)
+        # Errors come before weights change.
+        metadata = _metadata(path, file)
+        report = apply(model, path, found, rules, exclude, skip_mismatch, ignored, verbose)
+        report.metadata = metadata
+        return report
 
 
 def _key(path):

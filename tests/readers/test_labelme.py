@@ -191,7 +191,7 @@ def test_labels_of_points_are_no_classes(labelme_file):
     with pytest.warns(UserWarning, match="a shape_type 'point', which has no area"):
         assert load(folder).class_names == ["BG", "cat"]
     folder = labelme_file("a", [shape("spot", [[3, 4]], "point")])
-    with pytest.raises(ValueError, match="no polygon, rectangle or circle in .* has a label"):
+    with pytest.raises(ValueError, match="no polygon, rectangle, circle or mask in .* has a label"):
         load(folder)
 
 
