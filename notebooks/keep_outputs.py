@@ -1,7 +1,7 @@
 """Run notebooks and keep their outputs, small: python notebooks/keep_outputs.py [inspect_data ...]
 
 Without names, all of them. The hash of the code that made the outputs is kept, too, so that a test
-can tell old ones. Pictures become at most 900 pixels wide with 64 colours. What the libraries log,
+can tell old ones. Pictures become at most 900 pixels wide. What the libraries log,
 and times and folders of this machine, are left out. Needs `pip install -e ".[notebooks]"`.
 """
 
@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 FOLDER = Path(__file__).parent
-SIZE, COLORS = (900, 600), 64
+SIZE, COLORS = (900, 600), 128
 
 
 def code_hash(notebook):
@@ -29,12 +29,15 @@ def code_hash(notebook):
 
 
 def small_picture(png):
-    """Return a base64 PNG with fewer pixels and colours."""
+    """Return the type and base64 text of a picture with fewer pixels, PNG or JPEG."""
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     image.thumbnail(SIZE)
-    file = io.BytesIO()
-    image.quantize(COLORS).save(file, "png", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
+    files = {"image/png": io.BytesIO(), "image/jpeg": io.BytesIO()}
+    # Charts are smaller as PNG, photos as JPEG.
+    image.quantize(COLORS).save(files["image/png"], "png", optimize=True)
+    image.save(files["image/jpeg"], "jpeg", quality=80, optimize=True)
+    kind = min(files, key=lambda kind: len(files[kind].getvalue()))
+    return kind, base64.b64encode(files[kind].getvalue()).decode()
 
 
 def joined(outputs):
@@ -56,7 +59,8 @@ def tidy(output):
         text = re.sub(r"[^\n]*\r(?=[^\n])", "", output["text"])
         output["text"] = text.replace(f"{FOLDER.resolve().parent}/", "")
     if "image/png" in output.get("data", {}):
-        output["data"]["image/png"] = small_picture(output["data"]["image/png"])
+        kind, picture = small_picture(output["data"].pop("image/png"))
+        output["data"][kind] = picture
     return output
 
 
