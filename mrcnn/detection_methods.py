@@ -140,6 +140,81 @@ class DetectionMethods:
         other._describe(getattr(self.keras_model, "metadata", None))
         return other
 
+    def export(
+        self,
+        path,
+        format=None,
+        image_size=None,
+        batch=1,
+        precision="float32",
+        masks="pasted",
+        calibration=None,
+        overwrite=False,
+    ):
+        """Write the model for another runtime: a photo in, detections in its pixels out.
+
+        Resizing, anchors and the pasting of masks are inside. The file is loaded in its runtime and
+        compared with this model before it takes its place; docs/export.md has examples.
+
+        Args:
+            path: the file, or the folder of a SavedModel.
+            format: "saved_model", "onnx", "openvino" or "litert"; by default that of the suffix of
+                `path`: none, ".onnx", ".xml" or ".tflite".
+            image_size: `(height, width)` of all photos in pixels; None for photos of any size,
+                which LiteRT cannot have.
+            batch: 1 for one photo `[height, width, channels]` uint8; a larger number, or None for
+                any, for `[batch, height, width, channels]`, photos of one size.
+            precision: "float32"; "float16" and "int8" for OpenVINO and LiteRT as far as they can.
+            masks: "pasted" for masks of the photo's size, "small" for those of the mask head.
+            calibration: list of photos, arrays or paths, in which the file is compared, and from
+                which int8 takes the ranges of values.
+            overwrite: replace what is at `path`.
+
+        Returns:
+            An `ExportReport` with path, format, size, largest differences, and seconds.
+
+        Raises:
+            FileExistsError: if something is at `path`, unless `overwrite`.
+            ValueError: for another format, suffix or option; if the format lacks an operation; if
+                the file does not agree with Keras.
+            ImportError: if packages of the format are not installed.
+            OSError: if the file cannot be written.
+        """
+        from mrcnn.export.exporting import export_model
+
+        model = self._for_export()
+        detector = model._detector_for("export")
+        return export_model(
+            model,
+            detector,
+            path,
+            format,
+            image_size,
+            batch,
+            precision,
+            masks,
+            calibration,
+            overwrite,
+        )
+
+    def _for_export(self):
+        """Return this model in inference mode and float32, which shares or copies the weights."""
+        own = [name for name in ("mold_inputs", "unmold_detections") if overridden(self, name)]
+        if self.network is None or own:
+            raise ValueError(
+                "export() writes the network and the molding of this package; this model has its "
+                f"own {' and '.join(own) or 'keras_model'}."
+            )
+        model = self if self.mode == "inference" else self.inference_model()
+        if all(layer.compute_dtype == "float32" for layer in model.keras_model.layers):
+            return model
+        config = copy.copy(model.config)
+        config.PRECISION = "float32"
+        exact = type(self)("inference", config, self.model_dir)
+        exact.keras_model.set_weights(model.keras_model.get_weights())
+        exact.class_names, exact._random_head = model.class_names, None
+        return exact
+
     def _detector_for(self, method, all_masks=False):
         if self.mode != "inference":
             raise RuntimeError(

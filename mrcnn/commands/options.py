@@ -64,6 +64,5 @@ def setting(text):
 
 def settings_of(args):
     """Return the settings that a command line gives, by name."""
-    return dict(args.settings) | (
-        {"PRECISION": args.precision} if getattr(args, "precision", None) else {}
-    )
+    precision = getattr(args, "precision", None)
+    return dict(args.settings) | ({"PRECISION": precision} if precision else {})

@@ -107,6 +107,19 @@ def find_subsets(folder: Path) -> list[dict[str, Part]]:
     return [parts for parts in found if parts]
 
 
+def missing(folder: Path) -> str | None:
+    """Return a sentence on a folder that is nearly in one of the layouts; None for others."""
+    if next(visible(folder / "Annotations", {".xml"}), None) and has_photos(folder / "JPEGImages"):
+        return (
+            f"{folder} has Pascal VOC's boxes, but no pictures in SegmentationObject/, and masks "
+            "need outlines; VocDataset.load_voc(boxes=True) takes boxes as masks."
+        )
+    places = [folder / "labels", *visible(folder / "labels")]
+    if any(next(visible(place, {".txt"}), None) for place in places):
+        return f"{folder} has labels/, but no data.yaml with the names of the classes."
+    return None
+
+
 def find_one(folder: Path, hints: dict) -> list[Part]:
     """Return the layouts that a folder with photos and annotations of one subset has.
 
@@ -205,9 +218,8 @@ def _is_cvat(file):
 
 
 def _label_studio(file, photos, hints):
-    note = "Rectangles in Label Studio's file are left out, because they have no outline."
     read = partial(LabelStudioDataset.load_label_studio, annotation_file=file, image_dir=photos)
-    return Part("Label Studio JSON", LabelStudioDataset, read, file, notes=(note,))
+    return Part("Label Studio JSON", LabelStudioDataset, read, file)
 
 
 def _yaml(path):
