@@ -1,6 +1,8 @@
 """`python -m mrcnn` is the command `mrcnn`."""
 
+import sys
+
 from mrcnn.commands import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,11 +1,14 @@
 """`DetectionMethods`: what `MaskRCNN` does in inference mode."""
 
 import copy
+from functools import partial
 
 import numpy as np
 
+from mrcnn.data.photos import read_image
 from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
+from mrcnn.inference import tiles
 from mrcnn.inference.trace import log
 from mrcnn.legacy.methods import detect_overridden, overridden
 
@@ -13,7 +16,7 @@ from mrcnn.legacy.methods import detect_overridden, overridden
 class DetectionMethods:
     """Base class of `MaskRCNN`. It reads its mode, config, keras_model and network."""
 
-    def detect(self, images, verbose=0, mask_format="full"):
+    def detect(self, images, verbose=0, mask_format=None, tile=None, overlap=0.2):
         """Detect instances.
 
         A subclass's `mold_inputs` and `unmold_detections` are called as the original calls them.
@@ -21,32 +24,54 @@ class DetectionMethods:
         Args:
             images: list of images of any sizes, `[height, width, 3]` RGB uint8, or grey, RGBA,
                 uint16, or floats from 0 to 1; or paths of image files.
-            verbose: 1 prints the shapes of the inputs.
-            mask_format: "full", or "rle" for COCO RLEs: `{"size": [h, w], "counts": bytes}`.
+            verbose: 1 prints the shapes of the inputs, and shows the progress of tiles.
+            mask_format: "full", or "rle" for COCO RLEs: `{"size": [h, w], "counts": bytes}`. None
+                is "full", with `tile` "rle".
+            tile: side, in pixels of the image, of the overlapping tiles that the network gets one
+                by one, each resized as a photo of its size would be. None gives it whole images.
+            overlap: share of its side that a tile has in common with the next one at least.
+                Objects that are larger are joined from several tiles.
 
         Returns:
-            A list with one dict per image: "rois" `[n, (y1, x1, y2, x2)]` in pixels of the image,
-            int32, or float32 with RECIPE "paper", which does not round them, "class_ids" int32
-            `[n]`, "scores" float32 `[n]`, best first, "masks" bool `[height, width, n]`, or RLEs.
-            If n is 0, also "best_score" of all proposals and classes and "min_confidence", the
-            limit.
+            A list with one `Result` per image, a dict with methods, see docs/results_api.md:
+            "rois" `[n, (y1, x1, y2, x2)]` in pixels of the image, int32, or float32 with RECIPE
+            "paper", which does not round them, "class_ids" int32 `[n]`, "scores" float32 `[n]`,
+            best first, "masks" bool `[height, width, n]`, or RLEs. If n is 0, also "best_score" of
+            all proposals and classes and "min_confidence", the limit.
 
         Raises:
             RuntimeError: in training mode.
-            ValueError: names the image that is refused, and the reason; for another mask_format.
+            ValueError: names the image that is refused, and the reason; for another mask_format,
+                tile or overlap; for full masks of tiles above `limits.MAX_MASK_BYTES`.
             FileNotFoundError, OSError: if an image file is missing or damaged.
         """
+        mask_format = mask_format or ("full" if tile is None else "rle")
+        mold.check_format(mask_format)
+        if tile is not None:
+            tiles.check_tiles(tile, overlap)
         is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")
         detector = self._detector_for("detect", all_masks=bool(is_own))
-        images = mold.read_images(images)
+        images, paths = mold.read_photos(
+            images, read_image if tile is None else tiles.read_for_tiles
+        )
         if verbose:
             log(f"Processing {len(images)} images")
             for image in images:
                 log("image", image)
         if is_own:
-            return detect_overridden(self, detector, images, mask_format)
-        images = mold.without_mean(images, self.config)
-        return detection.detect(detector, images, self.config, mask_format)
+            detect = partial(detect_overridden, self, detector)
+        else:
+            images = mold.without_mean(images, self.config)
+            detect = partial(detection.detect, detector, config=self.config)
+        if tile is None:
+            results = detect(images, mask_format=mask_format)
+        else:
+            detect = partial(detect, mask_format="rle")
+            options = self.config, tile, overlap, mask_format, verbose
+            results = tiles.detect_images(detect, images, *options)
+        for result, image, path in zip(results, images, paths, strict=True):
+            result.image, result.path, result.class_names = image, path, self.class_names
+        return results
 
     def detect_molded(self, molded_images, image_metas, verbose=0):
         """Run `detect` on `[batch, height, width, channels]` molded images.
@@ -57,7 +82,39 @@ class DetectionMethods:
         detector = self._detector_for("detect_molded")
         if verbose:
             log("molded_images", molded_images)
-        return detection.detect_molded(detector, molded_images, image_metas, self.config)
+        return detection.detect_molded(
+            detector, molded_images, image_metas, self.config, self.class_names
+        )
+
+    def detect_stream(self, photos, mask_format="rle", **options):
+        """Detect in any number of photos while others are read and written.
+
+        `for result in model.detect_stream(Sources(["photos/"])): ...` gives the results in order.
+
+        Args:
+            photos: iterable of `mrcnn.inference.sources.Photo`, such as `Sources`.
+            mask_format: as of `detect`.
+            options: of `mrcnn.inference.stream.Stream`: batch, workers, write, on_skip.
+
+        Returns:
+            A `Stream`, to be iterated once.
+
+        Raises:
+            RuntimeError: in training mode.
+            ValueError: for an option out of its range.
+        """
+        from mrcnn.inference.stream import Stream
+
+        is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")
+        detector = self._detector_for("detect_stream", all_masks=bool(is_own))
+        alone = None
+        if is_own:
+
+            def alone(detector, image):
+                return detect_overridden(self, detector, [image], mask_format)[0]
+
+        options |= {"mask_format": mask_format, "class_names": self.class_names, "alone": alone}
+        return Stream(detector, photos, self.config, **options)
 
     def inference_model(self, config=None):
         """Return a `MaskRCNN` in inference mode that shares the weights of this one.
@@ -80,8 +137,83 @@ class DetectionMethods:
                     f"this model were made for {ours!r}."
                 )
         other.keras_model = self.network.graph("inference", recipe.operators(other.config))
-        other._describe()
+        other._describe(getattr(self.keras_model, "metadata", None))
         return other
+
+    def export(
+        self,
+        path,
+        format=None,
+        image_size=None,
+        batch=1,
+        precision="float32",
+        masks="pasted",
+        calibration=None,
+        overwrite=False,
+    ):
+        """Write the model for another runtime: a photo in, detections in its pixels out.
+
+        Resizing, anchors and the pasting of masks are inside. The file is loaded in its runtime and
+        compared with this model before it takes its place; docs/export.md has examples.
+
+        Args:
+            path: the file, or the folder of a SavedModel.
+            format: "saved_model", "onnx", "openvino" or "litert"; by default that of the suffix of
+                `path`: none, ".onnx", ".xml" or ".tflite".
+            image_size: `(height, width)` of all photos in pixels; None for photos of any size,
+                which LiteRT cannot have.
+            batch: 1 for one photo `[height, width, channels]` uint8; a larger number, or None for
+                any, for `[batch, height, width, channels]`, photos of one size.
+            precision: "float32"; "float16" and "int8" for OpenVINO and LiteRT as far as they can.
+            masks: "pasted" for masks of the photo's size, "small" for those of the mask head.
+            calibration: list of photos, arrays or paths, in which the file is compared, and from
+                which int8 takes the ranges of values.
+            overwrite: replace what is at `path`.
+
+        Returns:
+            An `ExportReport` with path, format, size, largest differences, and seconds.
+
+        Raises:
+            FileExistsError: if something is at `path`, unless `overwrite`.
+            ValueError: for another format, suffix or option; if the format lacks an operation; if
+                the file does not agree with Keras.
+            ImportError: if packages of the format are not installed.
+            OSError: if the file cannot be written.
+        """
+        from mrcnn.export.exporting import export_model
+
+        model = self._for_export()
+        detector = model._detector_for("export")
+        return export_model(
+            model,
+            detector,
+            path,
+            format,
+            image_size,
+            batch,
+            precision,
+            masks,
+            calibration,
+            overwrite,
+        )
+
+    def _for_export(self):
+        """Return this model in inference mode and float32, which shares or copies the weights."""
+        own = [name for name in ("mold_inputs", "unmold_detections") if overridden(self, name)]
+        if self.network is None or own:
+            raise ValueError(
+                "export() writes the network and the molding of this package; this model has its "
+                f"own {' and '.join(own) or 'keras_model'}."
+            )
+        model = self if self.mode == "inference" else self.inference_model()
+        if all(layer.compute_dtype == "float32" for layer in model.keras_model.layers):
+            return model
+        config = copy.copy(model.config)
+        config.PRECISION = "float32"
+        exact = type(self)("inference", config, self.model_dir)
+        exact.keras_model.set_weights(model.keras_model.get_weights())
+        exact.class_names, exact._random_head = model.class_names, None
+        return exact
 
     def _detector_for(self, method, all_masks=False):
         if self.mode != "inference":

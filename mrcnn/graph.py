@@ -50,7 +50,8 @@ class Network:
         """Return the functional Keras model of a mode, for batches of any size.
 
         Args:
-            mode: "training" or "inference". All graphs of a network have the same weights.
+            mode: "training", "inference" or "export". All graphs of a network have the same
+                weights.
             operators: `Operators` to use instead of the network's own.
 
         Returns:
@@ -58,6 +59,7 @@ class Network:
                 [B, D, (y1, x1, y2, x2, class_id, score)], mrcnn_class [B, P, K], mrcnn_bbox
                 [B, P, K, 4], mrcnn_mask [B, D, 28, 28, K], rpn_rois [B, P, 4], rpn_class [B, A, 2],
                 rpn_bbox [B, A, 4].
+            Export: as inference without input_anchors; the graph makes them.
             Training: inputs input_image, input_image_meta, input_rpn_match [B, A, 1],
                 input_rpn_bbox [B, S, 4], input_gt_class_ids [B, G], input_gt_boxes_px [B, G, 4],
                 input_gt_masks [B, h, w, G] (and input_roi_px [B, P, 4] without USE_RPN_ROIS);
@@ -68,7 +70,7 @@ class Network:
         """
         if operators is None and mode in self._graphs:
             return self._graphs[mode]
-        build = {"training": self._training, "inference": self._inference}[mode]
+        build = self._training if mode == "training" else self._inference
         model = build(self._input_tensors(mode), operators or self.operators)
         if operators is None:
             self._graphs[mode] = model
@@ -90,12 +92,16 @@ class Network:
         # The mask head sees final detections instead of proposals: they are fewer, and their boxes
         # are better (Mask R-CNN, section 3.1).
         window_px = parse_meta(x["input_image_meta"])["window"]
+        anchors = x.get("input_anchors")
+        if anchors is None:
+            anchors = p.anchors(x["input_image"], list(self.pyramid.values()))
         propose = p.propose["inference"]
-        proposals = propose(self.rpn, x["input_anchors"], window_px, x["input_image"])
+        proposals = propose(self.rpn, anchors, window_px, x["input_image"])
         _, probs, deltas = self.parts.box_head(self._features(p.box_align, proposals))
         detections = p.detect([proposals, probs, deltas, window_px, x["input_image"]])
         boxes, detected = detections[..., :4], detections[..., 4] > 0
-        masks = self.parts.mask_head(self._features(p.mask_align, boxes), keep=detected)
+        keep = None if p.fixed_shapes else detected
+        masks = self.parts.mask_head(self._features(p.mask_align, boxes), keep=keep)
         outputs = [detections, probs, deltas, masks, proposals, self.rpn.probs, self.rpn.deltas]
         return CheckpointModel(list(x.values()), outputs, stages=self.stages, name="mask_rcnn")
 

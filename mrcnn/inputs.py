@@ -15,13 +15,15 @@ class Input(NamedTuple):
 
 
 def model_inputs(config, mode: str) -> list[Input]:
-    """Return the inputs of a Config's model in order; `mode` is "training" or "inference"."""
+    """Return the inputs of a Config's model; `mode` is "training", "inference" or "export"."""
     inputs = [
         # Molded images: [height, width, channels], mean colour subtracted.
         Input("input_image", (None, None, int(config.IMAGE_SHAPE[2])), "float32"),
         # Made by `compose_image_meta`.
         Input("input_image_meta", (int(config.IMAGE_META_SIZE),), "float32"),
     ]
+    if mode == "export":
+        return inputs
     if mode == "inference":
         # [num_anchors, (y1, x1, y2, x2)], normalized.
         return [*inputs, Input("input_anchors", (None, 4), "float32")]

@@ -10,7 +10,14 @@ from mrcnn.graph import build_network
 from mrcnn.inference import detect as detection
 from mrcnn.legacy.checkpoint_path import CheckpointPath
 from mrcnn.legacy.methods import LegacyMethods, overridden
-from mrcnn.runs.imported import imported_config, warn_of_settings
+from mrcnn.runs.imported import (
+    adopted,
+    imported_config,
+    layers_of_other_classes,
+    original_config,
+    warn_of_settings,
+)
+from mrcnn.runs.provenance import origin
 from mrcnn.runs.resume import load_first_whole
 from mrcnn.runs.resume import resume as resume_run
 from mrcnn.runs.run import Run, checkpoints, checkpoints_at, last_checkpoint
@@ -18,7 +25,6 @@ from mrcnn.runs.settings import as_metadata, describe, for_detection, read_confi
 from mrcnn.training import fit
 from mrcnn.training.strategy import choose_strategy
 from mrcnn.weights import exporting, is_foreign
-from mrcnn.weights.coco_names import class_names
 from mrcnn.weights.keras_model import CheckpointModel
 from mrcnn.weights.start import starting_weights
 
@@ -48,7 +54,8 @@ class MaskRCNN(DetectionMethods, LegacyMethods):
         run, epoch: the `Run` that training continues, and its finished epochs.
         log_dir, checkpoint_path: folder of the run, which is made when training starts, and path
             of its checkpoints with "*epoch*" for the number.
-        class_names: list of names, starting with "BG", of the data set it was trained on, or None.
+        class_names: list of names, starting with "BG", of the data set it was trained on: from the
+            weight file, or COCO's for published weights; None if unknown.
         load_report: the `LoadReport` of the weights that were loaded last, or None.
         anchors: `[num_anchors, (y1, x1, y2, x2)]` float64 in pixels, those used last.
 
@@ -81,10 +88,12 @@ class MaskRCNN(DetectionMethods, LegacyMethods):
             check_losses(config.LOSS_WEIGHTS, Config, [layer.name for layer in model.layers])
         return model
 
-    def _describe(self):
-        """Put into the model's weight files what `from_run` needs."""
+    def _describe(self, of=None):
+        """Put into the model's weight files what `from_run` needs, and the origin in metadata."""
         if isinstance(self.keras_model, CheckpointModel):
-            self.keras_model.metadata = as_metadata(describe(self.config, self.class_names))
+            kept = origin(self.keras_model.metadata if of is None else of)
+            facts = as_metadata(describe(self.config, self.class_names))
+            self.keras_model.metadata = facts | kept
 
     @classmethod
     def from_run(cls, path, mode="inference", model_dir=None, name=None, **settings):
@@ -116,10 +125,12 @@ class MaskRCNN(DetectionMethods, LegacyMethods):
 
     @classmethod
     def from_weights(cls, path, mode="inference", model_dir=None, **settings):
-        """Return the model of a file of torchvision or Detectron2; docs/weights.md lists some.
+        """Return the model of any weight file; docs/weights.md lists some.
 
         Args:
-            path: a `.pth`, `.pkl` or `.safetensors` file, or one for `from_run`.
+            path: a `.pth`, `.pkl` or `.safetensors` file of torchvision or Detectron2; an `.h5`
+                file of the original, whose layers show their sizes and the number of classes, for
+                a Config with the original's defaults; or a path for `from_run`.
             mode: "inference" or "training".
             model_dir: folder for runs; by default that of the file.
             settings: values to change in the Config, which follows from the file. With another
@@ -129,13 +140,12 @@ class MaskRCNN(DetectionMethods, LegacyMethods):
             FileNotFoundError: if there is no such file.
             ValueError: if the file is of another program, is a classifier, or is damaged.
         """
-        if not is_foreign(path):
+        if is_foreign(path):
+            config = imported_config(path, mode, **settings)
+        elif os.path.isdir(path) or (config := original_config(path, **settings)) is None:
             return cls.from_run(path, mode, model_dir, **settings)
-        config, folder = imported_config(path, mode, **settings), os.path.dirname(path)
-        model = cls(mode, config, model_dir or os.path.abspath(folder))
-        model.class_names = class_names(config.NUM_CLASSES)
-        model._describe()
-        model._load(*starting_weights(path, folder, config.NUM_CLASSES, None))
+        model = cls(mode, config, model_dir or os.path.abspath(os.path.dirname(path)))
+        model._load(path, layers_of_other_classes(path, config.NUM_CLASSES))
         return model
 
     # Runs and weights
@@ -178,6 +188,9 @@ class MaskRCNN(DetectionMethods, LegacyMethods):
             )
         if self.mode == "inference":
             self._random_head = None
+        names, metadata = adopted(self.config.NUM_CLASSES, report)
+        self.class_names = names or self.class_names
+        self._describe(metadata)
         self.set_log_dir(filepath)
         return report
 
@@ -190,7 +203,8 @@ class MaskRCNN(DetectionMethods, LegacyMethods):
         Raises:
             ValueError: if the program has no such architecture.
         """
-        exporting.export(self.keras_model, self.config, path, format, self.load_report)
+        model = self.keras_model
+        exporting.export(model, self.config, path, format, self.load_report, model.metadata)
 
     def start_from(self, weights):
         """Load weights by a name or a path, as the command lines of the samples do.

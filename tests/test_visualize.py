@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex, to_rgb
 from skimage.io import imread
 
 from mrcnn import visualize
+from mrcnn.drawing.palette import class_color
 from mrcnn.ops.rle import encode_mask
 
 NAMES = ["BG", "cat", "dog", "bird"]
@@ -84,7 +85,7 @@ def test_every_figure_can_be_saved():
         assert parameter.kind is parameter.KEYWORD_ONLY, name
 
 
-def test_masks_are_mixed_half_and_half_in_the_picture(scene, tmp_path):
+def test_masks_are_mixed_by_a_third_in_the_picture(scene, tmp_path):
     image, boxes, masks, class_ids = scene
     path = tmp_path / "p.png"
     visualize.display_instances(
@@ -92,16 +93,13 @@ def test_masks_are_mixed_half_and_half_in_the_picture(scene, tmp_path):
         captions=["", ""], save_to=path,
     )  # fmt: skip
     assert imread(path).shape[:2] == (400, 400)
-    # 100/2 + 255/2 = 177.5 and 100/2 = 50, rounded down.
-    assert magnified(path, 10, 10) == [177, 50, 50]
-    assert magnified(path, 25, 25) == [50, 50, 177]
+    # 0.65 * 100 + 0.35 * 255 = 154.25 and 0.65 * 100 = 65, rounded down.
+    assert magnified(path, 10, 10) == [154, 65, 65]
+    assert magnified(path, 25, 25) == [65, 65, 154]
     assert magnified(path, 17, 10) == [GRAY] * 3
     assert (image == GRAY).all(), "the caller's image must not be painted"
 
 
-@pytest.mark.skipif(
-    matplotlib.__version_info__ < (3, 11), reason="Matplotlib 3.10 resamples the photo"
-)
 def test_saved_picture_has_the_pixels_of_the_photo(scene, tmp_path):
     """The photo is under the drawing as it was, neither resampled nor moved."""
     image = np.random.default_rng(0).integers(0, 256, (420, 500, 3)).astype(np.uint8)
@@ -113,8 +111,8 @@ def test_saved_picture_has_the_pixels_of_the_photo(scene, tmp_path):
     assert pixels.shape == image.shape
     np.testing.assert_array_equal(pixels[:60], image[:60])
     np.testing.assert_array_equal(pixels[220:], image[220:])
-    # Away from outline, box and caption: half the photo, half red.
-    np.testing.assert_array_equal(pixels[150, 150:250, 1], image[150, 150:250, 1] // 2)
+    # Away from outline, box and caption: 65 % of the photo, 35 % red.
+    np.testing.assert_array_equal(pixels[120, 150:250, 1], np.rint(0.65 * image[120, 150:250, 1]))
 
 
 def test_figure_has_the_size_of_the_original(scene):
@@ -127,7 +125,7 @@ def test_detections_of_a_result(scene):
     found = {"rois": boxes, "masks": masks, "class_ids": class_ids, "scores": [0.75, 0.5]}
     _, axes = plt.subplots(1, 3)
     visualize.display_detections(image, found, NAMES, ax=axes[0], colors="class")
-    assert captions(axes[0]) == ["dog 0.500", "cat 0.750"]
+    assert captions(axes[0]) == ["dog 0.50", "cat 0.75"]
     nothing = {key: value[:0] for key, value in found.items()} | {"masks": masks[..., :0]}
     nothing |= {"best_score": np.float32(0.413), "min_confidence": np.float32(0.7)}
     visualize.display_detections(image, nothing, NAMES, title="image 7", ax=axes[1])
@@ -144,8 +142,8 @@ def test_overlapping_masks_are_mixed_in_turn(scene, tmp_path):
         image, boxes, masks, class_ids, NAMES, figsize=(4, 4), colors=["red", "lime"],
         captions=["", ""], save_to=path,
     )  # fmt: skip
-    # Red first: (177, 50, 50). Then half of it, plus 127.5 of green: (88.5, 152.5, 25).
-    assert magnified(path, 10, 10) == [88, 152, 25]
+    # Red first: (154, 65, 65). Then 65 % of it, plus 89.25 of green: (100.1, 131.5, 42.25).
+    assert magnified(path, 10, 10) == [100, 131, 42]
 
 
 def test_boxes_enclose_their_pixels(scene, tmp_path):
@@ -179,16 +177,19 @@ def test_instances_have_boxes_captions_and_colours_of_their_own(scene):
     image, boxes, masks, class_ids = scene
     visualize.display_instances(image, boxes, masks, class_ids, NAMES, np.array([0.9876, 0.5]))
     ax = plt.gcf().axes[0]
-    red, blue = (to_hex(color) for color in visualize.random_colors(2))
-    assert edges(ax) == [((5, 5, 15, 15), "--", red), ((20, 15, 30, 35), "--", blue)]
-    assert captions(ax) == ["dog 0.500", "cat 0.988"], "the first caption is drawn last, on top"
+    cat, dog = to_hex(class_color(1)), to_hex(class_color(2))
+    assert edges(ax) == [((5, 5, 15, 15), "--", cat), ((20, 15, 30, 35), "--", dog)]
+    assert captions(ax) == ["dog 0.50", "cat 0.99"], "the first caption is drawn last, on top"
     assert all(to_rgb(text.get_color()) == (1, 1, 1) for text in ax.texts)
     assert len(plt.get_fignums()) == 1
+    visualize.display_instances(image, boxes, masks, [2, 2], NAMES)
+    colors = [color for _, _, color in edges(plt.gcf().axes[0])]
+    assert len(set(colors)) == 2, "instances of a single class have colours of their own"
 
 
 def test_class_colours_stay_the_same(scene):
     image, boxes, masks, _ = scene
-    colors = visualize.random_colors(4)
+    colors = [class_color(class_id) for class_id in range(4)]
     for class_ids in ([1, 3], [3, 2]):
         _, ax = plt.subplots()
         visualize.display_instances(image, boxes, masks, class_ids, NAMES, ax=ax, colors="class")
@@ -285,9 +286,9 @@ def test_comparison_has_one_colour_per_class_on_both_sides(scene, tmp_path):
     visualize.display_comparison(image, (boxes, masks, class_ids), found, NAMES, title="7")
     left, right = plt.gcf().axes
     assert [ax.get_title() for ax in (left, right)] == ["7: ground truth (2)", "7: detections (1)"]
-    assert (captions(left), captions(right)) == (["dog", "cat"], ["dog 0.750"])
+    assert (captions(left), captions(right)) == (["dog", "cat"], ["dog 0.75"])
     assert edges(left)[1] == edges(right)[0]
-    assert edges(left)[1][2] == to_hex(visualize.random_colors(3)[2])
+    assert edges(left)[1][2] == to_hex(class_color(2))
 
     nothing = {key: value[:0] for key, value in found.items() if key != "masks"}
     nothing["masks"] = masks[..., :0]

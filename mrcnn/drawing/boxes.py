@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from mrcnn.drawing.checks import check_counts, class_name, mask_list
 from mrcnn.drawing.figures import image_canvas
-from mrcnn.drawing.instances import check_counts, class_name, draw_instances, mask_list
+from mrcnn.drawing.instances import draw_instances
 from mrcnn.drawing.pixels import as_rgb, random_colors
 from mrcnn.ops.masks import unmold_mask
 

@@ -161,6 +161,11 @@ def fitted_size(figsize, image_shape, panels: int = 1, title: bool = False):
     return panels * width * scale + gaps, height * scale + band
 
 
+def magnification(image_shape) -> int:
+    """Return the whole number by which a saved image is magnified: above 1 for small ones."""
+    return max(1, -(-_READABLE // max(image_shape[:2])))
+
+
 def own_size(limit, image_shape, panels: int = 1, title: bool = False):
     """Return the (width, height) in inches at which images have their own pixels.
 
@@ -168,7 +173,7 @@ def own_size(limit, image_shape, panels: int = 1, title: bool = False):
     those of `image_canvas`.
     """
     height, width = image_shape[:2]
-    factor = max(1, -(-_READABLE // max(height, width)))
+    factor = magnification(image_shape)
     gaps, band = (panels - 1) * GAP_INCHES, TITLE_INCHES * title
     size = panels * width * factor / DPI + gaps, height * factor / DPI + band
     if size[0] > limit[0] or size[1] > limit[1]:

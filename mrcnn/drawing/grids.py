@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from mrcnn.drawing.checks import check_counts, class_name, mask_list
 from mrcnn.drawing.figures import grid_canvas
-from mrcnn.drawing.instances import check_counts, class_name, mask_list
 from mrcnn.drawing.pixels import as_rgb
 
 

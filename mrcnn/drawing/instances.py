@@ -2,14 +2,23 @@
 
 import numpy as np
 
-from mrcnn.drawing.figures import image_canvas
-from mrcnn.drawing.marks import caption, outline, rectangle, show_image
-from mrcnn.drawing.pixels import apply_mask, as_rgb, random_colors
+from mrcnn.drawing.checks import check_counts, mask_list
+from mrcnn.drawing.figures import image_canvas, magnification
+from mrcnn.drawing.labels import leader, place_labels
+from mrcnn.drawing.marks import caption, caption_size, outline, plate, rectangle, show_image
+from mrcnn.drawing.overlay import ALPHA, default_captions, instance_colors, rgb_colors
+from mrcnn.drawing.paint import paint_instances
+from mrcnn.drawing.parts import magnified, mask_parts
+from mrcnn.drawing.pixels import apply_mask, as_rgb
+from mrcnn.drawing.saving import is_raster, save_picture, with_title
 from mrcnn.ops.rle import decode_mask
 
 # Limits in inches within which saved pictures have the pixels of their images. The first is the
 # size of the original's figures.
 _DEFAULT_SIZE, _DEFAULT_PAIR = (16, 16), (16, 8.5)
+
+# Up to this number of instances a figure has all captions, also where they hide each other.
+_FEW = 20
 
 
 def draw_instances(
@@ -25,6 +34,8 @@ def draw_instances(
     title="",
     show_mask=True,
     show_box=True,
+    alpha=0.5,
+    places=None,
 ) -> None:
     """Draw instances on axes: filled mask, outline, box, refined box and caption.
 
@@ -37,6 +48,9 @@ def draw_instances(
         styles: [N] line styles of `boxes`; dashed by default.
         show_mask: fill the masks. Outlines are drawn anyway.
         show_box: draw the boxes.
+        alpha: share of the colour in the fill.
+        places: [N] upper left corner (row, column) and size (height, width) of the captions, in
+            pixels of the image; None for a caption at its box.
         The others: see `mrcnn.drawing`.
     """
     from matplotlib.colors import to_rgb
@@ -52,7 +66,7 @@ def draw_instances(
             mask = decode_mask(mask) if isinstance(mask, dict) else np.ascontiguousarray(mask)
             outline(ax, mask, colors[i])
             if show_mask:
-                apply_mask(picture, mask, to_rgb(colors[i]))
+                apply_mask(picture, mask, to_rgb(colors[i]), alpha)
         if show_box and before[i]:
             rectangle(ax, boxes[i], colors[i], styles[i] if styles else "--")
         if show_box and after[i]:
@@ -65,7 +79,15 @@ def draw_instances(
     show_image(ax, picture, title)
     # In reverse: the first captions, those of the best detections, belong on top.
     for i in reversed(shown):
-        caption(ax, (refined if after[i] else boxes)[i], captions[i], colors[i], image.shape)
+        if places is not None and places[i] is not None:
+            corner, size = places[i]
+            ends = leader(boxes[i], corner, size)
+            if ends is not None:
+                y, x = np.transpose(ends) - 0.5
+                ax.plot(x, y, color=colors[i], linewidth=1, scalex=False, scaley=False)
+            plate(ax, corner, captions[i], colors[i])
+        else:
+            caption(ax, (refined if after[i] else boxes)[i], captions[i], colors[i], image.shape)
 
 
 class Instances:
@@ -81,21 +103,41 @@ class Instances:
         if isinstance(colors, str):
             if colors != "class":
                 raise ValueError(f'colors is {colors!r}; expected N colours, "class" or None')
-            palette = random_colors(int(np.abs(class_ids).max(initial=0)) + 1)
-            colors = [palette[abs(class_id)] for class_id in class_ids]
+            colors = instance_colors(class_ids, "class")
         optional = {"scores": scores, "colors": colors, "captions": captions}
         check_counts(boxes=self.boxes, masks=self.masks, class_ids=class_ids, **optional)
         if captions is None:
-            captions = [class_name(class_names, class_id) for class_id in class_ids]
-            if scores is not None:
-                captions = [f"{c} {s:.3f}" for c, s in zip(captions, scores, strict=True)]
-        self.captions = captions
-        self.colors = random_colors(len(self.boxes)) if colors is None else colors
+            captions = default_captions(class_ids, class_names, scores)
+        self.captions, self.scores = captions, scores
+        self.colors = instance_colors(class_ids) if colors is None else colors
+        self.parts = mask_parts(masks, self.image.shape, len(self.boxes), self.boxes)
 
     def draw(self, ax, title="", **options) -> None:
         """Draw the image and its instances on axes; options as in `draw_instances`."""
-        drawn = self.image, self.boxes, self.colors, self.captions, self.masks
-        draw_instances(ax, *drawn, title=title, **options)
+        captions, places = self._places(ax)
+        drawn = self.image, self.boxes, self.colors, captions, self.masks
+        draw_instances(ax, *drawn, title=title, alpha=ALPHA, places=places, **options)
+
+    def _places(self, ax):
+        """Return the captions and their places; crowds lose the captions that have none."""
+        sizes = [caption_size(ax, str(text), self.image.shape) for text in self.captions]
+        order = [i for i in range(len(sizes)) if self.captions[i] and self.boxes[i].any()]
+        boxes = self.boxes.clip(0, np.tile(self.image.shape[:2], 2))
+        placed = place_labels([sizes], boxes, self.image.shape, self.parts, order)
+        places = [place and (place[1:], size) for place, size in zip(placed, sizes, strict=True)]
+        if len(places) <= _FEW:
+            return self.captions, places
+        return [c if p else "" for c, p in zip(self.captions, places, strict=True)], places
+
+    def picture(self, title="", show_mask=True, show_box=True) -> np.ndarray:
+        """Paint the image and its instances in pixels of the image; small ones are magnified."""
+        factor = magnification(self.image.shape)
+        picture = self.image.repeat(factor, axis=0).repeat(factor, axis=1)
+        parts = self.parts and [magnified(part, factor) for part in self.parts]
+        boxes = factor * self.boxes.astype(np.float64)
+        drawn = boxes, parts, rgb_colors(self.colors), self.captions, self.scores
+        paint_instances(picture, *drawn, alpha=ALPHA * show_mask, show_box=show_box)
+        return with_title(picture, title)
 
 
 def display_instances(
@@ -116,21 +158,23 @@ def display_instances(
     empty="no instances",
     save_to=None,
 ) -> None:
-    """Draw instances over their image: filled mask, outline, dashed box and caption.
+    """Draw instances over their image: filled mask, outline, box and caption.
+
+    Captions do not collide: they stand inside large instances, beside small ones, and are moved
+    aside or left out in crowds.
 
     Args:
         boxes: [N, (y1, x1, y2, x2)] pixels; boxes of zeros are padding and not drawn.
         masks: [height, width, N], the size of the image; a list of N COCO RLEs, as `detect` returns
             with mask_format="rle"; or None to draw boxes only.
-        scores: [N] shown in the captions, or None.
+        scores: [N] shown in the captions with two decimals, or None.
         title: line of text above the image.
-        figsize: (width, height) in inches. A saved picture fits into it, with 100 pixels per inch;
-            with the default it has the pixels of the image, up to 1600 on a side, and small images
-            are magnified by a whole number.
+        figsize: (width, height) in inches, 100 pixels each. With the default a saved picture has
+            the pixels of the image, and a small image is magnified by a whole number.
         show_mask: fill the masks. Their outlines are drawn anyway, as in the original.
         show_bbox: draw the boxes.
         colors: [N] colours, or "class" for one per class, the same in every picture. By default
-            every instance has its own.
+            "class" where several classes occur; else every instance has its own.
         captions: [N] texts instead of class and score.
         empty: what the title says where there are no instances.
         The others: see `mrcnn.drawing`.
@@ -142,8 +186,11 @@ def display_instances(
     instances = Instances(image, boxes, masks, class_ids, class_names, scores, colors, captions)
     if not len(instances.boxes):
         title = f"{title}: {empty}" if title else empty
-    place = {"title": bool(title), "ax": ax, "save_to": save_to, "show": True}
-    place["own"] = tuple(figsize) == _DEFAULT_SIZE
+    own = tuple(figsize) == _DEFAULT_SIZE
+    if own and ax is None and save_to is not None and is_raster(save_to):
+        save_picture(instances.picture(title, show_mask, show_bbox), save_to)
+        return
+    place = {"title": bool(title), "ax": ax, "save_to": save_to, "show": True, "own": own}
     with image_canvas(figsize, instances.image.shape, **place) as (panel,):
         instances.draw(panel, title, show_mask=show_mask, show_box=show_bbox)
 
@@ -200,47 +247,3 @@ def display_comparison(
             nothing = nothing_found(pred) if name == "detections" else "no instances"
             heading = f"{name} ({count})" if count else f"{name}: {nothing}"
             half.draw(ax, f"{title}: {heading}" if title else heading)
-
-
-def class_name(class_names, class_id: int) -> str:
-    """Return the name of a class id; "<name> (crowd)" for a negative one, which marks a crowd.
-
-    Raises:
-        ValueError: if there is no such entry.
-    """
-    if abs(class_id) >= len(class_names):
-        raise ValueError(
-            f"class id {class_id} has no name: class_names has {len(class_names)} entries, "
-            "the first of them for the background"
-        )
-    return class_names[class_id] if class_id >= 0 else f"{class_names[-class_id]} (crowd)"
-
-
-def mask_list(masks, image_shape, count: int) -> list | None:
-    """Return `count` masks as a list: views of an array, or COCO RLEs as they are.
-
-    Raises:
-        ValueError: if they do not have the size of the image, as is the case with mini-masks.
-    """
-    if masks is None or (isinstance(masks, list) and all(isinstance(m, dict) for m in masks)):
-        return masks
-    masks = np.asarray(masks)
-    # An image without instances comes with masks of many shapes, [0, 0, 0] among them.
-    if not count and masks.shape[-1] == 0:
-        return []
-    if masks.ndim == 3 and masks.shape[:2] == tuple(image_shape[:2]):
-        return list(np.moveaxis(masks, -1, 0))
-    found = "x".join(map(str, masks.shape))
-    raise ValueError(
-        f"masks are {found} but the image is {image_shape[0]}x{image_shape[1]}; expected "
-        "[height, width, N] of the image's size (expand mini-masks with utils.expand_mask, "
-        "or load them with use_mini_mask=False)"
-    )
-
-
-def check_counts(**lists) -> None:
-    """Raise ValueError, with all counts, unless all lists that are not None have one length."""
-    counts = {name: len(values) for name, values in lists.items() if values is not None}
-    if len(set(counts.values())) > 1:
-        found = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise ValueError(f"got {found}; expected equally many of each")

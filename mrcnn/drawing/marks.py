@@ -7,6 +7,8 @@ that fills it.
 
 import numpy as np
 
+from mrcnn.drawing.text import line_of_text
+
 
 def show_image(ax, image: np.ndarray, title: str = "") -> None:
     """Show a [height, width, 3] uint8 image with a title and without ticks, filling the axes."""
@@ -93,10 +95,37 @@ def caption(ax, box, text: str, color, image_shape) -> None:
         text,
         xy=(min(x2, width) - 0.5 if at_right else max(x1, 0) - 0.5, max(y1, 0) - 0.5),
         xytext=(-pad if at_right else pad, pad + 1 if y1 > line else -pad - 1),
-        textcoords="offset points",
         ha="right" if at_right else "left",
         va="bottom" if y1 > line else "top",
-        fontsize=size,
-        color="white",
-        bbox={"boxstyle": "square,pad=0.2", "fc": (0, 0, 0, 0.6), "ec": color, "lw": 0.8},
+        **_plate_style(size, color),
     )
+
+
+def plate(ax, corner, text: str, color) -> None:
+    """Write white text on a dark translucent plate, as `caption`, at a place of its own.
+
+    Args:
+        corner: (row, column) of the upper left corner in pixels of the image.
+        The others: see `caption`.
+    """
+    if not text:
+        return
+    size, (y, x) = text_size(ax), corner
+    pad = 0.2 * size + 1
+    style = _plate_style(size, color)
+    ax.annotate(text, xy=(x - 0.5, y - 0.5), xytext=(pad, -pad), ha="left", va="top", **style)
+
+
+def _plate_style(size, color):
+    style = {"textcoords": "offset points", "fontsize": size, "color": "white"}
+    rim = {"boxstyle": "square,pad=0.2", "fc": (0, 0, 0, 0.6), "ec": color, "lw": 0.8}
+    return style | {"bbox": rim}
+
+
+def caption_size(ax, text: str, image_shape) -> tuple[float, float]:
+    """Return the (height, width) of the plate of a caption in pixels of the image on the axes."""
+    height, width = image_shape[:2]
+    scale = max(height / ax.bbox.height, width / ax.bbox.width)
+    points = ax.figure.dpi / 72
+    rows, columns = line_of_text(text, max(1, round(text_size(ax) * points))).shape
+    return scale * (rows + 2 * points), scale * (columns + 2 * points)

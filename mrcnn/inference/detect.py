@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.inference.molding import as_images, mold_one, unmolder
+from mrcnn.inference.result import Result
 from mrcnn.weights.finite import describe_non_finite, non_finite_weights
 
 # Layers whose outputs are the detections and their masks, and the layer that decides on classes.
@@ -96,7 +97,8 @@ class Detector:
 def detect(detector, images, config, mask_format="full"):
     """Detect in images of any sizes, see `MaskRCNN.detect`.
 
-    Batches are made of up to `BATCH_SIZE` images of one molded shape.
+    Batches are made of up to `BATCH_SIZE` images of one molded shape. The results have no image,
+    path and class names.
     """
     as_photo = unmolder(config, mask_format)
     images = as_images(images, int(config.IMAGE_SHAPE[2]))
@@ -123,8 +125,8 @@ def _detect_batch(detector, group, images, results, as_photo, config):
         results[index] = as_result(*found, best[row], config)
 
 
-def detect_molded(detector, molded_images, metas, config):
-    """Detect in molded images; see `MaskRCNN.detect_molded`."""
+def detect_molded(detector, molded_images, metas, config, class_names=None):
+    """Detect in molded images; see `MaskRCNN.detect_molded`. The results have no image."""
     molded_images, metas = np.asarray(molded_images), np.asarray(metas)
     if len(molded_images) != len(metas):
         raise ValueError(
@@ -136,12 +138,17 @@ def detect_molded(detector, molded_images, metas, config):
         batch = slice(start, start + config.BATCH_SIZE)
         for *found, best in zip(*detector(molded_images[batch], metas[batch]), strict=True):
             found = as_photo(*found, shape, shape, window)
-            results.append(as_result(*found, best, config))
+            results.append(as_result(*found, best, config, class_names=class_names))
     return results
 
 
-def as_result(boxes, class_ids, scores, masks, best, config):
-    result = {"rois": boxes, "class_ids": class_ids, "scores": scores, "masks": masks}
+def as_result(boxes, class_ids, scores, masks, best, config, **attributes):
+    """Return a `Result`; `attributes` are its image, path and class_names.
+
+    `best` is the best probability of any class in the image, for a result without instances.
+    """
+    values = {"rois": boxes, "class_ids": class_ids, "scores": scores, "masks": masks}
+    result = Result(values, **attributes)
     if not len(boxes) and np.isfinite(best):
         # NumPy scalars, for callers that treat all entries of a result alike.
         result["best_score"] = best

@@ -23,7 +23,19 @@ _PATHS = (str, os.PathLike)
 
 
 def read_images(images):
+    """Return the arrays of `read_photos`."""
+    return read_photos(images)[0]
+
+
+def read_photos(images, read=read_image):
     """Return the images of a list as arrays, those given by their paths read from the files.
+
+    Args:
+        images: list of arrays and paths.
+        read: function from a path to an array.
+
+    Returns:
+        The arrays, and the list of the paths as str, None where an array was given.
 
     Raises:
         ValueError: if `images` is one image instead of a list, or names what is no image in it.
@@ -37,13 +49,15 @@ def read_images(images):
             f"images is {given if shape is None else f'one array of shape {tuple(shape)}'}; it "
             "must be a list of images, [image] for one."
         )
-    return [_as_array(image, f"Image {index}") for index, image in enumerate(images)]
+    images = list(images)
+    arrays = [_as_array(image, f"Image {index}", read) for index, image in enumerate(images)]
+    return arrays, [os.fspath(image) if isinstance(image, _PATHS) else None for image in images]
 
 
-def _as_array(image, name):
+def _as_array(image, name, read):
     if isinstance(image, _PATHS):
         try:
-            return read_image(image)
+            return read(image)
         except FileNotFoundError:
             raise FileNotFoundError(f'{name}: there is no file "{image}".') from None
     array = None
@@ -192,24 +206,28 @@ def unmold(
     """
     count = int(np.argmin(np.append(detections[:, 4] > 0, False)))
     detections, masks = detections[:count], masks[:count]
-    if whole_pixels:
-        window = space.normalize(window, molded_shape)
-        corner, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
-        boxes = space.to_pixels((detections[:, :4] - corner) / size, original_shape)
-    else:
-        boxes = space.denormalize(detections[:, :4], molded_shape)
-        boxes = _to_original(boxes, original_shape, np.asarray(window, np.float64))
+    boxes = photo_boxes(
+        detections[:, :4], original_shape, molded_shape, window, space, whole_pixels
+    )
+    boxes = np.round(boxes).astype(np.int32) if whole_pixels else boxes.astype(np.float32)
     keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, detections, masks = boxes[keep], detections[keep], masks[keep]
     pasted = paste(masks, boxes, original_shape)
     return boxes, detections[:, 4].astype(np.int32), detections[:, 5], pasted
 
 
-def _to_original(boxes, original_shape, window):
-    """Return boxes of the molded image in pixels of the original, `[n, 4]` float32 both."""
-    limits = np.tile(original_shape[:2], 2)
-    scaled = (boxes - np.tile(window[:2], 2)) * (limits / np.tile(window[2:] - window[:2], 2))
-    return scaled.clip(0, limits).astype(np.float32)
+def photo_boxes(boxes, original_shape, molded_shape, window, space, whole_pixels=True):
+    """Return boxes `[n, 4]` of a molded image in pixels of the original, float64, not rounded.
+
+    The arguments are those of `unmold`. Boxes that will not be rounded are cut at the border.
+    """
+    if whole_pixels:
+        window = space.normalize(window, molded_shape)
+        corner, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
+        return space.denormalize((boxes - corner) / size, original_shape)
+    window, limits = np.asarray(window, np.float64), np.tile(original_shape[:2], 2)
+    boxes = space.denormalize(boxes, molded_shape) - np.tile(window[:2], 2)
+    return (boxes * (limits / np.tile(window[2:] - window[:2], 2))).clip(0, limits)
 
 
 def check_format(mask_format):

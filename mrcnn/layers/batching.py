@@ -14,16 +14,46 @@ def map_images(fn, tensors, signature):
     Returns:
         The results of `fn`, stacked: `[batch, ...]`.
     """
+    if tensors[0].shape[0] == 1:
+        # Without a loop, which not all runtimes can read.
+        result = fn(*(tensor[0] for tensor in tensors))
+        result.set_shape(signature.shape)
+        return result[None]
     return tf.map_fn(lambda args: fn(*args), tensors, fn_output_signature=signature)
 
 
-def pad_rows(x, count):
-    """Pad `[n, ...]` to `[count, ...]` with zero rows, or take its first `count` rows."""
-    x = x[:count]
-    paddings = [[0, count - tf.shape(x)[0]]] + [[0, 0]] * (len(x.shape) - 1)
-    padded = tf.pad(x, paddings)
-    padded.set_shape([count, *x.shape[1:]])
-    return padded
+def suppress(boxes, scores, count, threshold, score_threshold=float("-inf")):
+    """Return the rows that non-maximum suppression keeps, best first, padded with -1.
+
+    Args:
+        boxes: `[n, (y1, x1, y2, x2)]`.
+        scores: `[n]`.
+        count: rows to keep at most.
+        threshold: IoU above which the lower-scored of two boxes is dropped.
+        score_threshold: boxes that do not exceed it take no part.
+
+    Returns:
+        int32 `[count]`.
+    """
+    # The kernel of `tf.image.non_max_suppression`, but with a number of rows that is known before
+    # it runs. (`tf.image.non_max_suppression_padded` is a loop of many ops.)
+    kept, num_kept = tf.raw_ops.NonMaxSuppressionV4(
+        boxes=boxes,
+        scores=scores,
+        max_output_size=count,
+        iou_threshold=threshold,
+        score_threshold=score_threshold,
+        pad_to_max_output_size=True,
+    )
+    kept = tf.where(tf.range(count) < num_kept, kept, -1)
+    kept.set_shape([count])
+    return kept
+
+
+def gather_rows(x, indices):
+    """Return the rows of `[n, ...]` at `indices`, int32 `[k]`, zeros for -1."""
+    # There may be no row at all, so -1 gets one of its own.
+    return tf.gather(tf.pad(x, [[1, 0]] + [[0, 0]] * (len(x.shape) - 1)), indices + 1)
 
 
 def not_padding(rows):

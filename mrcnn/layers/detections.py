@@ -7,13 +7,14 @@ import keras
 import tensorflow as tf
 
 from mrcnn.constants import BACKGROUND
-from mrcnn.layers.batching import map_images, pad_rows
+from mrcnn.layers.batching import map_images, suppress
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.space import BoxSpace
 
 
 def suppress_by_class(boxes, class_ids, scores, num_classes, count, threshold):
-    """Return the rows that non-maximum suppression within each class keeps, best first.
+    """Return the rows that non-maximum suppression within each class keeps, best first,
+    padded with -1.
 
     Args:
         boxes: `[n, (y1, x1, y2, x2)]`, normalized.
@@ -29,9 +30,7 @@ def suppress_by_class(boxes, class_ids, scores, num_classes, count, threshold):
     # last digits of the IoU.
     side = math.ceil(math.sqrt(num_classes))
     place = tf.cast(tf.stack([class_ids // side, class_ids % side], axis=-1), tf.float32)
-    return tf.image.non_max_suppression(
-        boxes + 2.0 * tf.tile(place, [1, 2]), scores, count, threshold, score_threshold=-0.5
-    )
+    return suppress(boxes + 2.0 * tf.tile(place, [1, 2]), scores, count, threshold, -0.5)
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
@@ -111,11 +110,9 @@ class DetectionLayer(keras.layers.Layer):
         }
 
     def _suppress(self, boxes, class_ids, scores, num_classes):
-        keep = suppress_by_class(
+        return suppress_by_class(
             boxes, class_ids, scores, num_classes, self.max_instances, self.nms_threshold
         )
-        # Adding 1 and subtracting it again turns padding zeros into -1.
-        return pad_rows(keep + 1, self.max_instances) - 1
 
     def call(self, inputs):
         return self.steps(*inputs)["detections"]

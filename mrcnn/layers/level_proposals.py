@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mrcnn.layers.batching import map_images, pad_rows
+from mrcnn.layers.batching import gather_rows, map_images, suppress
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.space import BoxSpace
 
@@ -92,13 +92,12 @@ class LevelProposalLayer(keras.layers.Layer):
         """Return the best boxes of an image, given boxes and scores of each level in turn."""
         kept = []
         for boxes, scores in zip(candidates[::2], candidates[1::2], strict=True):
-            keep = tf.image.non_max_suppression(
-                boxes, scores, self.proposal_count, self.nms_threshold, score_threshold=_DROPPED / 2
-            )
-            kept.append((tf.gather(boxes, keep), tf.gather(scores, keep)))
+            keep = suppress(boxes, scores, self.proposal_count, self.nms_threshold, _DROPPED / 2)
+            scores = tf.where(keep >= 0, tf.gather(scores, tf.maximum(keep, 0)), _DROPPED)
+            kept.append((gather_rows(boxes, keep), scores))
         boxes, scores = (tf.concat(column, axis=0) for column in zip(*kept, strict=True))
-        best = tf.math.top_k(scores, tf.minimum(self.proposal_count, tf.size(scores))).indices
-        return pad_rows(tf.gather(boxes, best), self.proposal_count)
+        # Padding of the levels, all zeros, comes last.
+        return tf.gather(boxes, tf.math.top_k(scores, self.proposal_count).indices)
 
     def compute_output_spec(self, levels, anchors, windows, image):
         return keras.KerasTensor((anchors.shape[0], self.proposal_count, 4), "float32")

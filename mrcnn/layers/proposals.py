@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from mrcnn.layers.batching import map_images, pad_rows
+from mrcnn.layers.batching import map_images, suppress
 from mrcnn.ops import boxes as box_ops
 
 
@@ -71,9 +71,7 @@ class ProposalLayer(keras.layers.Layer):
         }
 
     def _suppress(self, boxes, scores):
-        keep = tf.image.non_max_suppression(boxes, scores, self.proposal_count, self.nms_threshold)
-        # Adding 1 and subtracting it again turns padding zeros into -1.
-        return pad_rows(keep + 1, self.proposal_count) - 1
+        return suppress(boxes, scores, self.proposal_count, self.nms_threshold)
 
     def call(self, inputs):
         return self.steps(*inputs)["proposals"]

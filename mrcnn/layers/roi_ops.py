@@ -35,13 +35,35 @@ def roi_align(features, boxes, box_indices, crop_size, samples=2, reduce="mean",
         raise ValueError("RoIAlign with the maximum needs a fixed number of samples, at least 1.")
     crop_size = [int(side) for side in crop_size]
     boxes = tf.stop_gradient(boxes)
-    # One more cell on every side gives samples up to a cell outside the value of the border.
-    padded = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
     if not samples:
-        return _adaptive(padded, boxes, box_indices, crop_size, half_pixel)
-    shape = [samples * side for side in crop_size]
-    corners = _corners(padded, boxes, tf.constant(shape, tf.float32), half_pixel)
-    crops = crop_and_resize(padded, corners, box_indices, shape)
+        return _adaptive(pad_cells(features), boxes, box_indices, crop_size, half_pixel)
+    padded, corners, shape = align_samples(features, boxes, crop_size, samples, half_pixel)
+    return reduce_samples(crop_and_resize(padded, corners, box_indices, shape), samples, reduce)
+
+
+def pad_cells(features):
+    """Return features with their outermost cells repeated once on every side.
+
+    They give samples up to a cell outside the value of the border.
+    """
+    return tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
+
+
+def align_samples(features, boxes, crop_size, samples, half_pixel):
+    """Return what `crop_and_resize` needs for the samples of `roi_align`.
+
+    Args:
+        features, boxes, crop_size, samples, half_pixel: see `roi_align`; `samples` is not 0.
+
+    Returns:
+        Padded features, the outermost samples `[n, (y1, x1, y2, x2)]`, and the samples per axis.
+    """
+    padded, shape = pad_cells(features), [samples * side for side in crop_size]
+    return padded, _corners(padded, boxes, tf.constant(shape, tf.float32), half_pixel), shape
+
+
+def reduce_samples(crops, samples, reduce="mean"):
+    """Return the mean or the maximum of the samples of each bin; see `roi_align`."""
     pool = tf.nn.avg_pool2d if reduce == "mean" else tf.nn.max_pool2d
     return pool(crops, samples, samples, "SAME") if samples > 1 else crops
 

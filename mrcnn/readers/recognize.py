@@ -48,16 +48,22 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-def open_folder(path: str | os.PathLike, subset: str | None = None, seed: int = 0) -> Found:
+def open_folder(
+    path: str | os.PathLike,
+    subset: str | None = None,
+    seed: int = 0,
+    fraction: float = _FRACTION,
+) -> Found:
     """Read an annotated folder, finding out its format, its classes and a validation part.
 
     The parts are folders or files whose names say "train", "val" (or "valid") and "test". Without
-    a validation part, the test part is one; without either, 20 % of the images are set aside.
+    a validation part, the test part is one; without either, some of the images are set aside.
 
     Args:
         path: of the folder.
         subset: "train", "val" or "test" for this part alone, as `train` of the result.
         seed: of the random choice of images for validation.
+        fraction: share of the images to set aside where there is no validation part, 0 for none.
 
     Raises:
         FileNotFoundError: if there is no such folder, or no usable image in it.
@@ -75,9 +81,9 @@ def open_folder(path: str | os.PathLike, subset: str | None = None, seed: int = 
     notes += dict.fromkeys(note for part in parts.values() for note in part.notes)
     datasets = _read(parts)
     if subset is None:
-        train, val = _train_and_val(datasets, folder, seed, notes)
+        train, val = _train_and_val(datasets, folder, seed, notes, fraction)
     else:
-        train, val = _only(datasets, subset, folder, seed, notes), None
+        train, val = _only(datasets, subset, folder, seed, notes, fraction), None
     return Found(train, val, used.format, notes)
 
 
@@ -184,7 +190,7 @@ def _load(part, classes=()):
     return dataset
 
 
-def _train_and_val(datasets, folder, seed, notes):
+def _train_and_val(datasets, folder, seed, notes, fraction):
     """Return the two datasets; validation is None for a single image."""
     first = next(name for name in ("train", "", "val", "test") if name in datasets)
     train = datasets[first]
@@ -198,14 +204,16 @@ def _train_and_val(datasets, folder, seed, notes):
             return train, val
     if first in ("val", "test"):
         notes.append(f"{folder} has only a part for {first!r}; training uses it.")
-    return _set_aside(train, folder, seed, notes)
+    return _set_aside(train, folder, seed, notes, fraction)
 
 
-def _set_aside(dataset, folder, seed, notes):
+def _set_aside(dataset, folder, seed, notes, fraction):
+    if not fraction:
+        return dataset, None
     if dataset.num_images < 2:
         notes.append(f"{folder} has a single image, so nothing is set aside for validation.")
         return dataset, None
-    train, val = dataset.split(_FRACTION, seed=seed)
+    train, val = dataset.split(fraction, seed=seed)
     notes.append(
         f"{folder} has no validation part; {val.num_images} of its {dataset.num_images} images, "
         f"chosen at random (seed {seed}), are set aside for validation."
@@ -213,7 +221,7 @@ def _set_aside(dataset, folder, seed, notes):
     return train, val
 
 
-def _only(datasets, subset, folder, seed, notes):
+def _only(datasets, subset, folder, seed, notes, fraction):
     """Return the dataset of one subset."""
     if subset in datasets:
         return datasets[subset]
@@ -221,7 +229,7 @@ def _only(datasets, subset, folder, seed, notes):
         raise ValueError(
             f"{folder} has no test part; it has {', '.join(filter(None, datasets)) or 'no parts'}."
         )
-    train, val = _train_and_val(datasets, folder, seed, notes)
+    train, val = _train_and_val(datasets, folder, seed, notes, fraction)
     if subset == "val" and val is None:
         raise ValueError(f"{folder} has no validation part, and a single image.")
     return train if subset == "train" else val

@@ -92,8 +92,13 @@ def network_parts(c):
     )
 
 
-def operators(c):
-    """Return the `Operators`: joint NMS over levels, one class per RoI, one sample per bin."""
+def operators(c, fixed_shapes=False):
+    """Return the `Operators`: joint NMS over levels, one class per RoI, one sample per bin.
+
+    Args:
+        c: a `Config`.
+        fixed_shapes: see `Operators`.
+    """
     generator, shift = anchors(c), SPACE.shift
     counts = {"training": c.POST_NMS_ROIS_TRAINING, "inference": c.POST_NMS_ROIS_INFERENCE}
     if not c.USE_RPN_ROIS:
@@ -112,7 +117,12 @@ def operators(c):
     def align(pool_size, name):
         # Rounded, not floored: level 4 for a box of 224 pixels, 5 from 224 * sqrt(2) on.
         return PyramidROIAlign(
-            [pool_size] * 2, c.ROI_ALIGN, level_rounding="round", box_shift=shift, name=name
+            [pool_size] * 2,
+            c.ROI_ALIGN,
+            level_rounding="round",
+            box_shift=shift,
+            fixed_shapes=fixed_shapes,
+            name=name,
         )
 
     return Operators(
@@ -150,4 +160,5 @@ def operators(c):
             box_shift=shift,
             name="mrcnn_detection",
         ),
+        fixed_shapes=fixed_shapes,
     )

@@ -179,8 +179,13 @@ def _mean_of_stage(stage5, x):
     return keras.ops.mean(stage5(x), axis=(2, 3))
 
 
-def operators(c):
-    """Return the `Operators`: NMS per level, all classes of a RoI, several samples per bin."""
+def operators(c, fixed_shapes=False):
+    """Return the `Operators`: NMS per level, all classes of a RoI, several samples per bin.
+
+    Args:
+        c: a `PaperConfig`.
+        fixed_shapes: see `Operators`.
+    """
     generator, shift = anchors(c), SPACE.shift
     counts = {
         "training": (c.POST_NMS_ROIS_TRAINING, c.PRE_NMS_ROIS_TRAINING),
@@ -215,6 +220,7 @@ def operators(c):
             samples=c.ROI_SAMPLES,
             half_pixel=c.ROI_HALF_PIXEL,
             strides=strides,
+            fixed_shapes=fixed_shapes,
             name=name,
         )
 
@@ -259,6 +265,8 @@ def operators(c):
             nms_threshold=c.DETECTION_NMS_THRESHOLD,
             bbox_std_dev=c.BBOX_STD_DEV,
             box_shift=shift,
+            fixed_shapes=fixed_shapes,
             name="mrcnn_detection",
         ),
+        fixed_shapes=fixed_shapes,
     )

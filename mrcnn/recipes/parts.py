@@ -53,6 +53,9 @@ class Operators:
         box_align, mask_align: layers from `[boxes, image, *levels]` to RoI features.
         detect: layer from `[rois, probabilities, deltas, windows in pixels, image]` to detections
             `[B, D, (y1, x1, y2, x2, class_id, score)]`, zero padded.
+        fixed_shapes: whether the inference graph of a batch and an image of known sizes has known
+            shapes throughout, and plain gathers, as runtimes for small devices need it. It costs
+            work on boxes that turn out to be padding.
     """
 
     inputs: Callable[[str], list[Input]]
@@ -64,3 +67,4 @@ class Operators:
     box_align: Callable
     mask_align: Callable
     detect: Callable
+    fixed_shapes: bool = False

@@ -7,6 +7,7 @@ import warnings
 
 import keras
 
+from mrcnn.runs.provenance import noted
 from mrcnn.runs.saving import saving
 
 
@@ -25,6 +26,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if self.is_writer:
+            _note(self.model, epoch + 1, logs)
             self._save(epoch + 1)
         # Once the file exists, the run can be resumed after this epoch.
         self.run.epoch = epoch + 1
@@ -77,6 +79,13 @@ class BestCheckpoint(keras.callbacks.Callback):
         # No value would ever be better than NaN.
         if not math.isnan(value) and (self.best is None or sign * value > sign * self.best):
             self.best = float(value)
+            _note(self.model, epoch + 1, logs)
             with saving(self.path):
                 os.makedirs(os.path.dirname(self.path), exist_ok=True)
                 self.model.save_weights(self.path)
+
+
+def _note(model, epoch, logs):
+    """Let the weight files of a model say the epoch and its metrics."""
+    if hasattr(model, "metadata"):
+        model.metadata = noted(model.metadata, epoch, logs)

@@ -13,22 +13,29 @@ import tensorflow as tf
 
 from mrcnn import __version__, limits
 from mrcnn.config import Computed, Config, PaperConfig
+from mrcnn.runs.provenance import check_provenance
 from mrcnn.runs.run import CONFIG_FILE
 from mrcnn.weights.matterport import WeightFileError, read_metadata
 
 
-def describe(config, class_names=None):
+def describe(config, class_names=None, training=None):
     """Return the facts about a model as JSON can hold them.
+
+    Args:
+        config: the Config.
+        class_names: list that starts with the background, or None.
+        training: `provenance.training_facts` of a run, or None.
 
     Returns:
         A dict of "config", every setting by name; "class_names", a list that starts with the
-        background, or None; "versions" of the libraries.
+        background, or None; "versions" of the libraries; and "training" if there is any.
     """
-    return {
+    facts = {
         "config": json.loads(json.dumps(config.to_dict(), default=_encode)),
         "class_names": None if class_names is None else list(map(str, class_names)),
         "versions": {"mrcnn": __version__} | {m.__name__: m.__version__ for m in (keras, tf, np)},
     }
+    return facts | ({"training": training} if training else {})
 
 
 def as_metadata(facts):
@@ -76,6 +83,7 @@ def _parsed(path, parse):
             f'The settings in "{path}" are not a dict with "config", a dict, and "class_names", a '
             "list of names."
         )
+    check_provenance(path, facts)
     return facts
 
 

@@ -11,6 +11,7 @@ from mrcnn.data.augment import draw_seed
 from mrcnn.data.checks import describe_image
 from mrcnn.data.pipeline import make_dataset
 from mrcnn.runs.checkpoints import BestCheckpoint, Checkpoint
+from mrcnn.runs.provenance import training_facts
 from mrcnn.runs.resume import is_same_call, is_stopped
 from mrcnn.runs.settings import as_metadata, describe
 from mrcnn.runs.state import remove_leftovers
@@ -115,7 +116,9 @@ def train(
     select(SELECTIONS.get(layers, layers))
     compile(learning_rate=learning_rate, momentum=config.LEARNING_MOMENTUM)
     steps = _make_steps(keras_model, config, strategy, call["seed"])
-    _enter(run, keras_model, describe(config, train_dataset.class_names), agreement, chief)
+    training = training_facts(train_dataset, val_dataset)
+    facts = describe(config, train_dataset.class_names, training)
+    _enter(run, keras_model, facts, agreement, chief)
     plan = Plan(
         keras_model,
         config,

@@ -34,8 +34,10 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
     if matterport.recognises(path):
         return matterport.load(model, path, exclude, skip_mismatch, verbose)
     if is_foreign(path):
-        tensors = tensor_files.read_tensors(path).tensors
-        return foreign.load(model, path, tensors, exclude, skip_mismatch, verbose)
+        found = tensor_files.read_tensors(path)
+        report = foreign.load(model, path, found.tensors, exclude, skip_mismatch, verbose)
+        report.metadata = own_metadata(found.metadata)
+        return report
     if path.endswith(".weights.json"):
         raise WeightFileError(
             f'"{path}" names further files, which are not read; save the weights in one file, '
@@ -56,6 +58,16 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1, **kwargs):
     from mrcnn.weights import keras_files
 
     return keras_files.load(model, path, skip_mismatch, **kwargs)
+
+
+def own_metadata(metadata):
+    """Return what `MaskRCNN.export_weights` put into the metadata of a file, `{name: text}`."""
+    start = matterport.PREFIX
+    return {
+        name.removeprefix(start): text
+        for name, text in metadata.items()
+        if isinstance(name, str) and name.startswith(start) and isinstance(text, str)
+    }
 
 
 def is_foreign(path):

@@ -51,7 +51,7 @@ def resnet50_weights(architecture, verbose=1) -> str:
     Raises:
         DownloadError: the file could not be fetched; no partial file is left.
     """
-    path = _models_folder() / IMAGENET_URL.rsplit("/", 1)[1]
+    path = models_folder() / IMAGENET_URL.rsplit("/", 1)[1]
     if not (path.is_file() and file_digest(path, "md5") == IMAGENET_MD5):
         download(IMAGENET_URL, path, md5=IMAGENET_MD5, verbose=verbose)
     return str(path)
@@ -64,7 +64,7 @@ def torchvision_trunk(architecture, verbose=1) -> str:
         DownloadError: the file could not be fetched, or is another one; no partial file is left.
     """
     name = TORCHVISION_TRUNKS[architecture]
-    start, path = name.rsplit("-", 1)[1].removesuffix(".pth"), _models_folder() / name
+    start, path = name.rsplit("-", 1)[1].removesuffix(".pth"), models_folder() / name
     if not (path.is_file() and file_digest(path, "sha256").startswith(start)):
         download(TORCHVISION_URL + name, path, sha256=start, verbose=verbose)
     return str(path)
@@ -78,7 +78,7 @@ def application_weights(architecture: str) -> str:
     Raises:
         DownloadError: Keras could not fetch them.
     """
-    path = _models_folder() / f"mrcnn_{architecture}_imagenet.h5"
+    path = models_folder() / f"mrcnn_{architecture}_imagenet.h5"
     if not path.is_file():
         # Here, because `mrcnn.utils` can be imported without TensorFlow.
         import keras
@@ -95,6 +95,6 @@ def application_weights(architecture: str) -> str:
     return str(path)
 
 
-def _models_folder():
+def models_folder():
     """Return the folder where Keras keeps weights."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "models")

@@ -3,14 +3,18 @@
 import os
 
 from mrcnn.weights import foreign
+from mrcnn.weights.matterport import PREFIX
 from mrcnn.weights.tensor_writers import write_pickle, write_safetensors, write_torch
 
 _WRITERS = {
-    ".pth": write_torch,
-    ".pt": write_torch,
+    # Their state dict is at the top, with no room for more.
+    ".pth": lambda path, state, facts: write_torch(path, state),
+    ".pt": lambda path, state, facts: write_torch(path, state),
     ".safetensors": write_safetensors,
     # What Detectron2's checkpointer expects of pickles.
-    ".pkl": lambda path, state: write_pickle(path, {"model": state, "__author__": "mrcnn"}),
+    ".pkl": lambda path, state, facts: write_pickle(
+        path, {"model": state, "__author__": "mrcnn"} | facts
+    ),
 }
 _SUFFIXES = {
     "torchvision": (".pth", ".pt", ".safetensors"),
@@ -18,7 +22,7 @@ _SUFFIXES = {
 }
 
 
-def export(model, config, path, program, report=None):
+def export(model, config, path, program, report=None, metadata=None):
     """Write the weights of a model as a state dict of another program.
 
     Args:
@@ -27,6 +31,8 @@ def export(model, config, path, program, report=None):
         path: of the file, which ends with ".pth" or ".safetensors", or with ".pkl" for Detectron2.
         program: "torchvision" or "detectron2".
         report: the `LoadReport` of the model's weights, see `foreign.export`.
+        metadata: `{name: text}` on classes, settings and training, for files with room for it:
+            ".safetensors" and ".pkl".
 
     Raises:
         ValueError: for another program or ending; if the program has no such architecture.
@@ -48,7 +54,8 @@ def export(model, config, path, program, report=None):
                 f"{title} has no model with {name} {value!r}; export_weights needs "
                 f"{' or '.join(map(repr, accepted))}."
             )
-    _WRITERS[suffix](path, foreign.export(model, program, report))
+    facts = {PREFIX + name: text for name, text in (metadata or {}).items()}
+    _WRITERS[suffix](path, foreign.export(model, program, report), facts)
 
 
 def _accepted(program):

@@ -8,6 +8,7 @@ ignore.
 
 import io
 import os
+import re
 
 import h5py
 import numpy as np
@@ -19,6 +20,15 @@ from mrcnn.weights.transfer import Rule, apply
 
 # Before the names of metadata.
 PREFIX = "mrcnn_"
+
+# ResNets by their number of blocks in stage 4, and settings by a kernel and an axis of it.
+_RESNETS = {6: "resnet50", 23: "resnet101", 36: "resnet152"}
+_SIZES = {
+    "NUM_CLASSES": ("mrcnn_class_logits", -1),
+    "IMAGE_CHANNEL_COUNT": ("conv1", -2),
+    "TOP_DOWN_PYRAMID_SIZE": ("fpn_c5p5", -1),
+    "FPN_CLASSIF_FC_LAYERS_SIZE": ("mrcnn_class_conv1", -1),
+}
 
 
 def recognises(path):
@@ -39,12 +49,34 @@ def read_metadata(path):
     Raises:
         FileNotFoundError, WeightFileError: if there is no such file, or it is damaged.
     """
-    facts = {}
-    with opened(path) as file, reading(path):
-        for name in file.attrs:
-            if name.startswith(PREFIX):
-                facts[name.removeprefix(PREFIX)] = "".join(texts(path, file, name))
-    return facts
+    with opened(path) as file:
+        return _metadata(path, file)
+
+
+def _metadata(path, file):
+    with reading(path):
+        names = [name for name in file.attrs if name.startswith(PREFIX)]
+        return {name.removeprefix(PREFIX): "".join(texts(path, file, name)) for name in names}
+
+
+def settings_of(path):
+    """Return the settings that the layers of a file of the original show, `{name: value}`.
+
+    They are BACKBONE, NUM_CLASSES, IMAGE_CHANNEL_COUNT, TOP_DOWN_PYRAMID_SIZE and
+    FPN_CLASSIF_FC_LAYERS_SIZE, those of layers that the file has.
+
+    Raises:
+        FileNotFoundError, WeightFileError: if there is no such file, or it is damaged.
+    """
+    with opened(path) as file:
+        found = _find(path, file)
+        blocks = [name for name in found if re.fullmatch(r"res4[a-z]+\d*_branch2a", name)]
+        settings = {"BACKBONE": _RESNETS.get(len(blocks))}
+        for name, (layer, axis) in _SIZES.items():
+            kernels = [tensor.shape for tensor in found.get(layer, {}).values()]
+            if kernels and len(kernels[0]) >= 2:
+                settings[name] = int(kernels[0][axis])
+    return {name: value for name, value in settings.items() if value}
 
 
 def _root(path, file):
@@ -111,7 +143,11 @@ def load(model, path, exclude=None, skip_mismatch=False, verbose=1):
             for layer in model.layers
             if found.get(layer.name)
         ]
-        return apply(model, path, found, rules, exclude, skip_mismatch, ignored, verbose)
+        # Errors come before weights change.
+        metadata = _metadata(path, file)
+        report = apply(model, path, found, rules, exclude, skip_mismatch, ignored, verbose)
+        report.metadata = metadata
+        return report
 
 
 def _key(path):

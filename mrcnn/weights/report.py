@@ -16,6 +16,7 @@ class LoadReport:
         settings: of a state dict of another program, see `architecture.settings_of`.
         program, names, extras: of such a state dict of a detector, for the way back: its program,
             the names of its tensors, and those that the model has no use for, by name.
+        metadata: `{name: text}` that this package wrote into the file.
     """
 
     path: str
@@ -29,6 +30,7 @@ class LoadReport:
     program: str | None = None
     names: tuple = ()
     extras: dict = field(default_factory=dict)
+    metadata: dict = field(default_factory=dict)
 
     @property
     def untrained(self):

@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from mrcnn.drawing.instances import Instances, check_counts, class_name
+from mrcnn.drawing.checks import check_counts, class_name
+from mrcnn.drawing.instances import Instances
 
 
 def test_instances_can_be_drawn_twice():
@@ -13,9 +14,9 @@ def test_instances_can_be_drawn_twice():
     _, axes = plt.subplots(1, 2)
     for ax in axes:
         instances.draw(ax)
-        # 100 / 2 = 50, and 100 / 2 + 255 / 2 = 177.5; drawn over itself it would be 25 and 216.
+        # 0.65 * 100 = 65, and 65 + 0.35 * 255 = 154.25; drawn over itself it would be 42 and 189.
         assert np.unique(ax.images[0].get_array().reshape(-1, 3), axis=0).tolist() == [
-            [50, 50, 177]
+            [65, 65, 154]
         ]
 
 

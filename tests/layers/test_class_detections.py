@@ -1,6 +1,7 @@
 """Detections of all classes against a NumPy implementation, and by hand."""
 
 import numpy as np
+import pytest
 
 from mrcnn import utils
 from mrcnn.layers.class_detections import ClassDetectionLayer
@@ -29,9 +30,10 @@ def numpy_detections(rois, probs, deltas, window, min_confidence, threshold, cou
     return np.column_stack([rows[:, 1:], rows[:, 0]])
 
 
-def test_detections_equal_numpy(rng):
+@pytest.mark.parametrize("fixed_shapes", [False, True])
+def test_detections_equal_numpy(rng, fixed_shapes):
     inputs = head_outputs(rng, 2, 80)
-    layer = ClassDetectionLayer(max_instances=300, min_confidence=0.2, nms_threshold=0.5)
+    layer = ClassDetectionLayer(300, 0.2, 0.5, fixed_shapes=fixed_shapes)
     detections = layer([*inputs, WINDOWS, IMAGE]).numpy()
     for image in range(2):
         arguments = [x[image] for x in inputs]
@@ -42,22 +44,24 @@ def test_detections_equal_numpy(rng):
         assert not detections[image, len(expected) :].any()
 
 
-def test_a_roi_has_every_class_above_the_threshold():
+@pytest.mark.parametrize("fixed_shapes", [False, True])
+def test_a_roi_has_every_class_above_the_threshold(fixed_shapes):
     """Scores 0.4 and 0.3 pass, 0.05 does not exceed 0.05; padding has no detection."""
     rois = np.float32([[[0.25, 0.25, 0.75, 0.5], [0, 0, 0, 0]]])
     probs = np.float32([[[0.25, 0.4, 0.3, 0.05], [0, 1, 0, 0]]])
     deltas = np.zeros((1, 2, 4, 4), np.float32)
     deltas[0, 0, 2] = [1, 0, 0, 0]
-    layer = ClassDetectionLayer(max_instances=3, min_confidence=0.05)
+    layer = ClassDetectionLayer(3, min_confidence=0.05, fixed_shapes=fixed_shapes)
     detections = layer([rois, probs, deltas, WINDOWS[:1], IMAGE[:1]]).numpy()[0]
     # The box of class 2 is moved by a tenth of its height, 0.05.
     expected = [[0.25, 0.25, 0.75, 0.5, 1, 0.4], [0.3, 0.25, 0.8, 0.5, 2, 0.3], [0] * 6]
     np.testing.assert_allclose(detections, expected, atol=1e-6)
 
 
-def test_no_detection_at_all():
+@pytest.mark.parametrize("fixed_shapes", [False, True])
+def test_no_detection_at_all(fixed_shapes):
     rois, probs = np.float32([[[0, 0, 0.5, 0.5]]]), np.float32([[[1, 0, 0]]])
-    layer = ClassDetectionLayer(max_instances=2)
+    layer = ClassDetectionLayer(max_instances=2, fixed_shapes=fixed_shapes)
     inputs = [rois, probs, np.zeros((1, 1, 3, 4), np.float32), WINDOWS[:1], IMAGE[:1]]
     assert not layer(inputs).numpy().any()
 

@@ -1,0 +1,173 @@
+"""Export of a model into a format, compared with Keras before it is kept."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mrcnn.export import onnx, openvino, saved_model
+from mrcnn.export.compare import Differences, compare, reference
+from mrcnn.export.files import choose_format, placing, size_of
+from mrcnn.export.serving import INPUT, OUTPUTS, Serving
+from mrcnn.inference.molding import as_images
+from mrcnn.ops.scaling import resample
+from mrcnn.runs.settings import as_metadata, describe
+
+PRECISIONS = {
+    "saved_model": ("float32",),
+    "onnx": ("float32",),
+    "openvino": ("float32", "float16"),
+    "litert": ("float32", "float16", "int8"),
+}
+
+
+@dataclass
+class ExportReport:
+    """Facts about a file that `MaskRCNN.export` has written.
+
+    Attributes:
+        path: the file or folder.
+        format: its format.
+        size: bytes of all its files.
+        differences: largest `Differences` from Keras over the photos that were compared.
+        seconds: that the export took, the comparison included.
+    """
+
+    path: str
+    format: str
+    size: int
+    differences: Differences
+    seconds: float
+
+    def __str__(self):
+        return (
+            f'"{self.path}" ({self.format}, {self.size / 1e6:.0f} MB, {self.seconds:.0f} s). '
+            f"Beside Keras: {self.differences}."
+        )
+
+
+def export_model(
+    model,
+    detector,
+    path,
+    format=None,
+    image_size=None,
+    batch=1,
+    precision="float32",
+    masks="pasted",
+    calibration=None,
+    overwrite=False,
+):
+    """Write a model in a format; see `MaskRCNN.export`.
+
+    Args:
+        model: a `MaskRCNN` in inference mode, computing in float32.
+        detector: its `Detector`.
+    """
+    start, path = time.time(), Path(path)
+    format = choose_format(path, format)
+    image_size = check_options(format, image_size, batch, precision, masks, calibration)
+    config = model.config
+    photos = test_photos(config, image_size, calibration)
+    options = {"image_size": image_size, "batch": batch, "masks": masks}
+    metadata = as_metadata(
+        describe(config, model.class_names)
+        | {"export": {**options, "precision": precision, "input": INPUT, "outputs": OUTPUTS}}
+    )
+    with placing(path, format, overwrite) as made:
+        if format == "litert":
+            differences = _litert(model, made, photos, detector, options, precision, metadata)
+        else:
+            serving = Serving(model.network, config, **options)
+            extra = {"precision": precision} if format == "openvino" else {}
+            module = {"saved_model": saved_model, "onnx": onnx, "openvino": openvino}[format]
+            module.export(serving, str(made), metadata, **extra)
+            differences = _verify(
+                module.load(str(made)), photos, detector, config, batch, precision, format
+            )
+    size = size_of(path, format)
+    return ExportReport(str(path), format, size, differences, time.time() - start)
+
+
+def check_options(format, image_size, batch, precision, masks, calibration):
+    """Check the arguments of an export, and return the size of the photos as two integers.
+
+    Raises:
+        ValueError: says what was given and what is accepted.
+    """
+    if masks not in ("pasted", "small"):
+        raise ValueError(f'masks is "{masks}"; accepted are "pasted" and "small".')
+    if precision not in PRECISIONS[format]:
+        accepted = ", ".join(f'"{name}"' for name in PRECISIONS[format])
+        raise ValueError(f'precision is "{precision}"; the format "{format}" accepts {accepted}.')
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+        raise ValueError(f"batch is {batch!r}; accepted are numbers from 1 on, and None for any.")
+    if batch != 1 and format in ("openvino", "litert"):
+        raise ValueError(
+            f'batch is {batch}; the format "{format}" has no While, the loop over the images of a '
+            'batch, and accepts 1; "onnx" and "saved_model" accept any.'
+        )
+    if image_size is None:
+        return None
+    sides = np.ravel(image_size)
+    if sides.dtype.kind not in "iu" or len(sides) not in (1, 2) or (sides < 1).any():
+        raise ValueError(
+            f"image_size is {image_size!r}; accepted are (height, width) in pixels, one number for "
+            "both, and None for any size."
+        )
+    return tuple(int(side) for side in np.resize(sides, 2))
+
+
+def test_photos(config, image_size, calibration, most=2):
+    """Return the photos in which an export is compared with Keras, uint8.
+
+    They are the first ones of `calibration`, else parts of a photo of scikit-image. Without an
+    `image_size` they have two sizes.
+    """
+    channels = int(config.IMAGE_SHAPE[2])
+    if calibration is not None and len(calibration):
+        photos = as_images(list(calibration[:most]), channels)
+    else:
+        from skimage import data
+
+        photo = data.astronaut()
+        photo = np.take(photo, np.arange(channels) % 3, axis=2)
+        if config.IMAGE_RESIZE_MODE == "none":
+            photo = photo[: 512 // 64 * 64]
+        photos = [photo[:448, :320], photo[:256, 64:]][: 1 if image_size else most]
+    if image_size:
+        photos = [resample(photo, image_size) for photo in photos]
+    return [np.ascontiguousarray(photo) for photo in photos]
+
+
+def _verify(run, photos, detector, config, batch, precision, format):
+    """Return the differences from Keras.
+
+    Raises:
+        ValueError: says what differs, if it is more than rounding.
+    """
+    total = Differences()
+    for photo in photos:
+        copies = photo if batch == 1 else np.stack([photo] * (batch or 2))
+        found = run(copies)
+        # The last one of a batch, as a mistake in its offset would spare the first.
+        found = found if batch == 1 else {name: value[-1] for name, value in found.items()}
+        expected = reference(detector, photo, config)
+        total = total.merge(compare(found, expected, config, photo.shape))
+    if precision == "float32" and not total.agree():
+        raise ValueError(
+            f'The format "{format}" does not agree with Keras in {len(photos)} photos, and nothing '
+            f"was written: {total}."
+        )
+    return total
+
+
+def _litert(model, path, photos, detector, options, precision, metadata):
+    raise NotImplementedError
+
+
+def read_metadata(text_by_name):
+    """Return the metadata of an exported file as values."""
+    return {name: json.loads(text) for name, text in text_by_name.items()}

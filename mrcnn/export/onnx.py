@@ -1,0 +1,86 @@
+"""ONNX, for ONNX Runtime: any size, any batch."""
+
+import logging
+import re
+import warnings
+from contextlib import contextmanager
+
+from mrcnn.export.extras import needed
+from mrcnn.export.roi_align_node import roi_align_node
+from mrcnn.export.serving import INPUT, OUTPUTS
+
+# RoiAlign counts from the borders of cells from 16 on; tf2onnx writes 18 at most.
+_OPSET = 18
+
+
+def export(serving, path, metadata):
+    """Write an ONNX file with one input and four outputs, named as those of `Serving`.
+
+    Args:
+        serving: a `Serving`.
+        path: the file to make.
+        metadata: dict of texts, the file's `metadata_props`.
+
+    Raises:
+        ImportError: without the packages onnx and tf2onnx.
+        ValueError: names the operations that ONNX does not have.
+    """
+    onnx, convert = needed("onnx", "tf2onnx.convert")
+    with _unsupported() as lacking, warnings.catch_warnings():
+        # tf2onnx and NumPy disagree on names of types.
+        warnings.simplefilter("ignore")
+        try:
+            model, _ = convert.from_function(
+                serving.function,
+                input_signature=serving.function.input_signature,
+                opset=_OPSET,
+                custom_op_handlers={"CropAndResize": (roi_align_node, [])},
+            )
+        except Exception as error:
+            if not lacking:
+                raise ValueError(f"tf2onnx cannot convert this model: {error}") from error
+    if lacking:
+        raise ValueError(
+            f"ONNX has nothing for TensorFlow's {', '.join(sorted(lacking))}, which this model "
+            'uses; the format "saved_model" has it.'
+        )
+    outputs = {value.name: value for value in model.graph.output}
+    del model.graph.output[:]
+    model.graph.output.extend(outputs[name] for name in OUTPUTS)
+    model.producer_name = "mrcnn"
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+
+
+@contextmanager
+def _unsupported():
+    """Yield the set of operations that tf2onnx cannot convert: it writes them into its log only."""
+    found, logger = set(), logging.getLogger("tf2onnx")
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            found.update(re.findall(r"[Tt]ensorflow op \[.*?: (\w+)\] is not", record.getMessage()))
+            if record.exc_info:
+                found.update(re.findall(r"type=(\w+)", record.getMessage()))
+
+    handler, level, propagate = Handler(logging.WARNING), logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def load(path):
+    """Return a function from a photo to a dict of NumPy arrays, run by ONNX Runtime."""
+    runtime = needed("onnxruntime")
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def detect(image):
+        return dict(zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: image}), strict=True))
+
+    return detect
