@@ -209,8 +209,27 @@ def test_a_test_part_is_for_validation_without_another_one(tree):
     tree(**{"valid/0.png": None, "valid/a.json": via(["0.png"])})
     found = open_folder(folder)
     assert found.val.num_images == 1
-    assert found.notes[-1] == f"The test part of {folder} is not used."
+    assert found.notes[0] == f"The test part of {folder} is not used."
     assert open_folder(folder, "test").train.num_images == 2
+
+
+def test_a_test_part_that_is_missing_does_not_matter(tree):
+    """As in exports of Roboflow whose data.yaml names a folder that is not there."""
+    files = dict(DIVIDED["yolo of roboflow"])
+    files["data.yaml"] = "test: ../test/images\n" + files["data.yaml"]
+    folder = tree(**files)
+    assert open_folder(folder).val.num_images == 2
+    with pytest.raises(FileNotFoundError, match="names '../test/images', which is not in"):
+        open_folder(folder, "test")
+
+
+def test_a_part_without_annotations_is_named(tree):
+    folder = tree(**{**PARTED, "train/a.json": via(TWO)})
+    found = open_folder(folder)
+    assert (found.train.num_images, found.val.num_images) == (1, 1)
+    assert found.notes[0] == (
+        f"{folder / 'val'} has no annotations in a known layout, and is not used."
+    )
 
 
 def test_the_class_attribute_of_via_is_found(tree):
