@@ -28,6 +28,9 @@ _MOST_OVERLAP = 0.75
 _MARGIN = 0.01
 # Tiles from which the progress is shown unasked.
 _MANY = 20
+# Where a photo is not resized, tiles that begin at multiples of the largest stride give the network
+# the pixels on its grid as in the whole photo, and so the same features away from their borders.
+_GRID = 64
 # Pixel types whose scale does not depend on the values.
 _FIXED_SCALE = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(bool))
 
@@ -70,7 +73,9 @@ def detect_images(detect, images, config, tile, overlap, mask_format="rle", verb
 
 
 def tile_starts(size: int, tile: int, overlap: float) -> list[int]:
-    """Return the first pixels of as few tiles as needed along a side, at even distances.
+    """Return the first pixels of as few tiles as needed along a side, at about even distances.
+
+    All but the last one are multiples of 64 where the tiles are large enough.
 
     Args:
         size: of the image, in pixels.
@@ -80,8 +85,10 @@ def tile_starts(size: int, tile: int, overlap: float) -> list[int]:
     if size <= tile:
         return [0]
     step = max(1, tile - int(np.ceil(tile * overlap)))
-    count = -(-(size - tile) // step) + 1
-    return [index * (size - tile) // (count - 1) for index in range(count)]
+    grid = _GRID if step >= _GRID else 1
+    count = -(-(size - tile) // (step // grid * grid))
+    starts = (-(-index * (size - tile) // (count * grid)) * grid for index in range(count))
+    return [*(start for start in starts if start < size - tile), size - tile]
 
 
 def detect_tiled(
