@@ -9,6 +9,7 @@ from mrcnn.data.photos import read_image
 from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
 from mrcnn.inference import tiles
+from mrcnn.inference.stream import Stream
 from mrcnn.inference.trace import log
 from mrcnn.legacy.methods import detect_overridden, overridden
 
@@ -86,14 +87,14 @@ class DetectionMethods:
             detector, molded_images, image_metas, self.config, self.class_names
         )
 
-    def detect_stream(self, photos, mask_format="rle", **options):
+    def detect_stream(self, photos, mask_format="rle", tile=None, overlap=0.2, **options):
         """Detect in any number of photos while others are read and written.
 
         `for result in model.detect_stream(Sources(["photos/"])): ...` gives the results in order.
 
         Args:
             photos: iterable of `mrcnn.inference.sources.Photo`, such as `Sources`.
-            mask_format: as of `detect`.
+            mask_format, tile, overlap: as of `detect`.
             options: of `mrcnn.inference.stream.Stream`: batch, workers, write, on_skip.
 
         Returns:
@@ -103,17 +104,28 @@ class DetectionMethods:
             RuntimeError: in training mode.
             ValueError: for an option out of its range.
         """
-        from mrcnn.inference.stream import Stream
-
+        mold.check_format(mask_format)
+        if tile is not None:
+            tiles.check_tiles(tile, overlap)
         is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")
         detector = self._detector_for("detect_stream", all_masks=bool(is_own))
-        alone = None
-        if is_own:
 
-            def alone(detector, image):
-                return detect_overridden(self, detector, [image], mask_format)[0]
+        def alone(timed, image, name):
+            if is_own:
+                detect = partial(detect_overridden, self, timed)
+            else:
+                detect = partial(detection.detect, timed, config=self.config)
+            if tile is None:
+                return detect([image], mask_format=mask_format)[0]
+            detect, config = partial(detect, mask_format="rle"), self.config
+            size = config.BATCH_SIZE, name, int(config.IMAGE_SHAPE[2])
+            result = tiles.detect_tiled(detect, image, tile, overlap, *size)
+            if mask_format == "full":
+                result["masks"] = tiles.full_masks(result, image.shape[:2])
+            return result
 
-        options |= {"mask_format": mask_format, "class_names": self.class_names, "alone": alone}
+        options |= {"mask_format": mask_format, "class_names": self.class_names}
+        options["alone"] = alone if is_own or tile is not None else None
         return Stream(detector, photos, self.config, **options)
 
     def inference_model(self, config=None):

@@ -92,12 +92,19 @@ def run(args):
     from mrcnn.inference.sources import Sources
 
     folder = _output_folder(args.output, args.overwrite)
-    sources = Sources(args.photos, args.recursive, folder)
+    sources = Sources(args.photos, args.recursive, folder, None if args.tile is None else _mapped)
     if "video" in (args.save or ()) and not sources.videos:
         raise ValueError("--save video needs a video or a camera; only photos are given.")
     model = open_model(args)
     name_classes(model, args.classes)
     return predict(args, model, sources, folder)
+
+
+def _mapped(path):
+    """Read a photo for detection by tiles."""
+    from mrcnn.inference.tiles import read_for_tiles
+
+    return read_for_tiles(path)
 
 
 def _output_folder(given, overwrite):
@@ -178,14 +185,14 @@ def predict(args, model, sources, folder):
         name = "" if photo.name in sentence else f"{photo.name}: "
         tqdm.write(f"Skipped: {name}{sentence}")
 
-    tiles = {} if args.tile is None else {"tile": args.tile, "overlap": args.overlap}
     stream = model.detect_stream(
         islice(sources, args.limit),
         batch=args.batch,
         workers=args.workers,
         write=outputs.write,
         on_skip=skip,
-        **tiles,
+        tile=args.tile,
+        overlap=args.overlap,
     )
     try:
         with bar, outputs, _Window(args.show) as window, closing(stream.pairs()) as pairs:

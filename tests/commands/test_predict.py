@@ -13,6 +13,7 @@ from mrcnn.commands import main
 from mrcnn.commands import predict as command
 from mrcnn.inference import stream
 from mrcnn.model import MaskRCNN
+from mrcnn.readers.labelme import LabelMeDataset
 from tests.mini import mini_config, silent
 
 
@@ -225,3 +226,40 @@ def test_wrong_arguments_end_before_the_model_is_made(
         assert exit.code == status
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "predictions").exists()
+
+
+def test_tiles_of_a_large_photo(model, tmp_path, capsys):
+    write_photos(tmp_path / "photos", [(100, 150), (64, 64)])
+    assert main(["predict", "photos", "--tile", "64", "--overlap", "0.25", "--save", "coco"]) == 0
+    data = COCO("predictions/detections.json")
+    paths = ["photos/0.png", "photos/1.png"]
+    expected = model.detect(paths, tile=64, overlap=0.25)
+    assert len(expected[0]) > 0
+    for number, result in enumerate(expected, start=1):
+        found = data.loadAnns(data.getAnnIds(imgIds=[number]))
+        assert [each["segmentation"]["counts"].encode() for each in found] == [
+            rle["counts"] for rle in result["masks"]
+        ]
+    assert main(["predict", "photos", "--tile", "8", "--output", "small"]) == 1
+    assert "tile is 8; it must be" in capsys.readouterr().err
+
+
+def test_labelme_files_open_with_their_photos(model, tmp_path, capsys):
+    write_photos(tmp_path / "photos", [(64, 80)])
+    assert main(["predict", "photos", "--save", "labelme", "--output", "out"]) == 0
+    assert files(tmp_path / "out") == ["labelme/0.json", "labelme/0.png"]
+    document = json.loads((tmp_path / "out/labelme/0.json").read_text())
+    assert (document["imagePath"], document["imageHeight"], document["imageWidth"]) == (
+        *("0.png", 64, 80),
+    )
+    copied = (tmp_path / "out/labelme/0.png").read_bytes()
+    assert copied == (tmp_path / "photos/0.png").read_bytes()
+    (result,) = model.detect(["photos/0.png"])
+    data = LabelMeDataset()
+    data.load_labelme(tmp_path / "out/labelme")
+    data.prepare()
+    masks, class_ids = data.load_mask(0)
+    filled = result["masks"].any((0, 1))
+    np.testing.assert_array_equal(masks, result["masks"][..., filled])
+    names = [model.class_names[class_id] for class_id in result["class_ids"][filled]]
+    assert [data.class_names[class_id] for class_id in class_ids] == names

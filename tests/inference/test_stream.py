@@ -267,7 +267,9 @@ def test_ctrl_c_ends_the_threads_once_they_have_written_what_they_write():
 def test_detection_of_one_photo_in_several_calls():
     network, images = FakeNetwork(), []
 
-    def alone(detector, image):
+    def alone(detector, image, name):
+        if name == "4.png":
+            raise ValueError("4.png is refused")
         images.append(image[0, 0, 0])
         molded = np.full((1, 64, 64, 3), float(image[0, 0, 0]) - mini_config().MEAN_PIXEL[0])
         detector(molded, np.zeros((1, 15)))
@@ -278,9 +280,10 @@ def test_detection_of_one_photo_in_several_calls():
         pass
 
     # 50 pixels: no size of the network.
-    photos = [photo_of(1, (50, 50)), damaged(2), photo_of(3)]
+    photos = [photo_of(1, (50, 50)), damaged(2), photo_of(3), photo_of(4)]
     stream = stream_of(photos, network, alone=alone, on_skip=lambda *_: None)
     assert colors_of(stream) == [1, 3]
+    assert [sentence for _, sentence in stream.skipped] == ["2.png is damaged", "4.png is refused"]
     assert images == [1, 3] and network.batches == [[1], [1], [3], [3]]
     assert stream.busy > 0
 
