@@ -105,7 +105,7 @@ class Scatter(Dataset):
 
     def _draw(self, image_id):
         rng = np.random.default_rng([self.seed, image_id])
-        return draw(self.side, self.side, int(rng.integers(1, 8)), rng)
+        return draw(self.side, self.side, int(rng.integers(1, 12)), rng)
 
     def load_image(self, image_id):
         return self._draw(image_id)[0]

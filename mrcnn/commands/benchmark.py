@@ -3,6 +3,7 @@
 import statistics
 import sys
 import time
+import warnings
 
 from mrcnn.cli import at_least
 from mrcnn.commands.detector import add_detector, load_detector
@@ -104,6 +105,8 @@ def _model(args):
     own = {"NAME": "benchmark", "NUM_CLASSES": 81, "GPU_COUNT": 1}
     for name, value in (own | settings | settings_of(args)).items():
         setattr(config, name, value)
+    # That its detections are meaningless is known.
+    warnings.filterwarnings("ignore", "This model has random weights")
     keras.utils.set_random_seed(0)
     return MaskRCNN("inference", config, args.logs)
 

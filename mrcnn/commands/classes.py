@@ -33,6 +33,31 @@ def with_classes(dataset, class_names, where):
     return _Renumbered(dataset, class_names)
 
 
+def rename(dataset, names, where):
+    """Give the classes of a prepared data set other names, in their order.
+
+    Args:
+        dataset: prepared; changed.
+        names: without the background; None to do nothing.
+        where: of the data set, for the message.
+
+    Raises:
+        ValueError: if there are more or fewer classes, or a name comes twice.
+    """
+    if names is None or dataset is None:
+        return
+    known = dataset.class_names[1:]
+    if len(names) != len(known) or len(set(names)) != len(names):
+        raise ValueError(
+            f"--classes names {listed(names)}; {where} has {len(known)} classes, {listed(known)}, "
+            "and needs as many different names."
+        )
+    infos = zip(dataset.class_info[1:], names, strict=True)
+    # Other parts of the data set may share the old dicts.
+    dataset.class_info = [dataset.class_info[0], *({**info, "name": name} for info, name in infos)]
+    dataset.prepare()
+
+
 def listed(names, most=_SHOWN):
     """Return the first names of a list as text that can be printed anywhere."""
     return shorten(list(map(shown, names)), most)

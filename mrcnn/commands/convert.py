@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mrcnn.commands import options
+from mrcnn.commands.classes import listed
 from mrcnn.commands.outcome import Outcome
 
 SUMMARY = "Convert weights between the formats of this package, Keras, torchvision and Detectron2."
@@ -54,7 +55,7 @@ def run(args):
     print(f"Wrote {target}{f' for {program}' if program else ''}.")
     names = model.class_names
     if names is not None and suffix in (".weights.h5", ".pth", ".pt"):
-        print(f"Files of this format hold no class names; there are {len(names) - 1} classes.")
+        print(f"Files of this format hold no class names; here they are {listed(names[1:])}.")
     return Outcome({"source": args.source, "written": target, "program": program})
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mrcnn.commands.classes import with_classes
+from mrcnn.commands.classes import rename, with_classes
 from mrcnn.files import one_line
 
 
@@ -34,7 +34,7 @@ class Data:
     config: Any = None
 
 
-def find_data(path, val=None, seed=0):
+def find_data(path, val=None, seed=0, classes=None):
     """Return the `Data` of a folder in any format of `mrcnn.datasets`, or of a Python file.
 
     Args:
@@ -43,13 +43,14 @@ def find_data(path, val=None, seed=0):
         val: folder of the validation data; or the share of the images to split off, a number
             between 0 and 1; None for what the data set has, else a fifth.
         seed: of the split.
+        classes: names to give the classes, in their order; None for those of the data.
 
     Raises:
         FileNotFoundError, OSError, ValueError: one sentence on what is missing.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f'There is no folder or file "{path}" with training data.')
+        raise FileNotFoundError(f'There is no folder or file "{path}" with annotated photos.')
     if path.is_file() and path.suffix != ".py":
         raise ValueError(
             f'"{path}" is a file; training data are a folder of annotated photos, or a ".py" file '
@@ -63,8 +64,10 @@ def find_data(path, val=None, seed=0):
         found = open_folder(path, None, seed, **({} if val is None else {"fraction": 0}))
         name = safe_name(path.resolve().name)
         data = Data(name, str(path), found.train, found.val, found.format, list(found.notes))
+    for part in (data.train, data.val):
+        rename(part, classes, data.source)
     if val is not None:
-        _choose_validation(data, val, seed)
+        _choose_validation(data, val, seed, classes)
     for part in filter(None, (data.train, data.val)):
         part.name = data.name
     return data
@@ -75,7 +78,7 @@ def safe_name(text):
     return re.sub(r"\W+", "_", text).strip("_") or "data"
 
 
-def _choose_validation(data, val, seed):
+def _choose_validation(data, val, seed, classes):
     """Replace the validation part of a data set by the one that is asked for."""
     share = _share(val)
     if share is not None:
@@ -91,7 +94,9 @@ def _choose_validation(data, val, seed):
             f'--val is "{val}"; it must be a folder of annotated photos, or a number between 0 '
             "and 1."
         )
-    data.val = with_classes(validation_part(val), data.train.class_names, val)
+    part = validation_part(val)
+    rename(part, classes, val)
+    data.val = with_classes(part, data.train.class_names, val)
 
 
 def validation_part(path):

@@ -1,6 +1,7 @@
 """`mrcnn evaluate`: COCO's average precision on annotated photos."""
 
 from mrcnn.cli import at_least
+from mrcnn.commands import options
 from mrcnn.commands.detector import add_detector, load_detector
 from mrcnn.commands.outcome import Outcome
 
@@ -22,6 +23,7 @@ def add(parser):
         choices=("train", "val", "test"),
         help="part of the data (the validation part)",
     )
+    options.add_classes(parser)
     parser.add_argument("--limit", type=at_least(1), metavar="N", help="use N images only")
     parser.add_argument(
         "--worst",
@@ -34,11 +36,12 @@ def add(parser):
 
 def run(args):
     """Evaluate, and return the numbers."""
-    from mrcnn.commands.classes import listed, with_classes
+    from mrcnn.commands.classes import listed, rename, with_classes
     from mrcnn.commands.data import evaluated_part
     from mrcnn.evaluation.dataset_metrics import choose_images, compute_coco_metrics
 
     dataset = evaluated_part(args.data, args.part)
+    rename(dataset, args.classes, args.data)
     # Detections of low scores count: they decide on the precision at high recalls.
     model = load_detector(args, DETECTION_MIN_CONFIDENCE=0.05)
     if model.class_names is None:

@@ -77,6 +77,9 @@ def open_folder(
         kind = "is a file; give the folder that holds it" if folder.exists() else "does not exist"
         raise FileNotFoundError(f"The data set {path} {kind}.")
     parts, notes = _parts(folder, [])
+    if subset != "test" and {"train", "val", "test"} <= set(parts):
+        del parts["test"]
+        notes.append(f"The test part of {folder} is not used.")
     used = next(iter(parts.values()))
     notes += dict.fromkeys(note for part in parts.values() for note in part.notes)
     datasets = _read(parts)
@@ -90,7 +93,7 @@ def open_folder(
 def _parts(folder, notes):
     """Return the parts of a data set by subset ("" for an undivided one), and notes."""
     found = find_subsets(folder)
-    if not found and (parts := _in_folders(folder)):
+    if not found and (parts := _in_folders(folder, notes)):
         found = [parts]
     if not found:
         found = [{"": part} for part in find_one(folder, {})]
@@ -117,9 +120,9 @@ def _parts(folder, notes):
     )
 
 
-def _in_folders(folder):
-    """Return the parts in folders such as train/ and val/, by subset."""
-    parts, hints = {}, {}
+def _in_folders(folder, notes):
+    """Return the parts in folders such as train/ and val/, by subset; add notes on others."""
+    parts, hints, unused = {}, {}, []
     for each in sorted(visible(folder), key=lambda path: (subset_of(path.name) != "train", path)):
         subset = subset_of(each.name)
         if subset is None:
@@ -130,6 +133,8 @@ def _in_folders(folder):
                 f"{each} has annotations in several formats, "
                 f"{' and '.join(part.format for part in found)}; keep one."
             )
+        if not found and subset != "test" and _has_photos_below(each):
+            unused.append(f"{each} has no annotations in a known layout, and is not used.")
         if found and subset in parts:
             raise ValueError(
                 f"{folder} has two folders for {subset!r}, {parts[subset].where} and {each}; "
@@ -140,6 +145,7 @@ def _in_folders(folder):
     kinds = sorted({part.format for part in parts.values()})
     if len(kinds) > 1:
         raise ValueError(f"The parts of {folder} differ in format: {', '.join(kinds)}.")
+    notes += unused if parts else []
     return parts
 
 
@@ -199,8 +205,6 @@ def _train_and_val(datasets, folder, seed, notes, fraction):
             val = datasets[name]
             if name == "test":
                 notes.append(f"Validation uses the test part of {folder}.")
-            elif "test" in datasets:
-                notes.append(f"The test part of {folder} is not used.")
             return train, val
     if first in ("val", "test"):
         notes.append(f"{folder} has only a part for {first!r}; training uses it.")

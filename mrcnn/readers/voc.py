@@ -135,7 +135,7 @@ class VocDataset(PictureDataset, OutlineDataset):
         files = {path.stem: path for path in sorted((folder / "Annotations").glob("*.xml"))}
         if not files:
             raise FileNotFoundError(f"{folder / 'Annotations'} has no .xml files.")
-        roots = {}
+        roots, first_error = {}, None
         for name in files if names is None else filter(None, names):
             if name not in files or name not in photos:
                 self.note("not both a photo and an .xml file", name)
@@ -143,7 +143,10 @@ class VocDataset(PictureDataset, OutlineDataset):
             try:
                 roots[name] = read_xml(files[name], "annotation")
             except (OSError, ValueError) as error:
-                self.note(f"a file that cannot be used: {error}", files[name].name)
+                first_error = first_error or error
+                self.note("a file that cannot be used", files[name].name)
+        if first_error and not roots:
+            raise first_error
         if class_names is None:
             found = {text_of(each, "name") for root in roots.values() for each in _objects(root)}
             class_names = sorted(found - {None})

@@ -16,7 +16,9 @@ from mrcnn.inference.result import Result
 from mrcnn.ops.contours import fill_rings
 from mrcnn.readers.labelme import LabelMeDataset
 from tests.inference.test_detect import assert_equal_results
+from tests.test_readme import ROOT, blocks
 
+PAGE = ROOT / "docs" / "results_api.md"
 NAMES = ["BG", "cell", "nucleus"]
 
 
@@ -172,6 +174,19 @@ def test_supervision_that_is_missing(result, monkeypatch):
         result.to_supervision()
 
 
+def test_supervision_from_the_plain_dict(result):
+    """As docs/results_api.md has it, for full masks."""
+    supervision = pytest.importorskip("supervision")
+    if isinstance(result["masks"], list):
+        result["masks"] = coco_mask.decode(result["masks"]).astype(bool)
+    source = [block for block in blocks(PAGE, "python") if "sv.Detections(" in block]
+    names = {"r": dict(result)}
+    exec(source[0], names)
+    result.class_names = None
+    assert names["detections"] == result.to_supervision()
+    assert isinstance(names["detections"], supervision.Detections)
+
+
 # Instances
 
 
@@ -302,3 +317,19 @@ def test_overridden_methods_give_results(model, photo, monkeypatch):
     )
     (result,) = model.detect([image])
     assert type(result) is Result and result.image is image and len(result) > 0
+
+
+def test_programs_of_the_page_run(model, photo, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("supervision")
+    Image.fromarray(photo(150, 200)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    names = {"model": model}
+    for source in blocks(PAGE, "python"):
+        exec(source.replace("tile=1024", "tile=64"), names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "drawn.jpg",
+        "photo.jpg",
+        "photo.json",
+    ]
+    assert capsys.readouterr().out.endswith("in photo.jpg> 10\n")
+    assert len(names["areas"]) == 10 and len(names["r"]) > 10

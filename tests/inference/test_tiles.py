@@ -158,6 +158,21 @@ def test_every_tile_has_one_size_and_lies_inside():
     assert tiles.tile_starts(64, 64, 0.25) == [0] and tiles.tile_starts(65, 64, 0.5) == [0, 1]
 
 
+@pytest.mark.parametrize("tile", [64, 100, 256])
+@pytest.mark.parametrize("overlap", [0, 0.1, 0.5, 0.75])
+def test_tiles_overlap_enough(tile, overlap):
+    for size in range(tile + 1, 1500, 37):
+        starts = tiles.tile_starts(size, tile, overlap)
+        assert starts[0] == 0 and starts[-1] == size - tile
+        steps = np.diff(starts)
+        assert (0 < steps).all() and (steps <= tile * (1 - overlap)).all()
+
+
+def test_tiles_begin_on_the_grid_of_the_network():
+    assert tiles.tile_starts(1024, 256, 0.2) == [0, 192, 384, 576, 768]
+    assert tiles.tile_starts(1000, 512, 0.2) == [0, 256, 488]
+
+
 def test_nothing_found_gives_the_best_score_of_all_tiles():
     result = tiles.detect_tiled(see, np.zeros((100, 100, 3), np.uint8), 64)
     assert len(result) == 0 and result["masks"] == []
