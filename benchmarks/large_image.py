@@ -6,11 +6,12 @@ python benchmarks/large_image.py compare --weights shapes.h5   tiles beside the 
 """
 
 import argparse
+import resource
+import sys
 import tempfile
 import time
 
 import numpy as np
-from common import peak_memory
 
 from mrcnn.config import SmallConfig
 from mrcnn.data.dataset import Dataset
@@ -104,7 +105,7 @@ class Scatter(Dataset):
 
     def _draw(self, image_id):
         rng = np.random.default_rng([self.seed, image_id])
-        return draw(self.side, self.side, int(rng.integers(1, 8)), rng)
+        return draw(self.side, self.side, int(rng.integers(1, 12)), rng)
 
     def load_image(self, image_id):
         return self._draw(image_id)[0]
@@ -138,7 +139,80 @@ def train(args):
     print(f"{args.epochs * steps} steps of {config.BATCH_SIZE} images in {seconds:.0f} s")
 
 
-COMMANDS = {"train": train}
+def memory():
+    """Return the largest resident size of this process so far, in GB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def load(weights):
+    from mrcnn.model import MaskRCNN
+
+    model = MaskRCNN("inference", TileConfig(), tempfile.gettempdir())
+    model.load_weights(weights)
+    return model
+
+
+def truth(shapes, size):
+    """Return the class ids and RLEs of drawn shapes."""
+    from mrcnn.ops.rle import encode_mask
+    from mrcnn.ops.runs import move_runs, rle_to_runs, runs_to_rle
+
+    rles = []
+    for class_id, y, x, half in shapes:
+        runs = rle_to_runs(encode_mask(shape_mask(SHAPES[class_id - 1], half)))
+        rles.append(runs_to_rle(move_runs(runs, y - half, x - half), *size))
+    return np.array([shape[0] for shape in shapes]), rles
+
+
+def overlaps(class_ids, rles, result):
+    """Return the IoU of each expected instance with each detection, 0 for another class."""
+    from pycocotools import mask as coco_mask
+
+    iou = coco_mask.iou(result["masks"], rles, [0] * len(rles)).T
+    return iou * (class_ids[:, None] == result["class_ids"])
+
+
+def tiles(args):
+    """Detect in one large image."""
+    image, shapes = draw(args.size, args.size, args.objects, np.random.default_rng(2))
+    expected = truth(shapes, image.shape[:2])
+    model = load(args.weights)
+    before, start = memory(), time.perf_counter()
+    (result,) = model.detect([image], tile=args.tile, overlap=args.overlap, verbose=0)
+    seconds = time.perf_counter() - start
+    iou = overlaps(*expected, result)
+    found = (iou >= 0.5).sum(axis=1)
+    false = (iou < 0.5).all(axis=0).sum()
+    print(
+        f"{args.size}x{args.size} pixels, {len(shapes)} objects, tiles of {args.tile}, overlap "
+        f"{args.overlap}: {seconds:.0f} s\n"
+        f"found once {np.mean(found == 1):.2%}, never {np.sum(found == 0)}, "
+        f"more than once {np.sum(found > 1)}; other detections {false}; "
+        f"median IoU {np.median(iou.max(axis=1)):.3f}\n"
+        f"peak memory {memory():.2f} GB; before detection {before:.2f} GB, of which the image is "
+        f"{image.nbytes / 1e9:.2f} GB"
+    )
+
+
+def compare(args):
+    """Detect in images that fit, by tiles and whole."""
+    model, rng = load(args.weights), np.random.default_rng(3)
+    equal = total = extra = 0
+    for _ in range(args.images):
+        image, _ = draw(1024, 1024, 150, rng)
+        (whole,) = model.detect([image], mask_format="rle")
+        (tiled,) = model.detect([image], tile=args.tile, overlap=args.overlap)
+        iou = overlaps(whole["class_ids"], whole["masks"], tiled)
+        equal += ((iou > 0.9).sum(axis=1) == 1).sum()
+        total, extra = total + len(whole), extra + (iou <= 0.9).all(axis=0).sum()
+    print(
+        f"{args.images} images of 1024x1024 pixels, tiles of {args.tile}, overlap {args.overlap}: "
+        f"{equal} of {total} instances equal ({equal / total:.2%}), {extra} others by tiles"
+    )
+
+
+COMMANDS = {"train": train, "tiles": tiles, "compare": compare}
 
 
 def main():
@@ -147,7 +221,12 @@ def main():
     )
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--weights", required=True, help="an .h5 file, which train writes")
-    parser.add_argument("--epochs", type=int, default=30, help="of training, 50 steps each")
+    parser.add_argument("--epochs", type=int, default=12, help="of training, 50 steps each")
+    parser.add_argument("--size", type=int, default=8000, help="side of the large image")
+    parser.add_argument("--objects", type=int, default=2000, help="number of them in it")
+    parser.add_argument("--tile", type=int, default=512)
+    parser.add_argument("--overlap", type=float, default=0.2)
+    parser.add_argument("--images", type=int, default=2, help="of compare")
     args = parser.parse_args()
     COMMANDS[args.command](args)
 

@@ -1,11 +1,15 @@
 """`DetectionMethods`: what `MaskRCNN` does in inference mode."""
 
 import copy
+from functools import partial
 
 import numpy as np
 
+from mrcnn.data.photos import read_image
 from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
+from mrcnn.inference import tiles
+from mrcnn.inference.stream import Stream
 from mrcnn.inference.trace import log
 from mrcnn.legacy.methods import detect_overridden, overridden
 
@@ -13,7 +17,7 @@ from mrcnn.legacy.methods import detect_overridden, overridden
 class DetectionMethods:
     """Base class of `MaskRCNN`. It reads its mode, config, keras_model and network."""
 
-    def detect(self, images, verbose=0, mask_format="full"):
+    def detect(self, images, verbose=0, mask_format=None, tile=None, overlap=0.2):
         """Detect instances.
 
         A subclass's `mold_inputs` and `unmold_detections` are called as the original calls them.
@@ -21,33 +25,51 @@ class DetectionMethods:
         Args:
             images: list of images of any sizes, `[height, width, 3]` RGB uint8, or grey, RGBA,
                 uint16, or floats from 0 to 1; or paths of image files.
-            verbose: 1 prints the shapes of the inputs.
-            mask_format: "full", or "rle" for COCO RLEs: `{"size": [h, w], "counts": bytes}`.
+            verbose: 1 prints the shapes of the inputs, and shows the progress of tiles.
+            mask_format: "full", or "rle" for COCO RLEs: `{"size": [h, w], "counts": bytes}`. None
+                is "full", with `tile` "rle".
+            tile: side, in pixels of the image, of the overlapping tiles that the network gets one
+                by one, each resized as a photo of its size would be. None gives it whole images.
+            overlap: share of its side that a tile has in common with the next one at least.
+                Objects that are larger are joined from several tiles.
 
         Returns:
-            A list with one `Result` per image, a dict with methods, see docs/results_api.md: "rois" `[n, (y1, x1, y2, x2)]` in pixels of the image,
-            int32, or float32 with RECIPE "paper", which does not round them, "class_ids" int32
-            `[n]`, "scores" float32 `[n]`, best first, "masks" bool `[height, width, n]`, or RLEs.
-            If n is 0, also "best_score" of all proposals and classes and "min_confidence", the
-            limit.
+            A list with one `Result` per image, a dict with methods, see docs/results_api.md:
+            "rois" `[n, (y1, x1, y2, x2)]` in pixels of the image, int32, or float32 with RECIPE
+            "paper", which does not round them, "class_ids" int32 `[n]`, "scores" float32 `[n]`,
+            best first, "masks" bool `[height, width, n]`, or RLEs. If n is 0, also "best_score" of
+            all proposals and classes and "min_confidence", the limit.
 
         Raises:
             RuntimeError: in training mode.
-            ValueError: names the image that is refused, and the reason; for another mask_format.
+            ValueError: names the image that is refused, and the reason; for another mask_format,
+                tile or overlap; for full masks of tiles above `limits.MAX_MASK_BYTES`.
             FileNotFoundError, OSError: if an image file is missing or damaged.
         """
+        mask_format = mask_format or ("full" if tile is None else "rle")
+        mold.check_format(mask_format)
+        if tile is not None:
+            tiles.check_tiles(tile, overlap)
         is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")
         detector = self._detector_for("detect", all_masks=bool(is_own))
-        images, paths = mold.read_photos(images)
+        images, paths = mold.read_photos(
+            images, read_image if tile is None else tiles.read_for_tiles
+        )
         if verbose:
             log(f"Processing {len(images)} images")
             for image in images:
                 log("image", image)
         if is_own:
-            results = detect_overridden(self, detector, images, mask_format)
+            detect = partial(detect_overridden, self, detector)
         else:
             images = mold.without_mean(images, self.config)
-            results = detection.detect(detector, images, self.config, mask_format)
+            detect = partial(detection.detect, detector, config=self.config)
+        if tile is None:
+            results = detect(images, mask_format=mask_format)
+        else:
+            detect = partial(detect, mask_format="rle")
+            options = self.config, tile, overlap, mask_format, verbose
+            results = tiles.detect_images(detect, images, *options)
         for result, image, path in zip(results, images, paths, strict=True):
             result.image, result.path, result.class_names = image, path, self.class_names
         return results
@@ -65,14 +87,14 @@ class DetectionMethods:
             detector, molded_images, image_metas, self.config, self.class_names
         )
 
-    def detect_stream(self, photos, mask_format="rle", **options):
+    def detect_stream(self, photos, mask_format="rle", tile=None, overlap=0.2, **options):
         """Detect in any number of photos while others are read and written.
 
         `for result in model.detect_stream(Sources(["photos/"])): ...` gives the results in order.
 
         Args:
             photos: iterable of `mrcnn.inference.sources.Photo`, such as `Sources`.
-            mask_format: as of `detect`.
+            mask_format, tile, overlap: as of `detect`.
             options: of `mrcnn.inference.stream.Stream`: batch, workers, write, on_skip.
 
         Returns:
@@ -82,17 +104,28 @@ class DetectionMethods:
             RuntimeError: in training mode.
             ValueError: for an option out of its range.
         """
-        from mrcnn.inference.stream import Stream
-
+        mold.check_format(mask_format)
+        if tile is not None:
+            tiles.check_tiles(tile, overlap)
         is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")
         detector = self._detector_for("detect_stream", all_masks=bool(is_own))
-        alone = None
-        if is_own:
 
-            def alone(detector, image):
-                return detect_overridden(self, detector, [image], mask_format)[0]
+        def alone(timed, image, name):
+            if is_own:
+                detect = partial(detect_overridden, self, timed)
+            else:
+                detect = partial(detection.detect, timed, config=self.config)
+            if tile is None:
+                return detect([image], mask_format=mask_format)[0]
+            detect, config = partial(detect, mask_format="rle"), self.config
+            size = config.BATCH_SIZE, name, int(config.IMAGE_SHAPE[2])
+            result = tiles.detect_tiled(detect, image, tile, overlap, *size)
+            if mask_format == "full":
+                result["masks"] = tiles.full_masks(result, image.shape[:2])
+            return result
 
-        options |= {"mask_format": mask_format, "class_names": self.class_names, "alone": alone}
+        options |= {"mask_format": mask_format, "class_names": self.class_names}
+        options["alone"] = alone if is_own or tile is not None else None
         return Stream(detector, photos, self.config, **options)
 
     def inference_model(self, config=None):

@@ -1,10 +1,12 @@
-"""Run notebooks and keep their outputs, small: python notebooks/keep_outputs.py inspect_data ...
+"""Run notebooks and keep their outputs, small: python notebooks/keep_outputs.py [inspect_data ...]
 
-Pictures become at most 900 pixels wide with 64 colours. What the libraries log, and times and
-folders of this machine, are left out. Needs `pip install -e ".[notebooks]"`.
+Without names, all of them. The hash of the code that made the outputs is kept, too, so that a test
+can tell old ones. Pictures become at most 900 pixels wide. What the libraries log,
+and times and folders of this machine, are left out. Needs `pip install -e ".[notebooks]"`.
 """
 
 import base64
+import hashlib
 import io
 import re
 import sys
@@ -15,16 +17,27 @@ from nbclient import NotebookClient
 from PIL import Image
 
 FOLDER = Path(__file__).parent
-SIZE, COLORS = (900, 600), 64
+SIZE, COLORS = (900, 600), 128
+
+
+def code_hash(notebook):
+    """Return a hash of the code cells of a notebook, as read from its JSON."""
+    cells = (cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    # A file has lists of lines where nbformat has whole texts.
+    code = "\n\n".join("".join(cell["source"]) for cell in cells)
+    return hashlib.sha256(code.encode()).hexdigest()
 
 
 def small_picture(png):
-    """Return a base64 PNG with fewer pixels and colours."""
+    """Return the type and base64 text of a picture with fewer pixels, PNG or JPEG."""
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     image.thumbnail(SIZE)
-    file = io.BytesIO()
-    image.quantize(COLORS).save(file, "png", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
+    files = {"image/png": io.BytesIO(), "image/jpeg": io.BytesIO()}
+    # Charts are smaller as PNG, photos as JPEG.
+    image.quantize(COLORS).save(files["image/png"], "png", optimize=True)
+    image.save(files["image/jpeg"], "jpeg", quality=80, optimize=True)
+    kind = min(files, key=lambda kind: len(files[kind].getvalue()))
+    return kind, base64.b64encode(files[kind].getvalue()).decode()
 
 
 def joined(outputs):
@@ -46,7 +59,8 @@ def tidy(output):
         text = re.sub(r"[^\n]*\r(?=[^\n])", "", output["text"])
         output["text"] = text.replace(f"{FOLDER.resolve().parent}/", "")
     if "image/png" in output.get("data", {}):
-        output["data"]["image/png"] = small_picture(output["data"]["image/png"])
+        kind, picture = small_picture(output["data"].pop("image/png"))
+        output["data"][kind] = picture
     return output
 
 
@@ -60,9 +74,11 @@ def keep_outputs(path):
             cell.outputs = [tidy(output) for output in joined(cell.outputs)]
     # Keras and Python write their versions into the metadata; those of the repository stay.
     notebook.metadata = nbformat.read(path, as_version=4).metadata
+    notebook.metadata["mrcnn"] = {"outputs_of": code_hash(notebook)}
     nbformat.write(notebook, path)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
+    for name in sys.argv[1:] or sorted(path.stem for path in FOLDER.glob("*.ipynb")):
+        print(name, flush=True)
         keep_outputs(FOLDER / f"{name}.ipynb")

@@ -79,10 +79,33 @@ def test_the_readers_of_the_table_work(tmp_path, rng, monkeypatch):
     coco["annotations"][0]["segmentation"] = [[20, 10, 60, 10, 60, 40, 20, 40]]
     Path("instances.json").write_text(json.dumps(coco))
 
+    corners = [(20, 10), (60, 10), (60, 40), (20, 40)]
+    shares = " ".join(f"{x / 80} {y / 60}" for x, y in corners)
+    draw_photo(tmp_path / "yolo" / "images" / "a.png", rng)
+    Path("yolo", "labels").mkdir()
+    Path("yolo", "labels", "a.txt").write_text(f"0 {shares}")
+    Path("yolo", "data.yaml").write_text("train: images\nval: images\nnames: [apple]\n")
+    points = ";".join(f"{x},{y}" for x, y in corners)
+    polygon = f'<polygon label="apple" points="{points}"/>'
+    image = f'<image id="0" name="a.png" width="80" height="60">{polygon}</image>'
+    Path("annotations.xml").write_text(f"<annotations>{image}</annotations>")
+    percent = [[x / 0.8, y / 0.6] for x, y in corners]
+    value = {"points": percent, "polygonlabels": ["apple"]}
+    result = [{"type": "polygonlabels", "original_width": 80, "original_height": 60}]
+    result[0]["value"] = value
+    task = {"data": {"image": "/data/upload/1/0a1b2c3d-a.png"}, "annotations": [{"result": result}]}
+    Path("export.json").write_text(json.dumps([task]))
+    draw_photo(tmp_path / "voc" / "JPEGImages" / "a.png", rng)
+    for kind in ("Object", "Class"):
+        Path("voc", f"Segmentation{kind}").mkdir()
+        Image.fromarray(mask).save(Path("voc", f"Segmentation{kind}", "a.png"))
+    Path("voc", "labelmap.txt").write_text("background:0,0,0::\napple:128,0,0::\n")
+
     calls = re.findall(r"`((\w+)\(\)\.(load_\w+)\((.*)\))` \|$", PAGE, re.MULTILINE)
     assert {name for _, name, _, _ in calls} == {
         name for name in vars(datasets) if name.endswith("Dataset")
     } - {"Dataset"}
+    assert len(calls) == 9
     for _, name, method, arguments in calls:
         dataset = getattr(datasets, name)()
         call = ast.parse(f"f({arguments})", mode="eval").body
@@ -123,6 +146,26 @@ def test_the_program_that_inspects_data(tmp_path, rng):
         ("apple", "1", "1", "0"),
         ("pear", "1", "1", "0"),
     ]
+
+
+def test_the_programs_that_correct_select_and_join(tmp_path, rng, capsys):
+    names = {}
+    exec(PROGRAMS[4], names)
+    write_coco(tmp_path / "data" / "annotations", "train", 3, rng)
+    write_coco(tmp_path / "data" / "annotations", "val", 2, rng)
+    for part in ("train", "val"):
+        os.rename(tmp_path / "data" / "annotations" / part, tmp_path / "data" / part)
+    found = names["correct"](tmp_path / "data", tmp_path / "new")
+    assert capsys.readouterr().out.startswith("COCO JSON\n")
+    assert found.format == "LabelMe JSON"
+    assert (found.train.num_images, found.val.num_images) == (3, 2)
+    mask = np.zeros((60, 80), bool)
+    mask[10:40, 20:60] = True
+    np.testing.assert_array_equal(found.val.load_mask(1)[0][..., 0], mask)
+    pears = names["only"](found.train, "pear")
+    assert pears.class_names == ["BG", "pear"] and pears.image_ids.tolist() == [1]
+    joined = names["join"](tmp_path / "data", tmp_path / "new")
+    assert joined.num_images == 6 and joined.class_names == ["BG", "apple", "pear"]
 
 
 @pytest.mark.slow

@@ -26,7 +26,10 @@ from mrcnn import __version__
 from mrcnn.commands.outcome import ERRORS, Outcome, as_json
 from mrcnn.files import one_line
 
-COMMANDS = ("train", "predict", "info")
+COMMANDS = (
+    *("train", "predict", "evaluate", "validate", "export", "convert", "download", "benchmark"),
+    "info",
+)
 
 _EXAMPLES = """\
 examples:

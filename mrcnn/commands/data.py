@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mrcnn.commands.classes import rename, with_classes
 from mrcnn.files import one_line
 
 
@@ -33,7 +34,7 @@ class Data:
     config: Any = None
 
 
-def find_data(path, val=None, seed=0):
+def find_data(path, val=None, seed=0, classes=None):
     """Return the `Data` of a folder in any format of `mrcnn.datasets`, or of a Python file.
 
     Args:
@@ -42,13 +43,14 @@ def find_data(path, val=None, seed=0):
         val: folder of the validation data; or the share of the images to split off, a number
             between 0 and 1; None for what the data set has, else a fifth.
         seed: of the split.
+        classes: names to give the classes, in their order; None for those of the data.
 
     Raises:
         FileNotFoundError, OSError, ValueError: one sentence on what is missing.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f'There is no folder or file "{path}" with training data.')
+        raise FileNotFoundError(f'There is no folder or file "{path}" with annotated photos.')
     if path.is_file() and path.suffix != ".py":
         raise ValueError(
             f'"{path}" is a file; training data are a folder of annotated photos, or a ".py" file '
@@ -59,17 +61,13 @@ def find_data(path, val=None, seed=0):
     else:
         from mrcnn.datasets import open_folder
 
-        found = open_folder(path, seed=seed)
-        data = Data(
-            safe_name(path.resolve().name),
-            str(path),
-            found.train,
-            found.val,
-            found.format,
-            list(found.notes),
-        )
+        found = open_folder(path, None, seed, **({} if val is None else {"fraction": 0}))
+        name = safe_name(path.resolve().name)
+        data = Data(name, str(path), found.train, found.val, found.format, list(found.notes))
+    for part in (data.train, data.val):
+        rename(part, classes, data.source)
     if val is not None:
-        _choose_validation(data, val, seed)
+        _choose_validation(data, val, seed, classes)
     for part in filter(None, (data.train, data.val)):
         part.name = data.name
     return data
@@ -80,30 +78,33 @@ def safe_name(text):
     return re.sub(r"\W+", "_", text).strip("_") or "data"
 
 
-def _choose_validation(data, val, seed):
+def _choose_validation(data, val, seed, classes):
     """Replace the validation part of a data set by the one that is asked for."""
     share = _share(val)
     if share is not None:
         if data.val is not None:
             data.notes.append(f"Its validation part is not used: --val {val} splits the other.")
         data.train, data.val = data.train.split(share, seed=seed)
+        data.notes.append(
+            f"{len(data.val.image_ids)} images, chosen at random (seed {seed}), are for validation."
+        )
         return
     if not Path(val).is_dir():
         raise FileNotFoundError(
             f'--val is "{val}"; it must be a folder of annotated photos, or a number between 0 '
             "and 1."
         )
+    part = validation_part(val)
+    rename(part, classes, val)
+    data.val = with_classes(part, data.train.class_names, val)
+
+
+def validation_part(path):
+    """Return the validation part of an annotated folder; all of it if it has no parts."""
     from mrcnn.datasets import open_folder
 
-    other = open_folder(val, seed=seed)
-    if other.val is not None:
-        other = open_folder(val, subset="val", seed=seed)
-    if list(other.train.class_names) != list(data.train.class_names):
-        raise ValueError(
-            f'The classes in "{val}" are {", ".join(other.train.class_names[1:])}, and those in '
-            f'"{data.source}" {", ".join(data.train.class_names[1:])}; they must be the same.'
-        )
-    data.val = other.train
+    found = open_folder(path, fraction=0)
+    return found.train if found.val is None else found.val
 
 
 def _share(text):
@@ -172,3 +173,23 @@ def _config_in(module, path):
         found = ", ".join(kind.__name__ for kind in last) or "none"
         raise ValueError(f'"{path}" must have one subclass of mrcnn.config.Config; it has {found}.')
     return last[0]
+
+
+def evaluated_part(path, part=None):
+    """Return the Dataset of an annotated folder or Python file that is evaluated.
+
+    Args:
+        path: as of `find_data`.
+        part: "train", "val" or "test"; None for the validation part, or all if there is none.
+    """
+    path = Path(path)
+    if path.is_dir() and part:
+        from mrcnn.datasets import open_folder
+
+        return open_folder(path, part).train
+    if path.is_dir():
+        return validation_part(path)
+    if part == "test":
+        raise ValueError(f'"{path}" has no test part: load_data() returns train and val.')
+    data = find_data(path)
+    return data.train if part == "train" or data.val is None else data.val

@@ -6,15 +6,16 @@ from mrcnn.commands import options
 from mrcnn.commands.start import COCO_FILE, coco_file
 
 
-def add_detector(parser):
-    """Add `--weights`, `--logs`, `--precision` and `--set`, see `load_detector`."""
+def add_detector(parser, has_precision=True):
+    """Add `--weights`, `--logs`, `--set` and, usually, `--precision`; see `load_detector`."""
     parser.add_argument(
         "--weights",
         default="last",
         help="last for the newest run, coco, a weight file, or the folder of a run (last)",
     )
     options.add_logs(parser)
-    options.add_precision(parser)
+    if has_precision:
+        options.add_precision(parser)
     options.add_settings(parser)
 
 

@@ -19,6 +19,25 @@ def add_settings(parser):
     )
 
 
+def add_classes(parser):
+    """Add `--classes`."""
+    parser.add_argument(
+        "--classes",
+        type=_names,
+        metavar="A,B,...",
+        help="names for the classes of the data, in their order",
+    )
+
+
+def _names(text):
+    from argparse import ArgumentTypeError
+
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ArgumentTypeError(f'"{text}" has an empty name')
+    return names
+
+
 def add_logs(parser):
     """Add `--logs`."""
     parser.add_argument(
@@ -64,6 +83,5 @@ def setting(text):
 
 def settings_of(args):
     """Return the settings that a command line gives, by name."""
-    return dict(args.settings) | (
-        {"PRECISION": args.precision} if getattr(args, "precision", None) else {}
-    )
+    precision = getattr(args, "precision", None)
+    return dict(args.settings) | ({"PRECISION": precision} if precision else {})

@@ -92,12 +92,19 @@ def run(args):
     from mrcnn.inference.sources import Sources
 
     folder = _output_folder(args.output, args.overwrite)
-    sources = Sources(args.photos, args.recursive, folder)
+    sources = Sources(args.photos, args.recursive, folder, None if args.tile is None else _mapped)
     if "video" in (args.save or ()) and not sources.videos:
         raise ValueError("--save video needs a video or a camera; only photos are given.")
     model = open_model(args)
     name_classes(model, args.classes)
     return predict(args, model, sources, folder)
+
+
+def _mapped(path):
+    """Read a photo for detection by tiles."""
+    from mrcnn.inference.tiles import read_for_tiles
+
+    return read_for_tiles(path)
 
 
 def _output_folder(given, overwrite):
@@ -174,16 +181,18 @@ def predict(args, model, sources, folder):
 
     def skip(photo, sentence):
         bar.update()
-        tqdm.write(f"{photo.name} is skipped: {sentence}")
+        # Most sentences name the file.
+        name = "" if photo.name in sentence else f"{photo.name}: "
+        tqdm.write(f"Skipped: {name}{sentence}")
 
-    tiles = {} if args.tile is None else {"tile": args.tile, "overlap": args.overlap}
     stream = model.detect_stream(
         islice(sources, args.limit),
         batch=args.batch,
         workers=args.workers,
         write=outputs.write,
         on_skip=skip,
-        **tiles,
+        tile=args.tile,
+        overlap=args.overlap,
     )
     try:
         with bar, outputs, _Window(args.show) as window, closing(stream.pairs()) as pairs:
@@ -202,25 +211,25 @@ def predict(args, model, sources, folder):
 
 def _report(stream, sources, outputs):
     """Print the end of a run; return it as a dict."""
-    total, seconds = stream.done + len(stream.skipped), stream.seconds
+    done, seconds = outputs.photos, stream.seconds
     found = {name: count for name, count in outputs.counts.items() if count}
     most = sorted(found, key=found.get, reverse=True)
     listed = ", ".join(f"{name} {found[name]}" for name in most[:5]) or "none"
     more = f", {len(most) - 5} more classes" if len(most) > 5 else ""
-    rate = stream.done / seconds if seconds else 0
-    if stream.done:
+    rate = done / seconds if seconds else 0
+    if done:
         print(
-            f"{stream.done} photos with {sum(found.values())} instances ({listed}{more}) in "
+            f"{done} photos with {sum(found.values())} instances ({listed}{more}) in "
             f"{seconds:.1f} s, {rate:.3g} photos/s; network busy {stream.busy:.0%} of the time."
         )
         print(f"The results are in {outputs.folder}.")
     for fault in sources.faults:
         print(fault)
     if stream.skipped:
-        print(f"{len(stream.skipped)} of {total} photos skipped.")
+        print(f"{len(stream.skipped)} of {done + len(stream.skipped)} photos skipped.")
     return {
         "output": outputs.folder,
-        "photos": stream.done,
+        "photos": done,
         "skipped": [{"photo": name, "reason": reason} for name, reason in stream.skipped],
         "videos_ended_early": sources.faults,
         "instances": sum(found.values()),

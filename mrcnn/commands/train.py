@@ -34,6 +34,7 @@ def add(parser):
         "download",
     )
     parser.add_argument("--val", metavar="DIR|SHARE", help="validation data, or their share")
+    options.add_classes(parser)
     parser.add_argument("--name", help="name of the run (the name of the folder)")
     parser.add_argument("--epochs", type=at_least(1), help="total number of epochs")
     parser.add_argument("--steps", type=at_least(1), help="steps per epoch")
@@ -62,7 +63,7 @@ def run(args):
     """Train, and return the run with its last metrics."""
     if args.resume and args.weights not in (None, "last"):
         args.error("--resume continues with the weights of the run; leave out --weights")
-    data = find_data(args.data, args.val, args.seed)
+    data = find_data(args.data, args.val, args.seed, args.classes)
     data.name = safe_name(args.name or data.name)
     from mrcnn.commands.training import new_training, resumed_training
 

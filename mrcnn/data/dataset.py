@@ -139,8 +139,11 @@ class Dataset:
 
         Raises:
             ValueError: before `prepare`, if fraction is not between 0 and 1, if there are fewer
-                than two images or groups, or if an image has no entry `by`.
+                than two images or groups, if an image has no entry `by`, or if `group` is given,
+                too.
         """
+        if group is not None and by is not None:
+            raise ValueError("split() takes one way to group images; give by or group, not both.")
         group = _grouping(by if group is None else group)
         if not 0 < fraction < 1:
             raise ValueError(f"fraction is {fraction}; it must be between 0 and 1.")

@@ -64,7 +64,7 @@ def open_tiff(file: BinaryIO, keep_numbers: bool = False) -> Tiff:
         Refused: it is too large, or made to take up time or memory.
         Exception: any of Pillow and tifffile, if it is damaged.
     """
-    _check_directories(file)
+    check_directories(file)
     picture = _with_pillow(file)
     if picture is not None and not keep_numbers and _is_photo(picture):
         return _of_pillow(picture, keep_numbers)
@@ -84,7 +84,7 @@ def open_tiff(file: BinaryIO, keep_numbers: bool = False) -> Tiff:
     raise Refused("a TIFF file of this depth and compression needs the package imagecodecs")
 
 
-def _check_directories(file):
+def check_directories(file):
     """Check the lists of tags, of which the libraries copy all data, however often referred to."""
     file.seek(0)
     header = file.read(16)

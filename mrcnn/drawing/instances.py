@@ -4,7 +4,7 @@ import numpy as np
 
 from mrcnn.drawing.checks import check_counts, mask_list
 from mrcnn.drawing.figures import image_canvas, magnification
-from mrcnn.drawing.labels import place_labels
+from mrcnn.drawing.labels import leader, place_labels
 from mrcnn.drawing.marks import caption, caption_size, outline, plate, rectangle, show_image
 from mrcnn.drawing.overlay import ALPHA, default_captions, instance_colors, rgb_colors
 from mrcnn.drawing.paint import paint_instances
@@ -49,8 +49,8 @@ def draw_instances(
         show_mask: fill the masks. Outlines are drawn anyway.
         show_box: draw the boxes.
         alpha: share of the colour in the fill.
-        places: [N] upper left corners (row, column) of the captions in pixels of the image; None
-            for a caption at its box.
+        places: [N] upper left corner (row, column) and size (height, width) of the captions, in
+            pixels of the image; None for a caption at its box.
         The others: see `mrcnn.drawing`.
     """
     from matplotlib.colors import to_rgb
@@ -80,7 +80,12 @@ def draw_instances(
     # In reverse: the first captions, those of the best detections, belong on top.
     for i in reversed(shown):
         if places is not None and places[i] is not None:
-            plate(ax, places[i], captions[i], colors[i])
+            corner, size = places[i]
+            ends = leader(boxes[i], corner, size)
+            if ends is not None:
+                y, x = np.transpose(ends) - 0.5
+                ax.plot(x, y, color=colors[i], linewidth=1, scalex=False, scaley=False)
+            plate(ax, corner, captions[i], colors[i])
         else:
             caption(ax, (refined if after[i] else boxes)[i], captions[i], colors[i], image.shape)
 
@@ -119,7 +124,7 @@ class Instances:
         order = [i for i in range(len(sizes)) if self.captions[i] and self.boxes[i].any()]
         boxes = self.boxes.clip(0, np.tile(self.image.shape[:2], 2))
         placed = place_labels([sizes], boxes, self.image.shape, self.parts, order)
-        places = [None if place is None else place[1:] for place in placed]
+        places = [place and (place[1:], size) for place, size in zip(placed, sizes, strict=True)]
         if len(places) <= _FEW:
             return self.captions, places
         return [c if p else "" for c, p in zip(self.captions, places, strict=True)], places

@@ -69,6 +69,22 @@ def place_labels(sizes, boxes, image_shape, parts=None, order=None) -> list:
     return places
 
 
+def leader(box, corner, size) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the ends (y, x) of a line from a label to its instance, or None where they touch.
+
+    Args:
+        box: (y1, x1, y2, x2) pixels of the instance.
+        corner: (row, column) of the label's upper left corner.
+        size: (height, width) of the label.
+    """
+    first, last = np.asarray(box[:2], np.float64), np.asarray(box[2:], np.float64)
+    start, stop = np.asarray(corner), np.add(corner, size)
+    if np.maximum(first - stop, start - last).max() <= 1:
+        return None
+    middle = (first + last) / 2
+    return middle.clip(start, stop - 1), middle
+
+
 def _common(a, b):
     """Return the areas that boxes `a` [A, 4] and `b` [B, 4] share, [A, B]."""
     top_left = np.maximum(a[:, None, :2], b[:, :2])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mrcnn.drawing.labels import place_labels
+from mrcnn.drawing.labels import leader, place_labels
 from mrcnn.drawing.palette import ink
 from mrcnn.drawing.text import line_of_text
 
@@ -120,14 +120,10 @@ def _labels(picture, boxes, parts, captions, colors, order, pixels):
     places = place_labels(sizes, boxes.clip(0, limit), picture.shape, parts, order)
     placed = [i for i in order if places[i] is not None]
     for i in placed:
-        number, y, x = places[i]
-        text = texts[number][i]
-        y2, x2 = y + text.shape[0], x + text.shape[1]
-        middle = (boxes[i, :2] + boxes[i, 2:]) / 2
-        nearest = middle.clip((y, x), (y2 - 1, x2 - 1))
-        gap = np.maximum(boxes[i, :2] - (y2, x2), (y, x) - boxes[i, 2:]).max()
-        if gap > 1:
-            ends = [tuple(int(v) for v in point[::-1]) for point in (nearest, middle)]
+        number, *corner = places[i]
+        ends = leader(boxes[i], corner, texts[number][i].shape)
+        if ends is not None:
+            ends = [tuple(int(v) for v in end[::-1]) for end in ends]
             cv2.line(picture, *ends, _bytes(colors[i]), max(1, round(pixels / 12)), cv2.LINE_AA)
     for i in placed:
         number, y, x = places[i]

@@ -22,7 +22,6 @@ PRECISIONS = {
     "litert": ("float32", "float16", "int8"),
 }
 
-
 _MODULES = {"saved_model": saved_model, "onnx": onnx, "openvino": openvino, "litert": litert}
 
 
@@ -73,13 +72,13 @@ def export_model(
     format = choose_format(path, format)
     image_size = check_options(format, image_size, batch, precision, masks, calibration)
     config = model.config
-    photos = test_photos(config, image_size, calibration)
+    photos = comparison_photos(config, image_size, calibration)
     options = {"image_size": image_size, "batch": batch, "masks": masks}
-    metadata = as_metadata(
-        describe(config, model.class_names)
-        | {"export": {**options, "precision": precision, "input": INPUT, "outputs": OUTPUTS}}
-    )
-    extra = {} if format == "saved_model" else {"precision": precision}
+    facts = {"export": {**options, "precision": precision, "input": INPUT, "outputs": OUTPUTS}}
+    # Also the origin of the weights, which the model keeps for its own files.
+    metadata = dict(getattr(model.keras_model, "metadata", None) or {})
+    metadata |= as_metadata(describe(config, model.class_names) | facts)
+    extra = {"precision": precision} if len(PRECISIONS[format]) > 1 else {}
     if format == "litert":
         options |= litert.serving_options(config)
         extra["calibration"] = photos_of(calibration or [], config, image_size)
@@ -133,7 +132,7 @@ def check_options(format, image_size, batch, precision, masks, calibration):
     return tuple(int(side) for side in np.resize(sides, 2))
 
 
-def test_photos(config, image_size, calibration, most=2):
+def comparison_photos(config, image_size, calibration, most=2):
     """Return the photos in which an export is compared with Keras, uint8.
 
     They are the first ones of `calibration`, else parts of a photo of scikit-image. Without an
@@ -146,8 +145,6 @@ def test_photos(config, image_size, calibration, most=2):
 
     photo = data.astronaut()
     photo = np.take(photo, np.arange(channels) % 3, axis=2)
-    if config.IMAGE_RESIZE_MODE == "none":
-        photo = photo[: 512 // 64 * 64]
     photos = [photo[:448, :320], photo[:256, 64:]][: 1 if image_size else most]
     return photos_of(photos, config, image_size)
 
@@ -173,7 +170,14 @@ def _verify(run, photos, detector, config, batch, precision, format):
     total = Differences()
     for photo in photos:
         copies = photo if batch == 1 else np.stack([photo] * (batch or 2))
-        found = run(copies)
+        try:
+            found = run(copies)
+        # Each runtime has its own errors.
+        except Exception as error:
+            reason = " ".join(str(error).split())[-300:]
+            raise ValueError(
+                f'The format "{format}" cannot run this model ({reason}); "saved_model" can.'
+            ) from error
         # The last one of a batch, as a mistake in its offset would spare the first.
         found = found if batch == 1 else {name: value[-1] for name, value in found.items()}
         expected = reference(detector, photo, config)

@@ -91,6 +91,11 @@ class Outputs:
         self._images, self._annotations, self._rows, self._counts = [], [], [], []
         self._video, self._add_frame, self._stack = None, None, ExitStack()
 
+    @property
+    def photos(self) -> int:
+        """Number of photos that were collected."""
+        return len(self._images)
+
     def wants(self, name: str, photo: Photo) -> bool:
         """Return whether a format is written for a photo."""
         if self.formats is None:

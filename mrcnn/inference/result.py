@@ -147,14 +147,23 @@ class Result(dict):
         """Return the document of LabelMe, which opens it with the photo for correction.
 
         Args:
-            path: where the document will be written; the photo is named relative to it.
+            path: where the document will be written; the photo is named relative to its folder.
         """
-        from mrcnn.writers import labelme
+        from mrcnn.writers.labelme import labelme_document
 
-        height, width = self._size("to_labelme()")
-        image = self.path or Path(path).with_suffix(".jpg")
-        names = [self._name(class_id) for class_id in self["class_ids"]]
-        return labelme.labelme_document(path, image, height, width, names, self.polygons())
+        if self.path is None:
+            raise ValueError("to_labelme() needs the photo's file; this result has no path.")
+        image = Path(os.path.relpath(self.path, Path(path).parent)).as_posix()
+        size = self._size("to_labelme()")
+        document = labelme_document(image, *size, [])
+        for index, class_id in enumerate(self["class_ids"]):
+            part, (y, x) = self._part(index)
+            shapes = labelme_document(image, *size, [(self._name(class_id), part)])["shapes"]
+            for shape in shapes:
+                shape["points"] = [[px + x, py + y] for px, py in shape["points"]]
+                shape["group_id"] = index + 1 if shape["group_id"] else None
+            document["shapes"] += shapes
+        return document
 
     def to_supervision(self) -> Any:
         """Return `supervision.Detections`, with `class_name` in its data where names are known.

@@ -49,6 +49,7 @@ class Sources:
             A file that is not there is among the photos, and fails when it is loaded. A file that
             is found twice counts once.
         recursive: search in the folders of folders as well.
+        read: function from a path to a photo; None for `read_image`.
         leave_out: a folder that is not searched as one of the folders of others, such as that of
             the results.
 
@@ -60,7 +61,13 @@ class Sources:
         ValueError: if nothing is given.
     """
 
-    def __init__(self, given: Iterable[str | os.PathLike], recursive=False, leave_out=None):
+    def __init__(
+        self,
+        given: Iterable[str | os.PathLike],
+        recursive: bool = False,
+        leave_out: str | os.PathLike | None = None,
+        read: Callable[[str], np.ndarray] | None = None,
+    ):
         given = [os.fspath(each) for each in given]
         if not given:
             raise ValueError("No photos are given: name files, folders, patterns or a camera.")
@@ -68,7 +75,7 @@ class Sources:
         for each in given:
             for path, root in _expand(each, recursive, leave_out):
                 found.setdefault(_key(path), (path, root))
-        self._entries = list(_entries(list(found.values())))
+        self._entries = list(_entries(list(found.values()), read or _read))
         self.videos = [each for each in self._entries if isinstance(each, Video)]
 
     def __len__(self):
@@ -167,7 +174,7 @@ def _is_camera(path):
     return path.isdecimal() and not os.path.lexists(path)
 
 
-def _entries(found):
+def _entries(found, read):
     """Yield a `Photo` or `Video` per pair of a path and the folder that it was found in."""
     on_disk = [
         os.path.abspath(root)
@@ -184,7 +191,7 @@ def _entries(found):
         if _is_camera(path) or is_video(path):
             yield Video(int(path) if _is_camera(path) else path, stem)
         else:
-            yield Photo(name, stem, partial(_read, path), path)
+            yield Photo(name, stem, partial(read, path), path)
 
 
 def _name(path, base):

@@ -43,14 +43,15 @@ class Stream:
         photos: iterable of `Photo`, read in a thread: `mrcnn.inference.sources.Sources`.
         config: a `Config`.
         batch: photos per call of the network; None for the Config's BATCH_SIZE.
-        workers: threads that read, and as many that write; None for one per CPU core, 2 to 8.
+        workers: threads that read, and as many that write; None for one per CPU core, 2 to 8, and
+            for 1 with `alone`, whose photos may be large.
         mask_format: as of `detect`.
         write: function of a `Photo` and its result, called in several threads in any order.
         on_skip: function of a `Photo` and a sentence, called in order; None warns.
         class_names: list of names that starts with "BG", for the results, or None.
-        alone: function of the detector and an image `[height, width, channels]` that returns its
-            result, for detection that takes several calls of the network per photo. It replaces
-            batches.
+        alone: function of the detector, an image and its name that returns its result, for
+            detection that takes several calls of the network per photo. It replaces batches, and
+            gets the image as it was read, of one that it refuses it raises ValueError.
 
     Attributes:
         skipped: list of `(name, sentence)` of the photos that could not be read.
@@ -77,13 +78,14 @@ class Stream:
     ):
         check_format(mask_format)
         batch = int(config.BATCH_SIZE if batch is None else batch)
-        workers = min(max(os.cpu_count() or 1, 2), _MOST_WORKERS) if workers is None else workers
+        if workers is None:
+            workers = 1 if alone else min(max(os.cpu_count() or 1, 2), _MOST_WORKERS)
         for name, value in {"batch": batch, "workers": workers}.items():
             if value < 1:
                 raise ValueError(f"{name} is {value}; it must be 1 or more.")
         self.skipped, self.done, self.seconds = [], 0, 0.0
         self._network, self._photos, self._config = _Timed(detector), photos, config
-        self._batch = 1 if alone else batch
+        self._batch = batch if alone is None else 1
         self._window = 1 if self._batch == 1 else _WINDOW * self._batch
         self._workers, self._write, self._alone = workers, write, alone
         self._on_skip, self._class_names = on_skip or _warn, class_names
@@ -171,8 +173,7 @@ class Stream:
         while (item := self._next(self._loads)) is not _END:
             is_loaded = self._wait(item.loaded)
             if is_loaded and self._alone:
-                self._check()
-                self._finish(item, lambda found: found, self._alone(self._network, item.image))
+                self._run_alone(item)
             elif is_loaded:
                 groups.setdefault(item.molded.shape, []).append(item)
             # Groups are in the order of their first photos. Photos that cannot be read count as
@@ -193,6 +194,15 @@ class Stream:
             item.molded_shape, item.molded = item.molded.shape, None
             self._finish(item, self._unmold, item, *row)
 
+    def _run_alone(self, item):
+        self._check()
+        try:
+            found = self._alone(self._network, item.image, item.photo.name)
+        except (OSError, ValueError) as error:
+            item.done.set_result((str(error), None))
+            return
+        self._finish(item, lambda result: result, found)
+
     def _finish(self, item, convert, *args):
         self._writers.submit(self._hand_on, item, convert, *args)
 
@@ -202,9 +212,10 @@ class Stream:
         """Read and mold a photo; return False if it cannot be read."""
         config = self._config
         try:
-            image = item.photo.load()
-            item.image = as_image(image, item.photo.name, int(config.IMAGE_SHAPE[2]))
+            item.image = item.photo.load()
             if not self._alone:
+                channels = int(config.IMAGE_SHAPE[2])
+                item.image = as_image(item.image, item.photo.name, channels)
                 item.molded, item.meta, item.window = mold_one(item.image, config, item.index)
             return True
         except (OSError, ValueError) as error:

@@ -55,12 +55,12 @@ class Video:
         if not self.is_camera and not os.path.isfile(self.path):
             self.fault = f'There is no file "{self.path}".'
             return None
-        level = cv2.getLogLevel()
-        cv2.setLogLevel(0)
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(0)
         try:
             capture = cv2.VideoCapture(self.path)
         finally:
-            cv2.setLogLevel(level)
+            cv2.utils.logging.setLogLevel(level)
         if not capture.isOpened():
             capture.release()
             file = (

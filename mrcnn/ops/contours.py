@@ -29,8 +29,8 @@ def mask_polygons(mask: np.ndarray) -> list[list[np.ndarray]]:
 
     Returns:
         One list per component of its rings, the outer ring first, then the holes. A ring is
-        `[corners, (y, x)]` float64, whole numbers: the pixel (y, x) reaches from there to
-        (y + 1, x + 1). Outer rings run clockwise, holes counterclockwise, as seen on the screen.
+        `[corners, (y, x)]` float64, whole numbers and fifths: the pixel (y, x) reaches from there
+        to (y + 1, x + 1). Outer rings run clockwise, holes counterclockwise, as seen on the screen.
         The outer rings less their holes are the mask, see `fill_rings`.
     """
     from scipy import ndimage
@@ -144,35 +144,50 @@ def _follow(xs, ys, beside, above):
 
 
 def _thin(ring):
-    """Drop corners (x, y) of an outline that begins with a horizontal side, where filling allows.
+    """Replace staircases in an outline of corners (x, y) by straight lines that fill the same.
 
-    Both ends of a vertical side from which the outline runs back stay, so that the shape does.
+    The outline begins with a horizontal side. Both ends of a vertical side from which it runs back
+    stay, so that the shape does.
     """
-    count = len(ring)
-    direction = [ring[index + 1][0] > ring[index][0] for index in range(0, count, 2)]
-    kept, start = [], 0
-    while start < count:
-        kept.append(ring[start])
-        # Odd corners are right before a vertical side.
-        if start % 2:
-            before, after = direction[start // 2], direction[(start // 2 + 1) % len(direction)]
-            start = start + 1 if before != after else _longest(ring, direction, start)
-        else:
-            start = _longest(ring, direction, start)
+    sides = [(*ring[index], ring[index + 1][0]) for index in range(0, len(ring), 2)]
+    goes_right = [x2 > x1 for x1, _, x2 in sides]
+    kept = []
+    for first, last in _one_way(goes_right):
+        x, y, _ = sides[first]
+        kept.append((x, y))
+        side = first
+        while side <= last:
+            best = _farthest(kept[-1], sides, side, last)
+            if best is None:
+                # Down or up the vertical side to the corner from which a horizontal line goes on.
+                kept.append(sides[side][:2])
+            else:
+                side, corner = best
+                kept.append(corner)
     return kept
 
 
-def _longest(ring, direction, start):
-    """Return the last corner to which a straight line from the corner `start` fills the same."""
-    x0, y0 = ring[start]
-    lowest, highest, best = -np.inf, np.inf, start + 1
-    count = len(ring)
-    first_side = (start + 1) // 2
-    for side in range(first_side, min(first_side + _FARTHEST, len(direction))):
-        if direction[side] != direction[first_side]:
-            break
-        (x1, y), (x2, _) = ring[2 * side], ring[2 * side + 1]
-        # The slope over the distance along x, in the direction of the outline.
+def _one_way(goes_right):
+    """Yield first and last of the horizontal sides that follow each other in one direction."""
+    first = 0
+    for side in range(1, len(goes_right) + 1):
+        if side == len(goes_right) or goes_right[side] != goes_right[first]:
+            yield first, side - 1
+            first = side
+
+
+def _farthest(start, sides, first, last):
+    """Return where a straight line from `start` may end that fills as the sides from `first` do.
+
+    Returns:
+        The number of the next side, and the corner (x, y); None if the line would not reach even
+        the end of the side `first`.
+    """
+    x0, y0 = start
+    lowest, highest, best = -np.inf, np.inf, None
+    for side in range(first, min(first + _FARTHEST, last + 1)):
+        x1, y, x2 = sides[side]
+        # Slopes are over the distance along x, in the direction of the outline.
         step = 1 if x2 > x1 else -1
         for middle in (x1 + 0.5 * step, x2 - 0.5 * step):
             run = (middle - x0) * step
@@ -180,11 +195,17 @@ def _longest(ring, direction, start):
             highest = min(highest, (y + _BELOW - y0) / run)
         if lowest > highest:
             break
-        if lowest <= (y - y0) / ((x2 - x0) * step) <= highest:
-            best = 2 * side + 1
-        # The end of the vertical side after it, unless the outline turns back there.
-        after = 2 * side + 2
-        if after < count and direction[side + 1] == direction[side]:
-            if lowest <= (ring[after][1] - y0) / ((x2 - x0) * step) <= highest:
-                best = after
+        run = (x2 - x0) * step
+        # The middle of the vertical side after it, near which a smooth outline passes.
+        ends = (_middle(y, sides[side + 1][1]), y) if side < last else (y,)
+        for end in ends:
+            if lowest <= (end - y0) / run <= highest:
+                best = side + 1, (x2, end)
+                break
     return best
+
+
+def _middle(y1, y2):
+    """Return a whole number of fifths, which rounding to fifths keeps, near the middle."""
+    whole, half = divmod(y1 + y2, 2)
+    return whole + 0.4 * half

@@ -40,7 +40,9 @@ class CocoJsonDataset(AnnotatedDataset):
             annotation_file: JSON with `images`, `annotations` and `categories`.
             image_dir: folder of the images.
             class_ids: the file's ids of the categories to load, with the images that show one of
-                them; None loads all categories and all images, those without objects included.
+                them; None loads all categories and all images, those without objects included. Of
+                Roboflow's files the category 0, which has no objects and only names the group of
+                the others, is left out.
             source: see `AnnotatedDataset`.
             outside: accept names of images that lead out of `image_dir`, see `find_image`.
 
@@ -54,6 +56,8 @@ class CocoJsonDataset(AnnotatedDataset):
             if not isinstance(data.get(key), list):
                 raise ValueError(f"{annotation_file} is not COCO JSON: it has no list {key!r}.")
         before = len(self.notes)
+        if class_ids is None:
+            data["categories"] = _without_group(data)
         known, chosen = _categories(data["categories"], class_ids, annotation_file)
         self._add_classes(chosen, source, annotation_file)
         names, files = self._images(data["images"], annotation_file, image_dir, outside)
@@ -219,6 +223,19 @@ def _decode(rles, height, width):
     for mask, rle in zip(masks, rles, strict=True):
         mask[:] = coco_mask.decode(rle).view(bool).T
     return masks.transpose(2, 1, 0)
+
+
+def _without_group(data):
+    """Return the categories but Roboflow's first one, which no annotation has."""
+    records = data["categories"]
+    if len(records) < 2 or not all(isinstance(record, dict) for record in records):
+        return records
+    group, *others = records
+    is_group = group.get("id") == 0 and group.get("supercategory") == "none"
+    if not is_group or any(other.get("supercategory") != group.get("name") for other in others):
+        return records
+    entries = (each for each in data["annotations"] if isinstance(each, dict))
+    return records if any(each.get("category_id") == 0 for each in entries) else others
 
 
 def _categories(records, class_ids, origin):

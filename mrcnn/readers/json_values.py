@@ -18,13 +18,14 @@ _READERS = {
     "COCO JSON": "CocoJsonDataset.load_coco_json()",
     "VIA JSON": "ViaDataset.load_via()",
     "LabelMe JSON": "LabelMeDataset.load_labelme()",
+    "Label Studio JSON": "LabelStudioDataset.load_label_studio()",
 }
 _LARGEST_ID = 1 << 63
 _PLAIN = {int, float}
 
 
 def read_json(path: str | os.PathLike, layout: str) -> Any:
-    """Read a JSON file of one of the layouts "COCO JSON", "VIA JSON" and "LabelMe JSON".
+    """Read a JSON file of one layout, such as "COCO JSON".
 
     The text may be UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
@@ -88,6 +89,9 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 
 def _layout(data):
     """Return the name of the layout of annotations; None if it is unknown."""
+    if isinstance(data, list):
+        tasks = (isinstance(e, dict) and {"data", "annotations"} <= set(e) for e in data)
+        return "Label Studio JSON" if any(tasks) else None
     if not isinstance(data, dict):
         return None
     if isinstance(data.get("images"), list):

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from mrcnn.data.checks import shown
 from mrcnn.data.photos import read_stored_bytes
-from mrcnn.ops.rle import encode_mask
 from mrcnn.readers.annotated import OutlineDataset
 from mrcnn.readers.json_values import are_numbers, as_id, as_name, is_text, read_json
-from mrcnn.readers.outlines import Bitmap, Ellipse, Outline, Polygon, box
+from mrcnn.readers.outlines import Ellipse, Outline, Polygon, bitmap, box
 
 # Turned boxes have their four corners: "oriented_rectangle" in LabelMe, "rotation" elsewhere.
 _POLYGONS = ("polygon", "oriented_rectangle", "rotation")
@@ -187,4 +186,4 @@ def _bitmap(text, y1, x1, y2, x2):
     if any(found - side not in (0, 1) for found, side in zip(pixels.shape, sides, strict=False)):
         raise ValueError("a mask of another size than its points")
     pixels = pixels.any(axis=2) if pixels.ndim == 3 else pixels != 0
-    return Bitmap(top, left, encode_mask(pixels))
+    return bitmap(top, left, pixels)

@@ -6,13 +6,16 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from mrcnn.data.checks import shorten, shown
 from mrcnn.data.dataset import Dataset
 from mrcnn.readers.coco import CocoJsonDataset
+from mrcnn.readers.cvat import CvatDataset
 from mrcnn.readers.json_values import json_layout
+from mrcnn.readers.label_studio import LabelStudioDataset
 from mrcnn.readers.labelme import LabelMeDataset
 from mrcnn.readers.mask_files import (
     MASK_SUFFIXES,
@@ -21,6 +24,8 @@ from mrcnn.readers.mask_files import (
     MaskFolderDataset,
 )
 from mrcnn.readers.via import ViaDataset, guess_class_attribute
+from mrcnn.readers.voc import VocDataset
+from mrcnn.readers.xml_values import read_xml
 from mrcnn.readers.yaml_values import read_yaml
 from mrcnn.readers.yolo import YoloDataset, find_yaml
 
@@ -97,8 +102,22 @@ def _photos_of(folder):
 
 def find_subsets(folder: Path) -> list[dict[str, Part]]:
     """Return the layouts that describe several subsets in one place, as parts by subset."""
-    found = [_coco_subsets(folder), _yolo_subsets(folder), _label_image_subsets(folder)]
+    finders = _coco_subsets, _yolo_subsets, _voc_subsets, _label_image_subsets
+    found = [finder(folder) for finder in finders]
     return [parts for parts in found if parts]
+
+
+def missing(folder: Path) -> str | None:
+    """Return a sentence on a folder that is nearly in one of the layouts; None for others."""
+    if next(visible(folder / "Annotations", {".xml"}), None) and has_photos(folder / "JPEGImages"):
+        return (
+            f"{folder} has Pascal VOC's boxes, but no pictures in SegmentationObject/, and masks "
+            "need outlines; VocDataset.load_voc(boxes=True) takes boxes as masks."
+        )
+    places = [folder / "labels", *visible(folder / "labels")]
+    if any(next(visible(place, {".txt"}), None) for place in places):
+        return f"{folder} has labels/, but no data.yaml with the names of the classes."
+    return None
 
 
 def find_one(folder: Path, hints: dict) -> list[Part]:
@@ -106,8 +125,9 @@ def find_one(folder: Path, hints: dict) -> list[Part]:
 
     `hints` holds what was found in another subset, and is filled.
     """
-    yolo = _yolo_subsets(folder).get("")
-    found = [yolo, _json_part(folder, hints), _mask_folders(folder), _label_images(folder)]
+    found = [_yolo_subsets(folder).get(""), _voc_subsets(folder).get("")]
+    found += [_json_part(folder, hints), _cvat(folder)]
+    found += [_mask_folders(folder), _label_images(folder)]
     return [part for part in found if part]
 
 
@@ -155,6 +175,51 @@ def _yolo_subsets(folder):
 
 def _yolo(file, subset):
     return Part("YOLO", YoloDataset, lambda d: d.load_yolo(file, subset), file, True)
+
+
+def _voc_subsets(folder):
+    """Return the parts of Pascal VOC's folders: by the lists of names, or one part without them."""
+    places = (folder / "SegmentationObject", folder / "SegmentationClass")
+    if not has_photos(folder / "JPEGImages") or not all(map(has_photos, places)):
+        return {}
+    lists = folder / "ImageSets" / "Segmentation"
+    subsets = [subset for subset in SUBSETS if (lists / f"{subset}.txt").is_file()]
+    if len(subsets) < 2:
+        return {"": _voc(folder, subsets[0] if subsets else None)}
+    return {subset: _voc(folder, subset) for subset in subsets}
+
+
+def _voc(folder, subset):
+    note = "The classes are those of labelmap.txt."
+    if not (folder / "labelmap.txt").is_file():
+        note = "There is no labelmap.txt, so the classes are Pascal VOC's twenty."
+    read = partial(VocDataset.load_voc, folder=folder, subset=subset)
+    return Part("Pascal VOC", VocDataset, read, folder, True, (note,))
+
+
+def _cvat(folder):
+    """Return the part of CVAT's `annotations.xml`."""
+    for file in itertools.islice(visible(folder, {".xml"}), _LOOKED_AT):
+        if _is_cvat(file):
+            read = partial(
+                CvatDataset.load_cvat, annotation_file=file, image_dir=_photos_of(folder)
+            )
+            return Part("CVAT XML", CvatDataset, read, file)
+    return None
+
+
+def _is_cvat(file):
+    try:
+        read_xml(file, "annotations")
+    except (OSError, ValueError):
+        # Broken files named as CVAT names them should say what is wrong with them.
+        return file.name == "annotations.xml"
+    return True
+
+
+def _label_studio(file, photos, hints):
+    read = partial(LabelStudioDataset.load_label_studio, annotation_file=file, image_dir=photos)
+    return Part("Label Studio JSON", LabelStudioDataset, read, file)
 
 
 def _yaml(path):
@@ -255,4 +320,5 @@ _JSON = {
     "COCO JSON": lambda file, photos, hints: _coco(file, photos),
     "VIA JSON": _via,
     "LabelMe JSON": _labelme,
+    "Label Studio JSON": _label_studio,
 }

@@ -21,8 +21,8 @@ MASK_SUFFIXES = {".png", ".tif", ".tiff", ".bmp"}
 PHOTO_SUFFIXES = MASK_SUFFIXES | {".jpg", ".jpeg", ".webp"}
 
 
-class _PictureDataset(AnnotatedDataset):
-    """Base of both."""
+class PictureDataset(AnnotatedDataset):
+    """Base of the datasets whose masks are pictures."""
 
     def _pictures(self, folder, suffixes):
         """List the pictures of some kinds in a folder by name; `[]` if the folder does not exist.
@@ -47,7 +47,7 @@ class _PictureDataset(AnnotatedDataset):
         return paths
 
 
-class MaskFolderDataset(_PictureDataset):
+class MaskFolderDataset(PictureDataset):
     """One folder per photo, with a picture per mask; see `AnnotatedDataset`."""
 
     def load_mask_folder(
@@ -105,9 +105,9 @@ class MaskFolderDataset(_PictureDataset):
         if "mask_paths" not in info:
             return super().load_mask(image_id)
         size, paths = (info["height"], info["width"]), info["mask_paths"]
-        masks, count = _zeros(len(paths), size, f"{info['path']} with {len(paths)} masks"), 0
+        masks, count = empty_masks(len(paths), size, f"{info['path']} with {len(paths)} masks"), 0
         for path in paths:
-            masks[count] = _require_size(read_stored(path), size, path).any(axis=2)
+            masks[count] = require_size(read_stored(path), size, path).any(axis=2)
             if masks[count].any():
                 count += 1
             else:
@@ -116,7 +116,7 @@ class MaskFolderDataset(_PictureDataset):
         return masks[:count].transpose(1, 2, 0), class_ids
 
 
-class LabelImageDataset(_PictureDataset):
+class LabelImageDataset(PictureDataset):
     """Photos in one folder, label images of the same names in another; see `AnnotatedDataset`."""
 
     def load_label_images(
@@ -161,7 +161,7 @@ class LabelImageDataset(_PictureDataset):
         if "label_path" not in info:
             return super().load_mask(image_id)
         size, path = (info["height"], info["width"]), info["label_path"]
-        labels = _require_size(read_stored(path), size, path)
+        labels = require_size(read_stored(path), size, path)
         if _has_fractions(labels) or (labels != labels[..., :1]).any():
             raise ValueError(
                 f"{path} holds colours or fractions; in a label image, each pixel has the number "
@@ -170,14 +170,14 @@ class LabelImageDataset(_PictureDataset):
         labels = labels[..., 0]
         values = np.unique(labels)
         values = values[values != 0]
-        masks = _zeros(len(values), size, f"{path} with {len(values)} labels")
+        masks = empty_masks(len(values), size, f"{path} with {len(values)} labels")
         for mask, value in zip(masks, values, strict=True):
             np.equal(labels, value, out=mask)
         class_ids = np.full(len(masks), self._own_class_id(info, info["class_id"]), np.int32)
         return masks.transpose(1, 2, 0), class_ids
 
 
-def _zeros(count, size, name):
+def empty_masks(count, size, name):
     """Return empty masks `[count, height, width]`; ValueError if they take too much memory."""
     if count * size[0] * size[1] > limits.MAX_MASK_BYTES:
         raise ValueError(
@@ -194,7 +194,7 @@ def _has_fractions(labels):
     return not np.isfinite(labels).all() or (labels != np.floor(labels)).any()
 
 
-def _require_size(pixels, size, path):
+def require_size(pixels, size, path):
     """Return pixels as `[height, width, channels]`; ValueError if they have another size."""
     if pixels.shape[:2] != size:
         raise ValueError(

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mrcnn import limits
 from mrcnn.ops.polygons import polygons_to_rle
-from mrcnn.ops.rle import decode_mask
 from mrcnn.readers.json_values import are_numbers
 
 # Annotation tools round to whole pixels; only outlines that reach further out deserve a note.
@@ -45,6 +45,22 @@ class Polygon(NamedTuple):
 def box(y1: float, x1: float, y2: float, x2: float) -> Polygon:
     """Return the polygon of a box, y2 and x2 exclusive."""
     return Polygon([y1, y1, y2, y2], [x1, x2, x2, x1])
+
+
+def turned_box(
+    y1: float,
+    x1: float,
+    y2: float,
+    x2: float,
+    angle: float,
+    around: tuple[float, float] | None = None,
+) -> Polygon:
+    """Return a box that is turned clockwise by `angle` radians, around (y, x) or its centre."""
+    cy, cx = around or ((y1 + y2) / 2, (x1 + x2) / 2)
+    sin, cos = math.sin(angle), math.cos(angle)
+    offsets = [(y - cy, x - cx) for y, x in ((y1, x1), (y1, x2), (y2, x2), (y2, x1))]
+    ys = [cy + dx * sin + dy * cos for dy, dx in offsets]
+    return Polygon(ys, [cx + dx * cos - dy * sin for dy, dx in offsets])
 
 
 class Ellipse(NamedTuple):
@@ -107,25 +123,39 @@ class Ellipse(NamedTuple):
 
 
 class Bitmap(NamedTuple):
-    """A painted part of an image: the RLE of its pixels, and where its upper left corner is."""
+    """A painted part of an image, with its upper left corner at (top, left).
+
+    `runs` are the lengths of its runs, row by row: of background, object, background, ...
+    """
 
     top: int
     left: int
-    rle: dict
+    height: int
+    width: int
+    runs: np.ndarray
 
     def extent(self):
         """Return `(y1, x1, y2, x2)` around it."""
-        height, width = self.rle["size"]
-        return self.top, self.left, self.top + height, self.left + width
+        return self.top, self.left, self.top + self.height, self.left + self.width
+
+    def pixels(self):
+        """Return its mask `[height, width]` bool."""
+        is_object = np.arange(len(self.runs)) % 2 == 1
+        return np.repeat(is_object, self.runs).reshape(self.height, self.width)
 
     def draw(self, mask):
         """Set its pixels in a mask `[height, width]` bool; those outside are cut."""
-        rows, columns = _part(mask.shape, self.extent())
-        pixels = decode_mask(self.rle)[
-            max(-self.top, 0) : rows.stop - self.top, max(-self.left, 0) : columns.stop - self.left
-        ]
-        rows = slice(rows.start, rows.start + pixels.shape[0])
-        mask[rows, columns.start : columns.start + pixels.shape[1]] |= pixels
+        y1, x1, y2, x2 = self.extent()
+        y1, x1, y2, x2 = max(y1, 0), max(x1, 0), min(y2, mask.shape[0]), min(x2, mask.shape[1])
+        inner = slice(y1 - self.top, y2 - self.top), slice(x1 - self.left, x2 - self.left)
+        mask[y1:y2, x1:x2] |= self.pixels()[inner]
+
+
+def bitmap(top: int, left: int, pixels: np.ndarray) -> Bitmap:
+    """Return the bitmap of a mask `[height, width]`; values other than zero are object."""
+    flat = np.concatenate([[False], pixels.ravel() != 0])
+    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]), pixels.size)
+    return Bitmap(top, left, *pixels.shape, np.diff(ends, prepend=0))
 
 
 Outline = Polygon | Ellipse | Bitmap
@@ -177,6 +207,10 @@ def examine(outline: Outline, height: int, width: int) -> Findings:
         y1, x1, y2, x2 = outline.extent()
         if y1 >= height or x1 >= width or y2 <= 0 or x2 <= 0:
             return Findings("a shape outside the image")
+        if (y2 - y1) * (x2 - x1) > limits.MAX_IMAGE_PIXELS:
+            return Findings("a mask of too many pixels")
+        if int(outline.runs[1::2].sum()) == 0:
+            return Findings("a shape without area")
         out = min(y1, x1) < -_MARGIN or y2 > height + _MARGIN or x2 > width + _MARGIN
         return Findings(None, out)
     is_polygon = isinstance(outline, Polygon)

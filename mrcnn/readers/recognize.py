@@ -15,6 +15,7 @@ from mrcnn.readers.layouts import (
     find_one,
     find_subsets,
     has_photos,
+    missing,
     subset_of,
     visible,
 )
@@ -24,9 +25,10 @@ _FRACTION = 0.2
 _MOST_FOLDERS = 1000
 _ARCHIVES = {".zip", ".tar", ".gz", ".xz", ".tgz", ".bz2", ".7z", ".rar"}
 _LOOKED_FOR = (
-    "COCO JSON (annotations/instances_*.json, _annotations.coco.json, or one file), VIA JSON, "
-    "LabelMe JSON, folders <id>/images with <id>/masks, and label images (images/ with labels/ or "
-    "masks/), each for all photos or in train/ and val/"
+    "data.yaml (YOLO), COCO JSON (annotations/instances_*.json, _annotations.coco.json, or one "
+    "file), JSON of VIA, LabelMe or Label Studio, CVAT's annotations.xml, Pascal VOC's "
+    "SegmentationObject/, folders <id>/images with <id>/masks, and label images (images/ with "
+    "labels/ or masks/), each for all photos or in train/ and val/"
 )
 
 
@@ -46,16 +48,22 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-def open_folder(path: str | os.PathLike, subset: str | None = None, seed: int = 0) -> Found:
+def open_folder(
+    path: str | os.PathLike,
+    subset: str | None = None,
+    seed: int = 0,
+    fraction: float = _FRACTION,
+) -> Found:
     """Read an annotated folder, finding out its format, its classes and a validation part.
 
     The parts are folders or files whose names say "train", "val" (or "valid") and "test". Without
-    a validation part, the test part is one; without either, 20 % of the images are set aside.
+    a validation part, the test part is one; without either, some of the images are set aside.
 
     Args:
         path: of the folder.
         subset: "train", "val" or "test" for this part alone, as `train` of the result.
         seed: of the random choice of images for validation.
+        fraction: share of the images to set aside where there is no validation part, 0 for none.
 
     Raises:
         FileNotFoundError: if there is no such folder, or no usable image in it.
@@ -69,20 +77,23 @@ def open_folder(path: str | os.PathLike, subset: str | None = None, seed: int = 
         kind = "is a file; give the folder that holds it" if folder.exists() else "does not exist"
         raise FileNotFoundError(f"The data set {path} {kind}.")
     parts, notes = _parts(folder, [])
+    if subset != "test" and {"train", "val", "test"} <= set(parts):
+        del parts["test"]
+        notes.append(f"The test part of {folder} is not used.")
     used = next(iter(parts.values()))
     notes += dict.fromkeys(note for part in parts.values() for note in part.notes)
     datasets = _read(parts)
     if subset is None:
-        train, val = _train_and_val(datasets, folder, seed, notes)
+        train, val = _train_and_val(datasets, folder, seed, notes, fraction)
     else:
-        train, val = _only(datasets, subset, folder, seed, notes), None
+        train, val = _only(datasets, subset, folder, seed, notes, fraction), None
     return Found(train, val, used.format, notes)
 
 
 def _parts(folder, notes):
     """Return the parts of a data set by subset ("" for an undivided one), and notes."""
     found = find_subsets(folder)
-    if not found and (parts := _in_folders(folder)):
+    if not found and (parts := _in_folders(folder, notes)):
         found = [parts]
     if not found:
         found = [{"": part} for part in find_one(folder, {})]
@@ -96,20 +107,22 @@ def _parts(folder, notes):
         return found[0], notes
     folders = list(visible(folder))
     # As archives unpack: all in one folder.
-    if len(folders) == 1:
+    if len(folders) == 1 and not has_photos(folder) and not missing(folder):
         return _parts(folders[0], notes)
     if not _has_photos_below(folder):
         archive = next(visible(folder, _ARCHIVES), None)
         hint = f"; unpack {archive.name} first" if archive else ""
         raise FileNotFoundError(f"The data set {folder} has no images{hint}.")
+    if problem := missing(folder):
+        raise ValueError(problem)
     raise ValueError(
         f"{folder} has images, but no annotations in a known layout; looked for {_LOOKED_FOR}."
     )
 
 
-def _in_folders(folder):
-    """Return the parts in folders such as train/ and val/, by subset."""
-    parts, hints = {}, {}
+def _in_folders(folder, notes):
+    """Return the parts in folders such as train/ and val/, by subset; add notes on others."""
+    parts, hints, unused = {}, {}, []
     for each in sorted(visible(folder), key=lambda path: (subset_of(path.name) != "train", path)):
         subset = subset_of(each.name)
         if subset is None:
@@ -120,6 +133,8 @@ def _in_folders(folder):
                 f"{each} has annotations in several formats, "
                 f"{' and '.join(part.format for part in found)}; keep one."
             )
+        if not found and subset != "test" and _has_photos_below(each):
+            unused.append(f"{each} has no annotations in a known layout, and is not used.")
         if found and subset in parts:
             raise ValueError(
                 f"{folder} has two folders for {subset!r}, {parts[subset].where} and {each}; "
@@ -130,6 +145,7 @@ def _in_folders(folder):
     kinds = sorted({part.format for part in parts.values()})
     if len(kinds) > 1:
         raise ValueError(f"The parts of {folder} differ in format: {', '.join(kinds)}.")
+    notes += unused if parts else []
     return parts
 
 
@@ -180,7 +196,7 @@ def _load(part, classes=()):
     return dataset
 
 
-def _train_and_val(datasets, folder, seed, notes):
+def _train_and_val(datasets, folder, seed, notes, fraction):
     """Return the two datasets; validation is None for a single image."""
     first = next(name for name in ("train", "", "val", "test") if name in datasets)
     train = datasets[first]
@@ -189,19 +205,19 @@ def _train_and_val(datasets, folder, seed, notes):
             val = datasets[name]
             if name == "test":
                 notes.append(f"Validation uses the test part of {folder}.")
-            elif "test" in datasets:
-                notes.append(f"The test part of {folder} is not used.")
             return train, val
     if first in ("val", "test"):
         notes.append(f"{folder} has only a part for {first!r}; training uses it.")
-    return _set_aside(train, folder, seed, notes)
+    return _set_aside(train, folder, seed, notes, fraction)
 
 
-def _set_aside(dataset, folder, seed, notes):
+def _set_aside(dataset, folder, seed, notes, fraction):
+    if not fraction:
+        return dataset, None
     if dataset.num_images < 2:
         notes.append(f"{folder} has a single image, so nothing is set aside for validation.")
         return dataset, None
-    train, val = dataset.split(_FRACTION, seed=seed)
+    train, val = dataset.split(fraction, seed=seed)
     notes.append(
         f"{folder} has no validation part; {val.num_images} of its {dataset.num_images} images, "
         f"chosen at random (seed {seed}), are set aside for validation."
@@ -209,7 +225,7 @@ def _set_aside(dataset, folder, seed, notes):
     return train, val
 
 
-def _only(datasets, subset, folder, seed, notes):
+def _only(datasets, subset, folder, seed, notes, fraction):
     """Return the dataset of one subset."""
     if subset in datasets:
         return datasets[subset]
@@ -217,7 +233,7 @@ def _only(datasets, subset, folder, seed, notes):
         raise ValueError(
             f"{folder} has no test part; it has {', '.join(filter(None, datasets)) or 'no parts'}."
         )
-    train, val = _train_and_val(datasets, folder, seed, notes)
+    train, val = _train_and_val(datasets, folder, seed, notes, fraction)
     if subset == "val" and val is None:
         raise ValueError(f"{folder} has no validation part, and a single image.")
     return train if subset == "train" else val

@@ -14,7 +14,7 @@ from mrcnn.readers.outlines import Ellipse, Outline, Polygon, box
 
 _SHOWN = 10
 # Usual names of the region attribute that holds the class.
-_CLASS_ATTRIBUTES = {"class", "type", "label", "name", "category", "object"}
+_CLASS_ATTRIBUTES = {"class", "type", "kind", "label", "name", "category", "object"}
 
 
 class ViaDataset(OutlineDataset):
@@ -124,7 +124,8 @@ class ViaDataset(OutlineDataset):
 def guess_class_attribute(annotation_file: str | os.PathLike) -> str | None:
     """Return the region attribute of a VIA file that seems to hold the class; None without any.
 
-    It is the one that most regions have; of several, one with a usual name or with few values.
+    It is the one that most regions have; of several, one with a usual name, then one with several
+    values, but few of them.
     """
     data = read_json(annotation_file, "VIA JSON")
     regions = [
@@ -141,7 +142,8 @@ def guess_class_attribute(annotation_file: str | os.PathLike) -> str | None:
                 values.setdefault(attribute, set()).update(chosen)
 
     def likely(name):
-        return times[name], name.lower() in _CLASS_ATTRIBUTES, -len(values[name]), name
+        count = len(values[name])
+        return times[name], name.lower() in _CLASS_ATTRIBUTES, count > 1, -count, name
 
     return max(times, key=likely, default=None)
 

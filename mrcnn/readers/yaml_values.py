@@ -7,8 +7,9 @@ from typing import Any
 
 from mrcnn.readers.json_values import read_bytes
 
-# Lists of classes are short, and PyYAML takes a second for a megabyte.
-_MOST_BYTES = 1 << 20
+# Lists of classes are short and flat. PyYAML takes seconds for a megabyte, or for deep nesting.
+_MOST_BYTES = 1 << 18
+_DEEPEST = 20
 
 
 def read_yaml(path: str | os.PathLike) -> dict[str, Any]:
@@ -26,11 +27,18 @@ def read_yaml(path: str | os.PathLike) -> dict[str, Any]:
 
     content = read_bytes(path)
     if len(content) > _MOST_BYTES:
-        raise ValueError(f"{path} has {len(content)} bytes; a file of classes has at most a MiB.")
+        raise ValueError(
+            f"{path} has {len(content)} bytes; a file of classes has at most {_MOST_BYTES}."
+        )
     try:
-        events = yaml.parse(content, yaml.SafeLoader)
-        if any(isinstance(event, yaml.AliasEvent) for event in events):
-            raise ValueError(f"{path} has references (*name), which are not read.")
+        depth = 0
+        for event in yaml.parse(content, yaml.SafeLoader):
+            depth += isinstance(event, yaml.events.CollectionStartEvent)
+            depth -= isinstance(event, yaml.events.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise RecursionError
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(f"{path} has references (*name), which are not read.")
         data = yaml.safe_load(content)
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {_reason(error)}.") from None

@@ -253,11 +253,13 @@ def _place(root, name, data, outside):
     for candidate in filter(None, candidates):
         if candidate.is_dir() or candidate.is_file():
             return candidate
-    if not outside and _inside(root, name) is None:
+    leads_out = not outside and _inside(root, name) is None
+    if leads_out and candidates[-1] is None:
         raise ValueError(
             f"{data}: the entry {shown(name)!r} leads out of its folder, which outside=True allows."
         )
-    raise FileNotFoundError(f"{data} names {shown(name)!r}, which is not in {root}.")
+    hint = "; outside=True looks beyond it" if leads_out else ""
+    raise FileNotFoundError(f"{data} names {shown(name)!r}, which is not in {root}{hint}.")
 
 
 def _below(folder):

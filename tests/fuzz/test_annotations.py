@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.datasets import CocoJsonDataset, LabelMeDataset, ViaDataset
+from mrcnn.datasets import CocoJsonDataset, LabelMeDataset, LabelStudioDataset, ViaDataset
 from tests.fuzz.guard import CASES, SEED, guarded
 from tests.fuzz.mutate import mutate_bytes, mutate_tree
+from tests.readers.brush import packed
 
 HEIGHT, WIDTH = 24, 32
 SQUARE = [10, 5, 20, 5, 20, 15, 10, 15]
@@ -77,6 +78,9 @@ def shape(kind, points, label="cat", group=None):
     return {"label": label, "points": points, "group_id": group, "shape_type": kind, "flags": {}}
 
 
+MASK = io.BytesIO()
+Image.fromarray(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 1, 0]], bool)).save(MASK, "PNG")
+MASK = base64.b64encode(MASK.getvalue()).decode()
 LABELME = {
     "version": "5.4.1",
     "flags": {},
@@ -86,12 +90,46 @@ LABELME = {
         shape("rectangle", [[12, 9], [4, 5]], "dog"),
         shape("circle", [[20, 15], [23, 11]]),
         shape("point", [[20, 15]], "spot"),
+        shape("mask", [[4, 5], [6, 8]], "dog") | {"mask": MASK},
     ],
     "imagePath": "a.png",
     "imageData": base64.b64encode(b"picture").decode(),
     "imageHeight": HEIGHT,
     "imageWidth": WIDTH,
 }
+
+
+def studio_region(kind, label="cat", **value):
+    size = {"original_width": WIDTH, "original_height": HEIGHT, "image_rotation": 0}
+    return {"id": "a", "type": kind, "value": value | {kind: [label]}, **size}
+
+
+PAINTED = np.zeros((HEIGHT, WIDTH), bool)
+PAINTED[3:9, 4:20] = True
+STUDIO = [
+    {
+        "id": 1,
+        "data": {"image": "/data/upload/1/0a1b2c3d-a.png"},
+        "annotations": [
+            {
+                "was_cancelled": False,
+                "result": [
+                    studio_region("polygonlabels", points=[[10, 20], [90, 30], [40, 95]]),
+                    studio_region("brushlabels", "dog", format="rle", rle=packed(PAINTED, False)),
+                    studio_region("ellipselabels", x=50, y=50, radiusX=20, radiusY=9, rotation=5),
+                    studio_region("rectanglelabels", x=5, y=9, width=30, height=9, rotation=30),
+                ],
+            }
+        ],
+    },
+    {"id": 2, "data": {"image": "sub/b.png"}, "annotations": [{"result": []}]},
+]
+
+
+def read_studio(folder):
+    dataset = LabelStudioDataset()
+    dataset.load_label_studio(folder / "data.json", folder, boxes=True)
+    return dataset
 
 
 def read_coco(folder):
@@ -122,6 +160,7 @@ FORMATS = {
     "via 2": (VIA_2, read_via),
     "via, one class": (VIA_2, read_via_of_one_class),
     "labelme": (LABELME, read_labelme),
+    "label studio": (STUDIO, read_studio),
 }
 
 

@@ -1,9 +1,12 @@
+import base64
+import io
 import json
 import os
 
 import numpy as np
 import pytest
 import skimage.draw
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mrcnn.readers.labelme import LabelMeDataset
@@ -229,3 +232,66 @@ def test_many_parts_of_one_object_are_decoded_once(labelme_file, rng, monkeypatc
     monkeypatch.setattr(coco_mask, "decode", lambda rle: calls.append(1) or decode(rle))
     np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], expected)
     assert len(calls) == 1
+
+
+def mask_shape(pixels, points, label="cat", **more):
+    """A shape of the type "mask", as LabelMe's own AI tools write it."""
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, bool)).save(file, "PNG")
+    text = base64.b64encode(file.getvalue()).decode()
+    return shape(label, points, "mask") | {"mask": text} | more
+
+
+RING = [[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 1, 0]]
+
+
+def test_masks_begin_at_their_first_point(labelme_file):
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[5:9, 10:13] = np.array(RING, bool)
+    # The points are the first and the last pixel; some tools write the one after it.
+    for last in ([12, 8], [13, 9], [12.0, 8.0]):
+        masks, class_ids = load(labelme_file("a", [mask_shape(RING, [[10, 5], last])])).load_mask(0)
+        assert class_ids.tolist() == [1] and (masks[..., 0] == expected).all()
+
+
+def test_a_mask_and_a_polygon_of_a_group_are_one_object(labelme_file):
+    painted = mask_shape(RING, [[30, 20], [32, 23]], group_id=4)
+    dataset = load(labelme_file("a", [painted, shape(group=4)]))
+    masks, class_ids = dataset.load_mask(0)
+    alone = load(labelme_file("a", [shape()])).load_mask(0)[0][..., 0]
+    assert class_ids.tolist() == [1] and masks.sum() == alone.sum() + np.sum(RING)
+    assert masks[20, 30:33, 0].all() and not masks[21, 31, 0]
+
+
+def test_turned_boxes_are_polygons(labelme_file):
+    corners = [[10, 5], [15, 10], [10, 15], [5, 10]]
+    kinds = [shape("cat", corners, kind) for kind in ("oriented_rectangle", "rotation", "polygon")]
+    masks, class_ids = load(labelme_file("a", kinds)).load_mask(0)
+    assert len(class_ids) == 3 and (masks == masks[..., :1]).all() and masks[..., 0].sum() == 50
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (mask_shape(RING, [[10, 5], [20, 8]]), "a mask of another size than its points"),
+        (mask_shape(RING, [[10, 5]]), "points that are not pairs of numbers"),
+        (mask_shape(RING, [[10, 5], [12, 1e300]]), "a coordinate beyond a million pixels"),
+        (mask_shape(RING, [[99, 5], [101, 8]]), "a shape outside the image"),
+        (mask_shape(np.zeros((4, 3)), [[10, 5], [12, 8]]), "a shape without area"),
+        (mask_shape(RING, [[10, 5], [12, 8]], mask="%%"), "a mask whose pixels cannot be read"),
+        (mask_shape(RING, [[10, 5], [12, 8]], mask="aGFsbG8="), "a mask whose pixels cannot"),
+        (mask_shape(RING, [[10, 5], [12, 8]], mask=None), "a mask without its pixels"),
+        (mask_shape(RING, [[10, 5], [12, 8]], mask=[3]), "a mask without its pixels"),
+    ],
+)
+def test_broken_masks_are_left_out(labelme_file, broken, reason):
+    folder = labelme_file("a", [shape(), broken])
+    with pytest.warns(UserWarning, match=f"1 entry is left out: 1 x {reason}"):
+        assert load(folder).load_mask(0)[1].tolist() == [1]
+
+
+def test_a_mask_beyond_the_border_is_cut(labelme_file):
+    folder = labelme_file("a", [mask_shape(np.ones((6, 5)), [[-3, -3], [1, 2]])])
+    with pytest.warns(UserWarning, match="cut at the border"):
+        masks, _ = load(folder).load_mask(0)
+    assert masks.sum() == 6 and masks[:3, :2].all()

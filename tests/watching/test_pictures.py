@@ -125,9 +125,9 @@ def test_what_is_detected_is_painted_at_the_right(log_dir):
     np.testing.assert_array_equal(first[:, :512], second[:, :512])
     assert second[:, 522:].max() == 0
     assert first[:200, 522:].max() == first[300:, 800:].max() == 0
-    # The first class, (0, 0.292, 1), and over it the second, (0.584, 1, 0): half of the half, and
-    # half.
-    assert first[400, 650].tolist() == [74, (37 + 255) // 2, 127 // 2]
+    # The first class, #1e87f0, by 35 %: (10.5, 47.25, 84). Over it the second, #ff871e, in the same
+    # way: 35 % of it, and 65 % of (10, 47, 84).
+    assert first[400, 600].tolist() == [95, 77, 65]
 
 
 def test_detections_are_those_of_the_weights_in_training(model, log_dir):
@@ -142,7 +142,7 @@ def test_detections_are_those_of_the_weights_in_training(model, log_dir):
     np.testing.assert_array_equal(first[45:, :520], second[45:, :520])
     # The colour of the class, as the edge of a box.
     for picture, seen in ((first, False), (second, True)):
-        assert (picture[45:, 522:] == (0, 74, 255)).all(axis=-1).any() == seen
+        assert (picture[45:, 522:] == (0x1E, 0x87, 0xF0)).all(axis=-1).any() == seen
 
 
 def test_image_without_instances(log_dir):
