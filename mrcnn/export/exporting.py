@@ -13,6 +13,7 @@ from mrcnn.export.files import choose_format, placing, size_of
 from mrcnn.export.serving import INPUT, OUTPUTS, Serving
 from mrcnn.inference.molding import as_images
 from mrcnn.ops.scaling import resample
+from mrcnn.runs.provenance import origin
 from mrcnn.runs.settings import as_metadata, describe
 
 PRECISIONS = {
@@ -75,7 +76,7 @@ def export_model(
     metadata = as_metadata(
         describe(config, model.class_names)
         | {"export": {**options, "precision": precision, "input": INPUT, "outputs": OUTPUTS}}
-    )
+    ) | origin(model.keras_model.metadata)
     with placing(path, format, overwrite) as made:
         if format == "litert":
             differences = _litert(model, made, photos, detector, options, precision, metadata)
