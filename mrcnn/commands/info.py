@@ -34,7 +34,7 @@ def run(args):
     """Print the facts."""
     facts = facts_of(args.path)
     for name, value in _rows(facts, args.settings):
-        print(f"{shown(name):<26}{shown(value)}")
+        print(f"{shown(name):<32}{shown(value)}")
     return Outcome(facts)
 
 
