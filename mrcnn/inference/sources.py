@@ -50,9 +50,9 @@ class Sources:
             "0" for the first. A file that is not there is among the photos, and fails when it is
             loaded. A file that is found twice counts once.
         recursive: search in the folders of folders as well.
-        read: function from a path to a photo; None for `read_image`.
         leave_out: a folder that is not searched as one of the folders of others, such as that of
             the results.
+        read: function from a path to a photo; None for `read_image`.
 
     Attributes:
         videos: list of the `Video`s.
