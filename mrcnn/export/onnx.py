@@ -1,6 +1,7 @@
 """ONNX, for ONNX Runtime: any size, any batch."""
 
 import logging
+import os
 import re
 import warnings
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ def export(serving, path, metadata):
         ValueError: names the operations that ONNX does not have.
     """
     onnx, convert = needed("onnx", "tf2onnx.convert")
-    with _unsupported() as lacking, warnings.catch_warnings():
+    with _unsupported() as lacking, _without_copies(), warnings.catch_warnings():
         # tf2onnx and NumPy disagree on names of types.
         warnings.simplefilter("ignore")
         try:
@@ -73,6 +74,21 @@ def _unsupported():
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+@contextmanager
+def _without_copies():
+    """Keep tf2onnx from copying the graph, weights and all, before each of its optimizations."""
+    name = "TF2ONNX_CATCH_ERRORS"
+    before = os.environ.get(name)
+    os.environ[name] = "FALSE"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def load(path):
