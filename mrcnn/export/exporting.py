@@ -18,7 +18,7 @@ from mrcnn.runs.settings import as_metadata, describe
 
 PRECISIONS = {
     "saved_model": ("float32",),
-    "onnx": ("float32",),
+    "onnx": ("float32", "float16", "int8"),
     "openvino": ("float32", "float16"),
     "litert": ("float32", "float16", "int8"),
 }
@@ -81,6 +81,7 @@ def export_model(
     extra = {"precision": precision} if len(PRECISIONS[format]) > 1 else {}
     if format == "litert":
         options |= litert.serving_options(config)
+    if precision == "int8":
         extra["calibration"] = photos_of(calibration or [], config, image_size)
     with placing(path, format, overwrite) as made:
         serving = Serving(model.network, config, **options)
