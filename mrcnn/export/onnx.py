@@ -1,11 +1,13 @@
 """ONNX, for ONNX Runtime: any size, any batch."""
 
 import logging
+import os
 import re
 import warnings
 from contextlib import contextmanager
 
 from mrcnn.export.extras import needed
+from mrcnn.export.onnx_precision import halve_weights, quantized
 from mrcnn.export.roi_align_node import roi_align_node
 from mrcnn.export.serving import INPUT, OUTPUTS
 
@@ -13,20 +15,23 @@ from mrcnn.export.serving import INPUT, OUTPUTS
 _OPSET = 18
 
 
-def export(serving, path, metadata):
+def export(serving, path, metadata, precision="float32", calibration=()):
     """Write an ONNX file with one input and four outputs, named as those of `Serving`.
 
     Args:
         serving: a `Serving`.
         path: the file to make.
         metadata: dict of texts, the file's `metadata_props`.
+        precision: "float32"; "float16" for weights of half the size; "int8" for convolutions and
+            matrix products of whole numbers.
+        calibration: for "int8", uint8 photos.
 
     Raises:
         ImportError: without the packages onnx and tf2onnx.
         ValueError: names the operations that ONNX does not have.
     """
     onnx, convert = needed("onnx", "tf2onnx.convert")
-    with _unsupported() as lacking, warnings.catch_warnings():
+    with _unsupported() as lacking, _without_copies(), warnings.catch_warnings():
         # tf2onnx and NumPy disagree on names of types.
         warnings.simplefilter("ignore")
         try:
@@ -48,6 +53,11 @@ def export(serving, path, metadata):
     del model.graph.output[:]
     model.graph.output.extend(outputs[name] for name in OUTPUTS)
     model.producer_name = "mrcnn"
+    if precision == "float16":
+        halve_weights(model)
+    if precision == "int8":
+        batches = [photo if serving.batch == 1 else photo[None] for photo in calibration]
+        model = quantized(model, batches)
     onnx.helper.set_model_props(model, metadata)
     onnx.save(model, path)
 
@@ -73,6 +83,21 @@ def _unsupported():
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+@contextmanager
+def _without_copies():
+    """Keep tf2onnx from copying the graph, weights and all, before each of its optimizations."""
+    name = "TF2ONNX_CATCH_ERRORS"
+    before = os.environ.get(name)
+    os.environ[name] = "FALSE"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def load(path):

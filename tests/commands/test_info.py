@@ -1,6 +1,8 @@
 """`mrcnn info` on files of every kind."""
 
+import io
 import json
+import zipfile
 
 import keras
 import numpy as np
@@ -55,6 +57,13 @@ def xml_file(folder, texts):
     return folder / "m.xml"
 
 
+def tflite_file(folder, texts):
+    (folder / "m.tflite").write_bytes(b"TFL3" * 9)
+    with zipfile.ZipFile(folder / "m.tflite", "a") as archive:
+        archive.writestr("metadata.json", json.dumps(texts))
+    return folder / "m.tflite"
+
+
 def saved_model(folder, texts):
     path = folder / "saved"
     (path / "assets.extra").mkdir(parents=True)
@@ -69,7 +78,7 @@ def weight_file(folder, texts):
     return folder / "m.h5"
 
 
-@pytest.mark.parametrize("make", [onnx_file, xml_file, saved_model, weight_file])
+@pytest.mark.parametrize("make", [onnx_file, xml_file, tflite_file, saved_model, weight_file])
 def test_facts(tmp_path, texts, make):
     found = facts_of(make(tmp_path, texts))
     assert found["class_names"][:2] == ["BG", "cell"]
@@ -130,6 +139,15 @@ def test_file_of_the_original(tmp_path):
     assert found["config"] == {"NUM_CLASSES": 81}
 
 
+def zipped(entries):
+    """A zip archive as bytes."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in entries.items():
+            archive.writestr(name, text)
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -143,6 +161,12 @@ def test_file_of_the_original(tmp_path):
             "is not an OpenVINO model",
         ),
         ("m.xml", b'<net><rt_info><mrcnn><config value="{"/></mrcnn></rt_info></net>', "not JSON"),
+        ("m.tflite", b"TFL3", "is a LiteRT model without facts"),
+        ("m.tflite", zipped({"metadata.json": b"{"}), "is damaged"),
+        ("m.tflite", zipped({"metadata.json": b"[]"}), "without facts"),
+        ("m.tflite", zipped({"metadata.json": b" " * ((1 << 24) + 1)}), "without facts"),
+        ("m.tflite", zipped({"other": b"{}"}), "without facts"),
+        ("m.tflite", zipped({"metadata.json": b"{}" * 99})[:-40] + bytes(40), "without facts"),
         ("m.h5", b"no", "is not a whole HDF5 file"),
         ("m.pth", b"no", "m.pth"),
         ("m.txt", b"no", "m.txt"),
