@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mrcnn.export import onnx, openvino, saved_model
+from mrcnn.export import litert, onnx, openvino, saved_model
 from mrcnn.export.compare import Differences, compare, reference
 from mrcnn.export.files import choose_format, placing, size_of
 from mrcnn.export.serving import INPUT, OUTPUTS, Serving
 from mrcnn.inference.molding import as_images
 from mrcnn.ops.scaling import resample
-from mrcnn.runs.provenance import origin
 from mrcnn.runs.settings import as_metadata, describe
 
 PRECISIONS = {
@@ -22,6 +21,8 @@ PRECISIONS = {
     "openvino": ("float32", "float16"),
     "litert": ("float32", "float16", "int8"),
 }
+
+_MODULES = {"saved_model": saved_model, "onnx": onnx, "openvino": openvino, "litert": litert}
 
 
 @dataclass
@@ -71,23 +72,23 @@ def export_model(
     format = choose_format(path, format)
     image_size = check_options(format, image_size, batch, precision, masks, calibration)
     config = model.config
-    photos = test_photos(config, image_size, calibration)
+    photos = comparison_photos(config, image_size, calibration)
     options = {"image_size": image_size, "batch": batch, "masks": masks}
-    metadata = as_metadata(
-        describe(config, model.class_names)
-        | {"export": {**options, "precision": precision, "input": INPUT, "outputs": OUTPUTS}}
-    ) | origin(model.keras_model.metadata)
+    facts = {"export": {**options, "precision": precision, "input": INPUT, "outputs": OUTPUTS}}
+    # Also the origin of the weights, which the model keeps for its own files.
+    metadata = dict(getattr(model.keras_model, "metadata", None) or {})
+    metadata |= as_metadata(describe(config, model.class_names) | facts)
+    extra = {"precision": precision} if len(PRECISIONS[format]) > 1 else {}
+    if format == "litert":
+        options |= litert.serving_options(config)
+        extra["calibration"] = photos_of(calibration or [], config, image_size)
     with placing(path, format, overwrite) as made:
-        if format == "litert":
-            differences = _litert(model, made, photos, detector, options, precision, metadata)
-        else:
-            serving = Serving(model.network, config, **options)
-            extra = {"precision": precision} if format == "openvino" else {}
-            module = {"saved_model": saved_model, "onnx": onnx, "openvino": openvino}[format]
-            module.export(serving, str(made), metadata, **extra)
-            differences = _verify(
-                module.load(str(made)), photos, detector, config, batch, precision, format
-            )
+        serving = Serving(model.network, config, **options)
+        module = _MODULES[format]
+        module.export(serving, str(made), metadata, **extra)
+        differences = _verify(
+            module.load(str(made)), photos, detector, config, batch, precision, format
+        )
     size = size_of(path, format)
     return ExportReport(str(path), format, size, differences, time.time() - start)
 
@@ -110,7 +111,17 @@ def check_options(format, image_size, batch, precision, masks, calibration):
             f'batch is {batch}; the format "{format}" has no While, the loop over the images of a '
             'batch, and accepts 1; "onnx" and "saved_model" accept any.'
         )
+    if precision == "int8" and (calibration is None or not len(calibration)):
+        raise ValueError(
+            'precision "int8" takes the ranges of values from photos; give some of the training '
+            "photos as calibration=[...]."
+        )
     if image_size is None:
+        if format == "litert":
+            raise ValueError(
+                'The format "litert" needs image_size=(height, width), because its operation '
+                'Conv2D has a fixed size; "saved_model" and "onnx" accept photos of any size.'
+            )
         return None
     sides = np.ravel(image_size)
     if sides.dtype.kind not in "iu" or len(sides) not in (1, 2) or (sides < 1).any():
@@ -121,7 +132,7 @@ def check_options(format, image_size, batch, precision, masks, calibration):
     return tuple(int(side) for side in np.resize(sides, 2))
 
 
-def test_photos(config, image_size, calibration, most=2):
+def comparison_photos(config, image_size, calibration, most=2):
     """Return the photos in which an export is compared with Keras, uint8.
 
     They are the first ones of `calibration`, else parts of a photo of scikit-image. Without an
@@ -129,15 +140,22 @@ def test_photos(config, image_size, calibration, most=2):
     """
     channels = int(config.IMAGE_SHAPE[2])
     if calibration is not None and len(calibration):
-        photos = as_images(list(calibration[:most]), channels)
-    else:
-        from skimage import data
+        return photos_of(calibration[:most], config, image_size)
+    from skimage import data
 
-        photo = data.astronaut()
-        photo = np.take(photo, np.arange(channels) % 3, axis=2)
-        if config.IMAGE_RESIZE_MODE == "none":
-            photo = photo[: 512 // 64 * 64]
-        photos = [photo[:448, :320], photo[:256, 64:]][: 1 if image_size else most]
+    photo = data.astronaut()
+    photo = np.take(photo, np.arange(channels) % 3, axis=2)
+    photos = [photo[:448, :320], photo[:256, 64:]][: 1 if image_size else most]
+    return photos_of(photos, config, image_size)
+
+
+def photos_of(images, config, image_size):
+    """Return uint8 photos, of images as `detect` takes them, resized if there is an `image_size`.
+
+    Raises:
+        ValueError, OSError: name the image that is refused, and the reason.
+    """
+    photos = as_images(list(images), int(config.IMAGE_SHAPE[2]))
     if image_size:
         photos = [resample(photo, image_size) for photo in photos]
     return [np.ascontiguousarray(photo) for photo in photos]
@@ -152,7 +170,14 @@ def _verify(run, photos, detector, config, batch, precision, format):
     total = Differences()
     for photo in photos:
         copies = photo if batch == 1 else np.stack([photo] * (batch or 2))
-        found = run(copies)
+        try:
+            found = run(copies)
+        # Each runtime has its own errors.
+        except Exception as error:
+            reason = " ".join(str(error).split())[-300:]
+            raise ValueError(
+                f'The format "{format}" cannot run this model ({reason}); "saved_model" can.'
+            ) from error
         # The last one of a batch, as a mistake in its offset would spare the first.
         found = found if batch == 1 else {name: value[-1] for name, value in found.items()}
         expected = reference(detector, photo, config)
@@ -162,11 +187,12 @@ def _verify(run, photos, detector, config, batch, precision, format):
             f'The format "{format}" does not agree with Keras in {len(photos)} photos, and nothing '
             f"was written: {total}."
         )
+    if 2 * total.matched < total.expected:
+        raise ValueError(
+            f'The format "{format}" with precision "{precision}" loses most detections in '
+            f"{len(photos)} photos, and nothing was written: {total}."
+        )
     return total
-
-
-def _litert(model, path, photos, detector, options, precision, metadata):
-    raise NotImplementedError
 
 
 def read_metadata(text_by_name):

@@ -13,6 +13,9 @@ def roi_align_node(graph, node, name, args):
     takes it from the middle of the bin. CropAndResize has its outermost samples on the border of
     the box: a box that is larger by half a bin on all sides gives the same samples.
 
+    The average over samples that `mrcnn.layers.roi_ops.roi_align` takes afterwards becomes a part
+    of the node.
+
     Raises:
         ValueError: if the crop size depends on the photo.
     """
@@ -24,6 +27,7 @@ def roi_align_node(graph, node, name, args):
     features, boxes, images, _ = node.input
     sides = [int(side) for side in node.inputs[3].get_tensor_value()]
     shapes, dtypes, outputs = node.output_shapes, node.output_dtypes, node.output
+    samples = _averaged(graph, node, shapes, sides)
 
     def constant(values, dtype=np.float32):
         return graph.make_const(utils.make_name("roi_align"), np.array(values, dtype)).output[0]
@@ -57,9 +61,9 @@ def roi_align_node(graph, node, name, args):
         corners,
         op("Cast", images, to=TensorProto.INT64),
         mode="avg",
-        output_height=sides[0],
-        output_width=sides[1],
-        sampling_ratio=1,
+        output_height=sides[0] // samples,
+        output_width=sides[1] // samples,
+        sampling_ratio=samples,
         spatial_scale=1.0,
         coordinate_transformation_mode="half_pixel",
     )
@@ -72,3 +76,18 @@ def roi_align_node(graph, node, name, args):
         shapes=shapes,
         dtypes=dtypes,
     )
+
+
+def _averaged(graph, node, shapes, sides):
+    """Return how many samples an AvgPool after the node averages, and make that one an Identity."""
+    consumers = graph.find_output_consumers(node.output[0])
+    if len(consumers) != 1 or consumers[0].type != "AvgPool":
+        return 1
+    pool = consumers[0]
+    window, steps = (list(pool.get_attr(name).ints) for name in ("ksize", "strides"))
+    samples = window[1]
+    if window != steps or window != [1, samples, samples, 1] or any(s % samples for s in sides):
+        return 1
+    pool.type = "Identity"
+    shapes[:] = [graph.get_shape(pool.output[0])]
+    return samples

@@ -3,7 +3,6 @@
 import json
 import os
 
-import keras
 import tensorflow as tf
 
 # Where a SavedModel keeps files that TensorFlow does not read.
@@ -18,12 +17,11 @@ def export(serving, path, metadata):
         path: the folder to make.
         metadata: dict of texts, written into the file `METADATA`.
     """
-    archive = keras.export.ExportArchive()
-    archive.track(serving.model)
-    archive.add_endpoint(
-        "serving_default", serving.function, input_signature=serving.function.input_signature
-    )
-    archive.write_out(path, verbose=False)
+    # Not by `keras.export`, which writes all weights twice.
+    module = tf.Module()
+    module.weights = [variable.value for variable in serving.model.variables]
+    module.serve = serving.function
+    tf.saved_model.save(module, path, signatures={"serving_default": serving.function})
     os.makedirs(os.path.dirname(os.path.join(path, METADATA)))
     with open(os.path.join(path, METADATA), "w", encoding="utf-8") as file:
         json.dump(metadata, file)

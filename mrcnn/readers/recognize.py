@@ -9,16 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.readers.layouts import (
-    SUBSETS,
-    Part,
-    find_one,
-    find_subsets,
-    has_photos,
-    missing,
-    subset_of,
-    visible,
-)
+from mrcnn.readers.folders import SUBSETS, has_photos, subset_of, visible
+from mrcnn.readers.layouts import Part, find_one, find_subsets, missing
 
 _FRACTION = 0.2
 # Folders below the given one that are searched for photos, to say what is missing.

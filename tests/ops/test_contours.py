@@ -35,7 +35,7 @@ def triangles(rng, height, width):
 @pytest.mark.parametrize("draw", [noise, blobs, triangles])
 def test_polygons_fill_back_exactly(draw):
     rng = np.random.default_rng(0)
-    for _ in range(150):
+    for _ in range(80):
         height, width = rng.integers(1, 40, 2)
         mask = draw(rng, height, width)
         components = mask_polygons(mask)
