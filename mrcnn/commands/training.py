@@ -35,6 +35,7 @@ class Training:
         import keras
 
         from mrcnn.mask_rcnn import MaskRCNN
+        from mrcnn.runs.imported import warn_of_settings
         from mrcnn.runs.provenance import metrics_of
         from mrcnn.runs.run import checkpoints
 
@@ -45,9 +46,9 @@ class Training:
         if self.start is None:
             model.start_from("last")
         elif os.path.isfile(self.start.weights):
-            model.load_weights(self.start.weights, exclude=self.start.exclude)
-            # Weights to start from: the run is a new one, also with those of an earlier run.
-            model.set_log_dir()
+            # Not those of the MaskRCNN, which would continue the run that the file is in.
+            load, path = model.keras_model.load_weights, self.start.weights
+            warn_of_settings(config, path, load(path, exclude=self.start.exclude))
         else:
             model.start_from(self.start.weights)
         history = model.train(
