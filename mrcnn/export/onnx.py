@@ -69,9 +69,10 @@ def _unsupported():
 
     class Handler(logging.Handler):
         def emit(self, record):
-            found.update(re.findall(r"[Tt]ensorflow op \[.*?: (\w+)\] is not", record.getMessage()))
-            if record.exc_info:
-                found.update(re.findall(r"type=(\w+)", record.getMessage()))
+            text = record.getMessage()
+            found.update(re.findall(r"[Tt]ensorflow op \[.*?: (\w+)\] is not", text))
+            if text.startswith("Failed to convert node"):
+                found.update(re.findall(r"OP=(\w+)", text))
 
     handler, level, propagate = Handler(logging.WARNING), logger.level, logger.propagate
     logger.addHandler(handler)
