@@ -209,7 +209,8 @@ def compare(args):
         total, extra = total + len(whole), extra + (iou <= 0.9).all(axis=0).sum()
     print(
         f"{args.images} images of {FITS}x{FITS} pixels, tiles of {args.tile}, overlap "
-        f"{args.overlap}: {equal} of {total} instances equal ({equal / total:.2%}), {extra} others by tiles"
+        f"{args.overlap}: {equal} of {total} instances equal ({equal / total:.2%}), {extra} "
+        "others by tiles"
     )
 
 
