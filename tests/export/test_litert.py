@@ -6,8 +6,10 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from mrcnn.layers.batching import suppress
 from mrcnn.model import MaskRCNN
 from tests.mini import MiniShapes, mini_config, silent
 
@@ -97,6 +99,24 @@ def test_metadata_is_an_archive_at_the_end_of_the_file(report):
     assert json.loads(texts["class_names"]) == NAMES
     assert json.loads(texts["config"])["IMAGE_MAX_DIM"] == 64
     assert json.loads(texts["export"])["image_size"] == list(SIZE)
+
+
+def test_suppression_of_boxes_without_area():
+    """LiteRT's own kernel returns the first of them again and again."""
+    boxes = np.float32([[0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 0.9], [0, 2, 1, 3]])
+    scores = np.float32([0.9, 0.8, 0.7, 0.6, 0.5])
+
+    @tf.function(input_signature=[tf.TensorSpec(boxes.shape)])
+    def kept(boxes):
+        return suppress(boxes, tf.constant(scores), 5, 0.5)
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([kept.get_concrete_function()])
+    interpreter = Interpreter(model_content=converter.convert())
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], boxes)
+    interpreter.invoke()
+    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    assert found.tolist() == [0, 1, 2, 4, -1]
 
 
 @pytest.mark.slow
