@@ -1,6 +1,7 @@
 """ONNX, for ONNX Runtime: any size, any batch."""
 
 import logging
+import os
 import re
 import warnings
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def export(serving, path, metadata, precision="float32", calibration=()):
         ValueError: names the operations that ONNX does not have.
     """
     onnx, convert = needed("onnx", "tf2onnx.convert")
-    with _unsupported() as lacking, warnings.catch_warnings():
+    with _unsupported() as lacking, _without_copies(), warnings.catch_warnings():
         # tf2onnx and NumPy disagree on names of types.
         warnings.simplefilter("ignore")
         try:
@@ -68,9 +69,10 @@ def _unsupported():
 
     class Handler(logging.Handler):
         def emit(self, record):
-            found.update(re.findall(r"[Tt]ensorflow op \[.*?: (\w+)\] is not", record.getMessage()))
-            if record.exc_info:
-                found.update(re.findall(r"type=(\w+)", record.getMessage()))
+            text = record.getMessage()
+            found.update(re.findall(r"[Tt]ensorflow op \[.*?: (\w+)\] is not", text))
+            if text.startswith("Failed to convert node"):
+                found.update(re.findall(r"OP=(\w+)", text))
 
     handler, level, propagate = Handler(logging.WARNING), logger.level, logger.propagate
     logger.addHandler(handler)
@@ -82,6 +84,21 @@ def _unsupported():
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+@contextmanager
+def _without_copies():
+    """Keep tf2onnx from copying the graph, weights and all, before each of its optimizations."""
+    name = "TF2ONNX_CATCH_ERRORS"
+    before = os.environ.get(name)
+    os.environ[name] = "FALSE"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def load(path):
