@@ -1,5 +1,6 @@
 """Models from weight files of other programs, and such files from models."""
 
+import json
 import os
 import pickle
 
@@ -8,7 +9,7 @@ import pytest
 
 from mrcnn.config import PaperConfig
 from mrcnn.model import MaskRCNN
-from mrcnn.runs.imported import imported_config, warn_of_settings
+from mrcnn.runs.imported import classes_of, imported_config, warn_of_settings
 from mrcnn.weights.coco_names import class_names
 from mrcnn.weights.hdf5 import WeightFileError
 from mrcnn.weights.report import LoadReport
@@ -60,6 +61,26 @@ def test_export_is_identical(model, state, tmp_path, name):
         np.testing.assert_array_equal(np.asarray(found.tensors[tensor]), array, err_msg=tensor)
     if name == "x.pkl":
         assert "__author__" in found.metadata
+
+
+@pytest.mark.parametrize("name", ["x.pkl", "x.safetensors"])
+def test_class_names_come_back(model, path, tmp_path, name):
+    """In files with room for them, and with what is known of the training."""
+    names, training = ["BG", "cell", "nucleus", "räder"], {"dataset": "dishes", "epoch": 2}
+    model.class_names = names
+    model._describe({"training": json.dumps(training)})
+    model.export_weights(tmp_path / name, format="detectron2")
+    model.class_names = None
+    model._describe({})
+    model.load_weights(tmp_path / name)
+    assert model.class_names == names
+    assert json.loads(model.keras_model.metadata["training"]) == training
+    assert "config" in model.keras_model.metadata
+    assert classes_of(tmp_path / name) == (4, names)
+    # A file without them leaves the names of the model as they are.
+    model.load_weights(path)
+    assert model.class_names == names and "training" not in model.keras_model.metadata
+    model.class_names = None
 
 
 def test_export_that_cannot_be(model, tmp_path):

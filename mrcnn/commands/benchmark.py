@@ -9,7 +9,7 @@ from mrcnn.cli import at_least
 from mrcnn.commands.detector import add_detector, load_detector
 from mrcnn.commands.outcome import Outcome
 
-SUMMARY = "Time detection with some weights, or with a preset's random ones, on this machine."
+SUMMARY = "Time detection on this machine."
 
 EXAMPLES = """\
   mrcnn benchmark --weights last

@@ -6,7 +6,7 @@ from mrcnn.commands import options
 from mrcnn.commands.classes import listed
 from mrcnn.commands.outcome import Outcome
 
-SUMMARY = "Convert weights between the formats of this package, Keras, torchvision and Detectron2."
+SUMMARY = "Convert weights between formats of this and other programs."
 
 EXAMPLES = """\
   mrcnn convert maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth coco.h5

@@ -5,7 +5,7 @@ from mrcnn.commands import options
 from mrcnn.commands.detector import add_detector, load_detector
 from mrcnn.commands.outcome import Outcome
 
-SUMMARY = "Print COCO's average precision (AP) on the validation part of annotated photos."
+SUMMARY = "Print COCO's average precision (AP) on annotated photos."
 
 EXAMPLES = """\
   mrcnn evaluate photos/ --weights last

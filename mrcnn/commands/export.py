@@ -4,7 +4,7 @@ from mrcnn.cli import at_least
 from mrcnn.commands.detector import add_detector, load_detector
 from mrcnn.commands.outcome import Outcome
 
-SUMMARY = "Write a model for another runtime: SavedModel, ONNX, OpenVINO or LiteRT."
+SUMMARY = "Write a model as SavedModel, ONNX, OpenVINO or LiteRT."
 
 EXAMPLES = """\
   mrcnn export cells.onnx --weights last

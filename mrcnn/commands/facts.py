@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 from mrcnn.files import one_line
@@ -10,6 +11,8 @@ from mrcnn.files import one_line
 _MOST_BYTES = 1 << 24
 # Where a SavedModel keeps files that TensorFlow does not read.
 _SAVED_MODEL = Path("assets.extra", "metadata.json")
+# Of the zip archive at the end of a `.tflite` file.
+_LITERT = "metadata.json"
 
 
 def facts_of(path):
@@ -147,4 +150,18 @@ def _openvino(path):
     return "an OpenVINO model", texts
 
 
-_EXPORTED = {".onnx": _onnx, ".xml": _openvino}
+def _litert(path):
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(_LITERT) as file:
+            text = file.read(_MOST_BYTES + 1)
+        texts = json.loads(text) if len(text) <= _MOST_BYTES else {}
+    # A file of LiteRT without an archive behind it, or without this entry.
+    except (zipfile.BadZipFile, KeyError):
+        texts = {}
+    # Damaged archives raise errors of a dozen kinds.
+    except Exception as error:
+        raise ValueError(f'The archive in "{path}" is damaged ({one_line(error)}).') from error
+    return "a LiteRT model", texts if isinstance(texts, dict) else {}
+
+
+_EXPORTED = {".onnx": _onnx, ".xml": _openvino, ".tflite": _litert}

@@ -4,7 +4,7 @@ from mrcnn.commands.facts import facts_of
 from mrcnn.commands.outcome import Outcome
 from mrcnn.data.checks import shorten, shown
 
-SUMMARY = "Show what a weight file, a run or an exported model says of itself."
+SUMMARY = "Show the facts in a weight file, run or exported model."
 
 EXAMPLES = """\
   mrcnn info logs/
@@ -34,7 +34,7 @@ def run(args):
     """Print the facts."""
     facts = facts_of(args.path)
     for name, value in _rows(facts, args.settings):
-        print(f"{shown(name):<26}{shown(value)}")
+        print(f"{shown(name):<32}{shown(value)}")
     return Outcome(facts)
 
 

@@ -4,6 +4,7 @@ from argparse import ArgumentTypeError
 
 from mrcnn.cli import at_least
 from mrcnn.commands.detector import add_detector, load_detector
+from mrcnn.commands.window import Window, check_screen
 from mrcnn.inference.outputs import FORMATS
 
 SUMMARY = "Detect in photos, folders, videos or a camera, and write pictures and annotations."
@@ -57,7 +58,11 @@ def add(parser):
     )
     length.add_argument("--scale", type=_length, help="size of a pixel in another unit")
     add_("--color-by", choices=("class", "instance"), help="(class, where there are several)")
-    add_("--show", action="store_true", help="show the pictures in a window; q ends")
+    add_(
+        "--show",
+        action="store_true",
+        help="show the pictures in a window; q ends, other keys go on",
+    )
 
 
 def _formats(text):
@@ -91,6 +96,8 @@ def run(args):
     """Detect; the status is 1 if a photo was skipped or a video ended early."""
     from mrcnn.inference.sources import Sources
 
+    if args.show:
+        check_screen()
     folder = _output_folder(args.output, args.overwrite)
     sources = Sources(args.photos, args.recursive, folder, None if args.tile is None else _mapped)
     if "video" in (args.save or ()) and not sources.videos:
@@ -147,9 +154,9 @@ def name_classes(model, given):
     count = model.config.NUM_CLASSES - 1
     if given is not None and len(given) != count:
         raise ValueError(f"--classes has {len(given)} names; the weights have {count} classes.")
-    if given is None and model.class_names is None:
+    if given is None and (model.class_names is None or len(model.class_names) != count + 1):
         print(
-            'The weights do not name their classes, so they are "class 1", "class 2", ...; name '
+            'The weights do not name all classes, so these are "class 1", "class 2", ...; name '
             "them, in this order, with --classes a,b,c."
         )
         given = [f"class {number}" for number in range(1, count + 1)]
@@ -195,11 +202,11 @@ def predict(args, model, sources, folder):
         overlap=args.overlap,
     )
     try:
-        with bar, outputs, _Window(args.show) as window, closing(stream.pairs()) as pairs:
+        with bar, outputs, Window(args.show) as window, closing(stream.pairs()) as pairs:
             for photo, _ in pairs:
                 picture = outputs.collect(photo)
                 bar.update()
-                if not window.show(picture):
+                if not window.show(picture, wait=photo.video is None):
                     break
     except KeyboardInterrupt:
         # What was done until then is kept; `main` says who ended it.
@@ -238,37 +245,3 @@ def _report(stream, sources, outputs):
         "photos_per_second": rate,
         "network_busy": stream.busy,
     }
-
-
-class _Window:
-    """A window that shows pictures, if `is_shown`. A context manager."""
-
-    def __init__(self, is_shown):
-        self.is_shown = is_shown
-
-    def show(self, picture):
-        """Show a picture; return False once q or Escape was pressed."""
-        if not self.is_shown:
-            return True
-        import cv2
-
-        try:
-            cv2.imshow("mrcnn", picture[..., ::-1])
-            return cv2.waitKey(1) not in (ord("q"), 27)
-        except cv2.error:
-            raise RuntimeError(
-                "--show needs a screen, and OpenCV with windows, which opencv-python-headless "
-                "does not have."
-            ) from None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.is_shown:
-            import contextlib
-
-            import cv2
-
-            with contextlib.suppress(cv2.error):
-                cv2.destroyAllWindows()

@@ -128,8 +128,8 @@ def _apply(args, data, config, start):
     return [
         f"Images: {_size_text(config)}; anchors of "
         f"{', '.join(f'{side:g}' for side in config.RPN_ANCHOR_SCALES)} pixels.",
-        f"Steps: {config.EPOCHS} epochs of {config.STEPS_PER_EPOCH} steps of "
-        f"{config.BATCH_SIZE} images; {config.LAYERS} layers learn, at a rate of "
+        f"Steps: {_count(config.EPOCHS, 'epoch')} of {_count(config.STEPS_PER_EPOCH, 'step')} of "
+        f"{_count(config.BATCH_SIZE, 'image')}; {config.LAYERS} layers learn, at a rate of "
         f"{config.LEARNING_RATE:g}.",
     ]
 
@@ -221,3 +221,7 @@ def _facts(data):
         "validation_images": 0 if data.val is None else len(data.val.image_ids),
         "notes": data.notes,
     }
+
+
+def _count(number, noun):
+    return f"{number} {noun}{'s' if number != 1 else ''}"

@@ -4,7 +4,7 @@ from mrcnn.cli import at_least
 from mrcnn.commands.data import find_data
 from mrcnn.commands.outcome import Outcome
 
-SUMMARY = "Load every annotated photo of a data set, and print statistics and problems."
+SUMMARY = "Print statistics and problems of annotated photos."
 
 EXAMPLES = """\
   mrcnn validate photos/

@@ -1,9 +1,12 @@
 """Pictures and charts; `mrcnn.visualize` is the face that users call.
 
-`pixels` works on arrays, `figures` opens, saves and shows Matplotlib figures, `marks` puts single
-boxes, outlines and captions on axes. With these, `instances`, `boxes` and `grids` draw images, and
-`charts` and `weights` everything else. Matplotlib is imported inside the functions, so that
-importing these modules stays cheap.
+There are two ways. `overlay` draws detections into the pixels of a photo: `parts` cuts masks out,
+`palette` has the colours, `labels` finds places for labels, `text` makes them, `paint` puts all
+into the array, and `saving` writes it. With Matplotlib, `figures` opens, saves and shows figures,
+and `marks` puts single boxes, outlines and captions on axes; with these, `instances`, `boxes` and
+`grids` draw images, and `charts` and `weights` everything else; `instances` saves pictures in the
+first way. OpenCV and Matplotlib are imported inside the functions, so that importing these modules
+stays cheap.
 
 The arguments that many functions share, which their docstrings leave out:
 

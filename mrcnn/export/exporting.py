@@ -13,11 +13,12 @@ from mrcnn.export.files import choose_format, placing, size_of
 from mrcnn.export.serving import INPUT, OUTPUTS, Serving
 from mrcnn.inference.molding import as_images
 from mrcnn.ops.scaling import resample
+from mrcnn.runs.provenance import origin
 from mrcnn.runs.settings import as_metadata, describe
 
 PRECISIONS = {
     "saved_model": ("float32",),
-    "onnx": ("float32",),
+    "onnx": ("float32", "float16", "int8"),
     "openvino": ("float32", "float16"),
     "litert": ("float32", "float16", "int8"),
 }
@@ -75,12 +76,12 @@ def export_model(
     photos = comparison_photos(config, image_size, calibration)
     options = {"image_size": image_size, "batch": batch, "masks": masks}
     facts = {"export": {**options, "precision": precision, "input": INPUT, "outputs": OUTPUTS}}
-    # Also the origin of the weights, which the model keeps for its own files.
-    metadata = dict(getattr(model.keras_model, "metadata", None) or {})
-    metadata |= as_metadata(describe(config, model.class_names) | facts)
+    metadata = as_metadata(describe(config, model.class_names) | facts)
+    metadata |= origin(getattr(model.keras_model, "metadata", {}))
     extra = {"precision": precision} if len(PRECISIONS[format]) > 1 else {}
     if format == "litert":
         options |= litert.serving_options(config)
+    if precision == "int8":
         extra["calibration"] = photos_of(calibration or [], config, image_size)
     with placing(path, format, overwrite) as made:
         serving = Serving(model.network, config, **options)

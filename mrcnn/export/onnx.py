@@ -7,6 +7,7 @@ import warnings
 from contextlib import contextmanager
 
 from mrcnn.export.extras import needed
+from mrcnn.export.onnx_precision import halve_weights, quantized
 from mrcnn.export.roi_align_node import roi_align_node
 from mrcnn.export.serving import INPUT, OUTPUTS
 
@@ -18,13 +19,16 @@ _OPSET = 18
 _STOPS = {"TensorListConcat", "TensorListConcatV2"}
 
 
-def export(serving, path, metadata):
+def export(serving, path, metadata, precision="float32", calibration=()):
     """Write an ONNX file with one input and four outputs, named as those of `Serving`.
 
     Args:
         serving: a `Serving`.
         path: the file to make.
         metadata: dict of texts, the file's `metadata_props`.
+        precision: "float32"; "float16" for weights of half the size; "int8" for convolutions and
+            matrix products of whole numbers.
+        calibration: for "int8", uint8 photos.
 
     Raises:
         ImportError: without the packages onnx and tf2onnx.
@@ -53,6 +57,11 @@ def export(serving, path, metadata):
     del model.graph.output[:]
     model.graph.output.extend(outputs[name] for name in OUTPUTS)
     model.producer_name = "mrcnn"
+    if precision == "float16":
+        halve_weights(model)
+    if precision == "int8":
+        batches = [photo if serving.batch == 1 else photo[None] for photo in calibration]
+        model = quantized(model, batches)
     onnx.helper.set_model_props(model, metadata)
     onnx.save(model, path)
 

@@ -82,7 +82,8 @@ def _relation(one, other, tile, other_tile):
     """Compare parts of two tiles.
 
     Returns:
-        "same" for one object; "first" or "second" for the one that is a piece of the other; None.
+        "same" for one object; "first" or "second" for the one that is a piece of the other, of
+        another class; None.
     """
     seen, other_seen = cut_runs(one.runs, other_tile), cut_runs(other.runs, tile)
     shared = shared_area(seen, other_seen)
@@ -95,9 +96,9 @@ def _relation(one, other, tile, other_tile):
     if is_class and one.is_cut and other.is_cut and shared >= _WITHIN * min(area, other_area):
         return "same"
     if one.is_cut and not other.is_cut and _is_piece(one, shared, other_tile):
-        return "first"
+        return "same" if is_class else "first"
     if other.is_cut and not one.is_cut and _is_piece(other, shared, tile):
-        return "second"
+        return "same" if is_class else "second"
     return None
 
 

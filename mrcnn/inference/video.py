@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mrcnn import limits
+
 _SUFFIXES = frozenset(
     ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .3gp .mts .m2ts .ogv".split()
 )
@@ -67,6 +69,14 @@ class Video:
                 f'"{self.path}" cannot be read as a video: it is damaged, or of an unknown format.'
             )
             self.fault = f"There is no camera {self.path}." if self.is_camera else file
+            return None
+        size = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if size[0] * size[1] > limits.MAX_IMAGE_PIXELS:
+            capture.release()
+            self.fault = (
+                f'"{self.path}" has frames of {size[0]:.0f}x{size[1]:.0f} pixels (width x height), '
+                f"more than mrcnn.limits.MAX_IMAGE_PIXELS = {limits.MAX_IMAGE_PIXELS}."
+            )
             return None
         self.rate = _positive(capture.get(cv2.CAP_PROP_FPS)) or _USUAL_RATE
         if not self.is_camera:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +12,7 @@ from mrcnn.data.checks import shorten, shown
 from mrcnn.data.dataset import Dataset
 from mrcnn.readers.coco import CocoJsonDataset
 from mrcnn.readers.cvat import CvatDataset
+from mrcnn.readers.folders import SUBSETS, has_photos, photo_folder, subset_of, visible
 from mrcnn.readers.json_values import json_layout
 from mrcnn.readers.label_studio import LabelStudioDataset
 from mrcnn.readers.labelme import LabelMeDataset
@@ -29,11 +28,6 @@ from mrcnn.readers.xml_values import read_xml
 from mrcnn.readers.yaml_values import read_yaml
 from mrcnn.readers.yolo import YoloDataset, find_yaml
 
-SUBSETS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
 _PHOTO_FOLDERS = ("images", "photos", "imgs", "JPEGImages", "data")
 _LABEL_FOLDERS = ("labels", "masks", "label_images", "annotations")
 # COCO's other files about the same photos.
@@ -60,39 +54,6 @@ class Part(NamedTuple):
     where: Path
     numbered: bool = False
     notes: tuple[str, ...] = ()
-
-
-def subset_of(name: str) -> str | None:
-    """Return "train", "val" or "test" for a name that says so, such as "train2017"; else None."""
-    words = re.split(r"[^a-z]+", name.lower())
-    found = {subset for subset, known in SUBSETS.items() if set(known) & set(words)}
-    return found.pop() if len(found) == 1 else None
-
-
-def visible(folder: Path, suffixes: set[str] | None = None) -> Iterator[Path]:
-    """Yield the folders in a folder, or its files of some suffixes; hidden ones are left out."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.name.startswith((".", "__MACOSX")):
-            continue
-        if suffixes is None:
-            if entry.is_dir():
-                yield Path(entry.path)
-        elif os.path.splitext(entry.name)[1].lower() in suffixes and entry.is_file():
-            yield Path(entry.path)
-
-
-def has_photos(folder: Path) -> bool:
-    """Return True if a folder itself holds pictures."""
-    return next(visible(folder, PHOTO_SUFFIXES), None) is not None
-
-
-def photo_folder(*candidates: Path) -> Path | None:
-    """Return the first folder that holds pictures."""
-    return next((folder for folder in candidates if has_photos(folder)), None)
 
 
 def _photos_of(folder):
@@ -144,7 +105,7 @@ def _coco_subsets(folder):
         nested = (folder / "images" / each for each in names)
         candidates = [*(folder / each for each in names), *nested, folder / "images", folder]
         photos = photo_folder(*candidates)
-        if photos is None or json_layout(file) != "COCO JSON":
+        if photos is None or _layout(file) != "COCO JSON":
             continue
         if subset in parts:
             raise ValueError(
@@ -153,6 +114,13 @@ def _coco_subsets(folder):
             )
         parts[subset] = _coco(file, photos)
     return parts
+
+
+def _layout(file):
+    """Return the layout of a JSON file, by its name where that says it: COCO's may be large."""
+    if file.name.startswith("instances_") or file.name == "_annotations.coco.json":
+        return "COCO JSON"
+    return json_layout(file)
 
 
 def _coco(file, photos):
@@ -282,7 +250,7 @@ def _json_part(folder, hints):
         files = {}
         for file in itertools.islice(visible(place, {".json"}), _LOOKED_AT):
             if not file.stem.startswith(_NOT_INSTANCES):
-                files.setdefault(json_layout(file), []).append(file)
+                files.setdefault(_layout(file), []).append(file)
         files.pop(None, None)
         if len(files) > 1 or any(len(f) > 1 for k, f in files.items() if k != "LabelMe JSON"):
             listed = [f"{shown(f.name)} ({kind})" for kind, each in files.items() for f in each]

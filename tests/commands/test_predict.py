@@ -263,3 +263,50 @@ def test_labelme_files_open_with_their_photos(model, tmp_path, capsys):
     np.testing.assert_array_equal(masks, result["masks"][..., filled])
     names = [model.class_names[class_id] for class_id in result["class_ids"][filled]]
     assert [data.class_names[class_id] for class_id in class_ids] == names
+
+
+class FakeWindows:
+    """Stands for OpenCV's windows: takes pictures, and gives one key per look."""
+
+    def __init__(self, monkeypatch, keys):
+        self.shown, self.keys = [], iter(keys)
+        monkeypatch.setenv("DISPLAY", ":0")
+        monkeypatch.setattr(cv2, "imshow", lambda title, picture: self.shown.append(picture))
+        monkeypatch.setattr(cv2, "waitKey", lambda milliseconds: next(self.keys))
+        monkeypatch.setattr(cv2, "getWindowProperty", lambda title, name: 1.0)
+        monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
+
+
+def test_show_waits_for_a_key_per_photo_and_q_ends(model, tmp_path, capsys, monkeypatch):
+    write_photos(tmp_path / "photos", [(40, 50)] * 6)
+    windows = FakeWindows(monkeypatch, [-1, -1, ord("n"), -1, ord("q")])
+    assert main(["predict", "photos", "--show", "--output", "out"]) == 0
+    assert len(COCO("out/detections.json").imgs) == len(windows.shown) == 2
+    with Image.open("out/1.png") as picture:
+        np.testing.assert_array_equal(windows.shown[1][..., ::-1], np.asarray(picture))
+
+
+def test_show_does_not_wait_in_a_video(model, tmp_path, capsys, monkeypatch):
+    write_video(tmp_path / "clip.mp4", 6, "mp4v")
+    windows = FakeWindows(monkeypatch, [-1] * 6)
+    assert main(["predict", "clip.mp4", "--show", "--save", "coco"]) == 0
+    assert len(windows.shown) == 6
+
+
+def test_show_without_a_screen(tmp_path, capsys, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert main(["predict", "a.png", "--show"]) == 1
+    assert "--show needs a screen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["photos", ["photos/0.png", "photos/1.png"]])
+def test_the_stream_of_python(model, tmp_path, given):
+    write_photos(tmp_path / "photos", [(64, 64), (40, 64)])
+    results = list(model.detect_stream(given, mask_format="full"))
+    expected = model.detect(["photos/0.png", "photos/1.png"])
+    for result, other in zip(results, expected, strict=True):
+        assert (result.path, result.class_names) == (other.path, ["BG", "square", "disc"])
+        np.testing.assert_array_equal(result["masks"], other["masks"])
+        np.testing.assert_array_equal(result.image, other.image)

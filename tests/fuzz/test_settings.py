@@ -25,7 +25,9 @@ def facts():
 
     config = CellConfig()
     config.OPTIMIZER = keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.1, 100))
-    return describe(config, ["BG", "cell", "nucleus"])
+    training = {"dataset": "dishes", "images": 3, "epoch": 2}
+    metrics = {"metrics": {"loss": 0.5}}
+    return describe(config, ["BG", "cell", "nucleus"], training) | metrics
 
 
 @pytest.mark.filterwarnings("ignore:The Config has")

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mrcnn import limits
 from mrcnn.inference.sources import Sources
 from mrcnn.inference.video import Video
 from mrcnn.writers.pictures import writing_video
@@ -113,3 +114,11 @@ def test_a_frame_of_another_size_is_refused(tmp_path):
         with writing_video(tmp_path / "clip.mp4", 10) as add:
             add(np.zeros((48, 64, 3), np.uint8))
             add(np.zeros((48, 32, 3), np.uint8))
+
+
+def test_frames_above_the_limit_are_not_read(tmp_path, monkeypatch):
+    write(tmp_path / "clip.mp4", 2)
+    monkeypatch.setattr(limits, "MAX_IMAGE_PIXELS", 64 * 48 - 1)
+    (photo,) = Sources([tmp_path / "clip.mp4"])
+    with pytest.raises(OSError, match="frames of 64x48 pixels .*MAX_IMAGE_PIXELS = 3071"):
+        photo.load()

@@ -35,7 +35,7 @@ def triangles(rng, height, width):
 @pytest.mark.parametrize("draw", [noise, blobs, triangles])
 def test_polygons_fill_back_exactly(draw):
     rng = np.random.default_rng(0)
-    for _ in range(150):
+    for _ in range(80):
         height, width = rng.integers(1, 40, 2)
         mask = draw(rng, height, width)
         components = mask_polygons(mask)
@@ -54,6 +54,14 @@ def test_polygons_fill_back_exactly(draw):
         if components:
             joined = join_rings([ring for rings in components for ring in rings])
             assert (filled(joined, height, width) == mask).all()
+
+
+def test_many_parts_are_joined_in_time():
+    """As many rings as noise has, which one by one would take minutes."""
+    mask = np.random.default_rng(0).random((300, 300)) < 0.4
+    rings = [ring for rings in mask_polygons(mask) for ring in rings]
+    assert len(rings) > 5000
+    assert (filled(join_rings(rings), 300, 300) == mask).all()
 
 
 def test_a_pixel_and_a_box():
