@@ -3,10 +3,13 @@
 import numpy as np
 
 
-def spread_scores(model):
-    """Give a model random weights whose scores differ, so that no two detections tie."""
+def spread_scores(model, logits=20):
+    """Give a model random weights whose scores differ, so that no two detections tie.
+
+    The smaller the factor of the logits, the farther the scores are from 1.
+    """
     rng = np.random.default_rng(0)
-    factors = {"mrcnn_class_logits": 20, "rpn_class_raw": 5, "mrcnn_bbox_fc": 30}
+    factors = {"mrcnn_class_logits": logits, "rpn_class_raw": 5, "mrcnn_bbox_fc": 30}
     for layer in model.get_trainable_layers():
         for weight in layer.weights:
             values = weight.numpy()
