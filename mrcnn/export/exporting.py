@@ -13,6 +13,7 @@ from mrcnn.export.files import choose_format, placing, size_of
 from mrcnn.export.serving import INPUT, OUTPUTS, Serving
 from mrcnn.inference.molding import as_images
 from mrcnn.ops.scaling import resample
+from mrcnn.runs.provenance import origin
 from mrcnn.runs.settings import as_metadata, describe
 
 PRECISIONS = {
