@@ -34,6 +34,8 @@ class ScatterConfig(SmallConfig):
     POST_NMS_ROIS_TRAINING = 300
     MAX_GT_INSTANCES = 12
     LEARNING_RATE = 0.02
+    # With the original's "crop", what a RoI samples depends on its place in the image.
+    ROI_ALIGN = "align"
     TENSORBOARD_IMAGES = 0
 
 
