@@ -78,11 +78,16 @@ def report(title, rows):
         title: what was run, with its settings.
         rows: dict from the name of a row to its list of seconds.
     """
-    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
     print(title)
     print(f"{'':24} {'median':>10} {'minimum':>10} {'runs':>6}")
     for name, times in rows.items():
         print(f"{name:24} {statistics.median(times):8.4f} s {min(times):8.4f} s {len(times):6}")
+    report_machine()
+
+
+def report_machine():
+    """Print memory, speed, and what it was measured on."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
     print(f"peak memory {peak_memory()}")
     if "tensorflow" in sys.modules:
         rates = [f"{product_rate(dtype):.0f} ({dtype})" for dtype in ("float32", "bfloat16")]

@@ -9,6 +9,7 @@ from mrcnn.data.photos import read_image
 from mrcnn.inference import detect as detection
 from mrcnn.inference import molding as mold
 from mrcnn.inference import tiles
+from mrcnn.inference.sources import as_photos
 from mrcnn.inference.stream import Stream
 from mrcnn.inference.trace import log
 from mrcnn.legacy.methods import detect_overridden, overridden
@@ -90,10 +91,11 @@ class DetectionMethods:
     def detect_stream(self, photos, mask_format="rle", tile=None, overlap=0.2, **options):
         """Detect in any number of photos while others are read and written.
 
-        `for result in model.detect_stream(Sources(["photos/"])): ...` gives the results in order.
+        `for result in model.detect_stream("photos/"): ...` gives the results in order.
 
         Args:
-            photos: iterable of `mrcnn.inference.sources.Photo`, such as `Sources`.
+            photos: a path or several, of photos, folders and videos, see
+                `mrcnn.inference.sources.Sources`, or an iterable of `Photo`.
             mask_format, tile, overlap: as of `detect`.
             options: of `mrcnn.inference.stream.Stream`: batch, workers, write, on_skip.
 
@@ -103,8 +105,10 @@ class DetectionMethods:
         Raises:
             RuntimeError: in training mode.
             ValueError: for an option out of its range.
+            FileNotFoundError: if a folder holds no photos.
         """
         mold.check_format(mask_format)
+        photos = as_photos(photos, None if tile is None else tiles.read_for_tiles)
         if tile is not None:
             tiles.check_tiles(tile, overlap)
         is_own = overridden(self, "mold_inputs") or overridden(self, "unmold_detections")

@@ -49,8 +49,9 @@ def draw_detections(
         show_box: draw the boxes; by default where there are no masks, or none are shown.
         show_label: write the labels.
         alpha: share of the colour in the fill, from 0 to 1.
-        thickness: of lines, in pixels; by default as the size of the photo.
-        text_scale: factor on the size of text, which follows the size of the photo.
+        thickness: of lines, in pixels; by default it follows the size of the photo, and in a crowd
+            that of the instances.
+        text_scale: factor on the size of text, which follows the same sizes.
         The others: see `mrcnn.drawing`.
 
     Returns:

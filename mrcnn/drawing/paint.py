@@ -13,9 +13,20 @@ _PLATE = 0.85
 _SIZES = (1, 0.8)
 
 
+# Above this number of instances, text and lines follow their sizes where these are small.
+_CROWD = 40
+
+
 def text_pixels(image_shape) -> float:
     """Return the size of text in pixels that suits an image (height, width, ...)."""
     return max(0.018 * np.sqrt(image_shape[0] * image_shape[1]), 10)
+
+
+def _scale(image_shape, areas):
+    """Return the scale of text and lines: 1, or less for a crowd of small instances."""
+    if len(areas) <= _CROWD:
+        return 1
+    return min(1, max(0.4 * np.sqrt(np.median(areas)), 10) / text_pixels(image_shape))
 
 
 def paint_instances(
@@ -42,10 +53,12 @@ def paint_instances(
         scores: [N], by which labels choose their places; by default the largest come first.
         alpha, show_box, thickness, text_scale: see `mrcnn.drawing.overlay.draw_detections`.
     """
-    if thickness is None:
-        thickness = max(1, round(np.sqrt(picture.shape[0] * picture.shape[1]) / 450))
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     shown = np.flatnonzero(boxes.any(axis=1))
+    scale = _scale(picture.shape, np.maximum(areas[shown], 0))
+    if thickness is None:
+        side = np.sqrt(picture.shape[0] * picture.shape[1])
+        thickness = max(1, round(scale * side / 450))
     shown = shown[np.argsort(-areas[shown], kind="stable")]
     if parts is not None:
         for i in shown:
@@ -60,7 +73,7 @@ def paint_instances(
         if scores is not None:
             first = shown[np.argsort(-np.asarray(scores)[shown], kind="stable")]
         order = [i for i in first if captions[i]]
-        pixels = text_scale * text_pixels(picture.shape)
+        pixels = text_scale * scale * text_pixels(picture.shape)
         _labels(picture, boxes, parts, captions, colors, order, pixels)
 
 

@@ -13,11 +13,12 @@ from mrcnn.export.files import choose_format, placing, size_of
 from mrcnn.export.serving import INPUT, OUTPUTS, Serving
 from mrcnn.inference.molding import as_images
 from mrcnn.ops.scaling import resample
+from mrcnn.runs.provenance import origin
 from mrcnn.runs.settings import as_metadata, describe
 
 PRECISIONS = {
     "saved_model": ("float32",),
-    "onnx": ("float32",),
+    "onnx": ("float32", "float16", "int8"),
     "openvino": ("float32", "float16"),
     "litert": ("float32", "float16", "int8"),
 }
@@ -75,20 +76,18 @@ def export_model(
     photos = comparison_photos(config, image_size, calibration)
     options = {"image_size": image_size, "batch": batch, "masks": masks}
     facts = {"export": {**options, "precision": precision, "input": INPUT, "outputs": OUTPUTS}}
-    # Also the origin of the weights, which the model keeps for its own files.
-    metadata = dict(getattr(model.keras_model, "metadata", None) or {})
-    metadata |= as_metadata(describe(config, model.class_names) | facts)
+    metadata = as_metadata(describe(config, model.class_names) | facts)
+    metadata |= origin(getattr(model.keras_model, "metadata", {}))
     extra = {"precision": precision} if len(PRECISIONS[format]) > 1 else {}
     if format == "litert":
         options |= litert.serving_options(config)
+    if precision == "int8":
         extra["calibration"] = photos_of(calibration or [], config, image_size)
     with placing(path, format, overwrite) as made:
         serving = Serving(model.network, config, **options)
         module = _MODULES[format]
         module.export(serving, str(made), metadata, **extra)
-        differences = _verify(
-            module.load(str(made)), photos, detector, config, batch, precision, format
-        )
+        differences = _verify(module, made, photos, detector, config, batch, precision, format)
     size = size_of(path, format)
     return ExportReport(str(path), format, size, differences, time.time() - start)
 
@@ -161,23 +160,16 @@ def photos_of(images, config, image_size):
     return [np.ascontiguousarray(photo) for photo in photos]
 
 
-def _verify(run, photos, detector, config, batch, precision, format):
+def _verify(module, path, photos, detector, config, batch, precision, format):
     """Return the differences from Keras.
 
     Raises:
         ValueError: says what differs, if it is more than rounding.
     """
     total = Differences()
+    run = _running(format, module.load, str(path))
     for photo in photos:
-        copies = photo if batch == 1 else np.stack([photo] * (batch or 2))
-        try:
-            found = run(copies)
-        # Each runtime has its own errors.
-        except Exception as error:
-            reason = " ".join(str(error).split())[-300:]
-            raise ValueError(
-                f'The format "{format}" cannot run this model ({reason}); "saved_model" can.'
-            ) from error
+        found = _running(format, run, photo if batch == 1 else np.stack([photo] * (batch or 2)))
         # The last one of a batch, as a mistake in its offset would spare the first.
         found = found if batch == 1 else {name: value[-1] for name, value in found.items()}
         expected = reference(detector, photo, config)
@@ -193,6 +185,25 @@ def _verify(run, photos, detector, config, batch, precision, format):
             f"{len(photos)} photos, and nothing was written: {total}."
         )
     return total
+
+
+def _running(format, function, argument):
+    """Return the result of a function of a runtime.
+
+    Raises:
+        ValueError: names the format and the reason, if it cannot read or run the model.
+        ImportError: if the runtime is not installed.
+    """
+    try:
+        return function(argument)
+    except ImportError:
+        raise
+    # Each runtime has its own errors.
+    except Exception as error:
+        reason = " ".join(str(error).split())[-300:]
+        raise ValueError(
+            f'The format "{format}" cannot run this model ({reason}); "saved_model" can.'
+        ) from error
 
 
 def read_metadata(text_by_name):

@@ -36,8 +36,8 @@ def serving_options(config):
         return {"padded": True, "operators": config.recipe().operators(config, fixed_shapes=True)}
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f'The format "litert" needs shapes that are known before it runs: {error} The formats '
-            '"saved_model" and "onnx" do not.'
+            f'The format "litert" needs shapes that are known before it runs: {error} The format '
+            '"saved_model" does not.'
         ) from error
 
 

@@ -1,5 +1,6 @@
 """ONNX files with weights of half precision, and with convolutions of whole numbers."""
 
+import logging
 import os
 import tempfile
 
@@ -43,12 +44,11 @@ def halve_weights(model):
     model.graph.node.extend(nodes)
 
 
-def quantize(model, path, calibration):
-    """Write a model whose convolutions and matrix products work with whole numbers of 8 bits.
+def quantized(model, calibration):
+    """Return a model whose convolutions and matrix products work with whole numbers of 8 bits.
 
     Args:
         model: an `onnx.ModelProto`.
-        path: the file to write.
         calibration: list of photos or batches, as the model takes them, which give the ranges.
     """
     onnx, quantization = needed("onnx", "onnxruntime.quantization")
@@ -68,14 +68,21 @@ def quantize(model, path, calibration):
             return None if photo is None else {INPUT: photo}
 
     with tempfile.TemporaryDirectory() as folder:
-        source = os.path.join(folder, "model.onnx")
+        source, target = (os.path.join(folder, f"{name}.onnx") for name in ("model", "int8"))
         onnx.save(model, source)
-        quantization.quantize_static(
-            source,
-            path,
-            Photos(),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=kinds,
-            per_channel=True,
-            nodes_to_exclude=outputs,
-        )
+        before = logging.root.manager.disable
+        # It recommends steps that would change other nodes.
+        logging.disable(logging.WARNING)
+        try:
+            quantization.quantize_static(
+                source,
+                target,
+                Photos(),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=kinds,
+                per_channel=True,
+                nodes_to_exclude=outputs,
+            )
+        finally:
+            logging.disable(before)
+        return onnx.load(target)

@@ -7,9 +7,6 @@ from mrcnn.export import onnx
 from mrcnn.export.extras import needed
 from mrcnn.export.serving import INPUT, OUTPUTS
 
-# Where the model keeps facts about itself.
-_INFO = ("mrcnn",)
-
 
 def export(serving, path, metadata, precision="float32"):
     """Write an OpenVINO model, `path` with its graph and a `.bin` file beside it with its weights.
@@ -27,27 +24,36 @@ def export(serving, path, metadata, precision="float32"):
         ImportError: without the packages openvino, onnx and tf2onnx.
         ValueError: names the operations that ONNX or OpenVINO does not have.
     """
-    openvino = needed("openvino")
+    needed("openvino")
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, "model.onnx")
         onnx.export(serving, source, {})
-        try:
-            model = openvino.convert_model(source)
-        except Exception as error:
-            reason = " ".join(str(error).split())[-300:]
-            raise ValueError(
-                f'OpenVINO cannot convert this model ({reason}); the format "onnx" can.'
-            ) from error
-        for name, text in metadata.items():
-            model.set_rt_info(text, [*_INFO, name])
-        openvino.save_model(model, path, compress_to_fp16=precision == "float16")
+        convert(source, path, metadata, precision)
 
 
-def load(path):
-    """Return a function from a photo to a dict of NumPy arrays, run by OpenVINO on the CPU."""
+def convert(source, path, metadata, precision="float32"):
+    """Write an OpenVINO model of an ONNX file `source`; the other arguments are as for `export`."""
     openvino = needed("openvino")
-    # Without the hint, some processors compute with 16 bits.
-    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    try:
+        model = openvino.convert_model(source)
+    # The class of its errors is not public.
+    except Exception as error:
+        reason = " ".join(str(error).split())[-300:]
+        raise ValueError(
+            f'OpenVINO cannot convert this model ({reason}); the format "onnx" can.'
+        ) from error
+    for name, text in metadata.items():
+        model.set_rt_info(text, ["mrcnn", name])
+    openvino.save_model(model, path, compress_to_fp16=precision == "float16")
+
+
+def load(path, hint="f32"):
+    """Return a function from a photo to a dict of NumPy arrays, run by OpenVINO on the CPU.
+
+    With the hint "bf16" it computes with 16 bits where the processor can, as without any hint.
+    """
+    openvino = needed("openvino")
+    options = {"INFERENCE_PRECISION_HINT": hint}
     model = openvino.Core().compile_model(path, "CPU", options)
 
     def detect(image):

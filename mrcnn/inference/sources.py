@@ -19,6 +19,7 @@ _SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .tif .tiff .bmp .dib .webp .gif .ppm .pgm .pnm .jp2 .j2k .tga "
     ".pcx .sgi .avif".split()
 )
+_PATHS = (str, os.PathLike)
 _ADDRESSES = ("http://", "https://")
 
 
@@ -44,14 +45,14 @@ class Sources:
     """Photos and frames of videos, in the order given; files of a folder sorted by their names.
 
     Args:
-        given: paths of photos, videos and folders, patterns such as "photos/*.jpg" or
-            "photos/**/*.png", web addresses of photos, and numbers of cameras, "0" for the first.
-            A file that is not there is among the photos, and fails when it is loaded. A file that
-            is found twice counts once.
+        given: one or several of: paths of photos, videos and folders, patterns such as
+            "photos/*.jpg" or "photos/**/*.png", web addresses of photos, and numbers of cameras,
+            "0" for the first. A file that is not there is among the photos, and fails when it is
+            loaded. A file that is found twice counts once.
         recursive: search in the folders of folders as well.
-        read: function from a path to a photo; None for `read_image`.
         leave_out: a folder that is not searched as one of the folders of others, such as that of
             the results.
+        read: function from a path to a photo; None for `read_image`.
 
     Attributes:
         videos: list of the `Video`s.
@@ -63,11 +64,12 @@ class Sources:
 
     def __init__(
         self,
-        given: Iterable[str | os.PathLike],
+        given: str | os.PathLike | Iterable[str | os.PathLike],
         recursive: bool = False,
         leave_out: str | os.PathLike | None = None,
         read: Callable[[str], np.ndarray] | None = None,
     ):
+        given = [given] if isinstance(given, _PATHS) else given
         given = [os.fspath(each) for each in given]
         if not given:
             raise ValueError("No photos are given: name files, folders, patterns or a camera.")
@@ -100,6 +102,12 @@ class Sources:
     def faults(self) -> list[str]:
         """Sentences on the videos that ended early, so far."""
         return [video.fault for video in self.videos if video.fault and video.read]
+
+
+def as_photos(photos, read=None) -> Iterable[Photo]:
+    """Return the `Sources` of a path or of a list of paths, and any other iterable as it is."""
+    is_listed = isinstance(photos, list | tuple) and all(isinstance(p, _PATHS) for p in photos)
+    return Sources(photos, read=read) if is_listed or isinstance(photos, _PATHS) else photos
 
 
 def _same(frame):

@@ -2,6 +2,9 @@
 
 import tensorflow as tf
 
+# Beyond all boxes, those of classes that `suppress_by_class` has moved apart too.
+_FAR = 1000.0
+
 
 def map_images(fn, tensors, signature):
     """Apply `fn` to each image of a batch of any size.
@@ -35,6 +38,13 @@ def suppress(boxes, scores, count, threshold, score_threshold=float("-inf")):
     Returns:
         int32 `[count]`.
     """
+    # LiteRT compares a box that it has kept with itself before it drops it from the candidates. So
+    # it would keep a box without area, which overlaps nothing, again and again. Such boxes get
+    # places of their own, with an area, and still overlap nothing.
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    is_empty = tf.equal(sizes[:, :1] * sizes[:, 1:], 0.0)
+    place = _FAR + 2.0 * tf.cast(tf.range(tf.shape(boxes)[0]), tf.float32)[:, None]
+    boxes = tf.where(is_empty, tf.concat([place, place, place + 1.0, place + 1.0], axis=1), boxes)
     # The kernel of `tf.image.non_max_suppression`, but with a number of rows that is known before
     # it runs. (`tf.image.non_max_suppression_padded` is a loop of many ops.)
     kept, num_kept = tf.raw_ops.NonMaxSuppressionV4(

@@ -17,6 +17,9 @@ import numpy as np
 _ABOVE, _BELOW = 0.4 - 1e-6, 0.5
 # Corners that one line may replace, which bounds the search.
 _FARTHEST = 512
+# Rings of an object that are joined where they are nearest; of more, which are noise, the search
+# would take long.
+_NEAREST = 100
 
 
 def mask_polygons(mask: np.ndarray) -> list[list[np.ndarray]]:
@@ -83,10 +86,16 @@ def join_rings(rings: Sequence[np.ndarray]) -> np.ndarray:
         `[corners, (y, x)]` float64.
     """
     joined, *rest = (np.asarray(ring, np.float64) for ring in rings)
+    rest, many = rest[:_NEAREST], rest[_NEAREST:]
     for ring in rest:
         here, there = _nearest(joined, ring)
         parts = [joined[: here + 1], np.roll(ring, -there, axis=0), ring[there : there + 1]]
         joined = np.concatenate([*parts, joined[here:]])
+    if many:
+        # From one to the next, in the order of rows, and all the way back.
+        there = [corner for ring in many for corner in (ring, ring[:1])]
+        back = [ring[:1] for ring in many[-2::-1]]
+        joined = np.concatenate([joined, joined[:1], *there, *back])
     return joined
 
 

@@ -70,4 +70,5 @@ def crop_rle(rle: dict) -> tuple[int, int, np.ndarray]:
     np.add.at(steps, stops - left * height, -1)
     mask = steps[:-1].cumsum(dtype=np.int8).astype(bool).reshape(right - left, height).T
     rows = np.flatnonzero(mask.any(axis=1))
-    return int(rows[0]), left, mask[rows[0] : rows[-1] + 1]
+    # A copy: a view would keep whole columns of the image in memory.
+    return int(rows[0]), left, mask[rows[0] : rows[-1] + 1].copy()

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mrcnn.data.dataset import Dataset
+from mrcnn.files import replacing
 from mrcnn.readers.folders import SUBSETS, has_photos, subset_of, visible
 from mrcnn.readers.layouts import Part, find_one, find_subsets, missing
+from mrcnn.writers.yolo import yolo_yaml
 
 _FRACTION = 0.2
 # Folders below the given one that are searched for photos, to say what is missing.
@@ -38,6 +40,21 @@ class Found(NamedTuple):
     val: Dataset | None
     format: str
     notes: list[str]
+
+    def save(self, format: str, folder: str | os.PathLike, copy_images: bool = True) -> None:
+        """Write both parts to `train` and `val` in a folder, see `Dataset.save`.
+
+        With "yolo", one `data.yaml` names both, as Ultralytics' programs want it.
+        """
+        parts = {"train": self.train, "val": self.val}
+        parts = {name: part for name, part in parts.items() if part is not None}
+        for name, part in parts.items():
+            part.save(format, Path(folder, name), copy_images)
+        if format == "yolo":
+            names = [info["name"] for info in self.train.class_info[1:]]
+            places = {name: f"{name}/images" for name in parts}
+            with replacing(Path(folder, "data.yaml")) as temporary:
+                temporary.write_text(yolo_yaml(names, **places), encoding="utf-8")
 
 
 def open_folder(

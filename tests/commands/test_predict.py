@@ -12,7 +12,6 @@ from pycocotools.coco import COCO
 from mrcnn.commands import main
 from mrcnn.commands import predict as command
 from mrcnn.inference import stream
-from mrcnn.inference.sources import Sources
 from mrcnn.model import MaskRCNN
 from mrcnn.readers.labelme import LabelMeDataset
 from tests.mini import mini_config, silent
@@ -302,12 +301,12 @@ def test_show_without_a_screen(tmp_path, capsys, monkeypatch):
     assert "--show needs a screen" in capsys.readouterr().err
 
 
-def test_the_stream_of_python(model, tmp_path):
+@pytest.mark.parametrize("given", ["photos", ["photos/0.png", "photos/1.png"]])
+def test_the_stream_of_python(model, tmp_path, given):
     write_photos(tmp_path / "photos", [(64, 64), (40, 64)])
-    results = list(model.detect_stream(Sources(["photos"]), mask_format="full"))
-    for result, expected in zip(
-        results, model.detect(["photos/0.png", "photos/1.png"]), strict=True
-    ):
-        assert (result.path, result.class_names) == (expected.path, ["BG", "square", "disc"])
-        np.testing.assert_array_equal(result["masks"], expected["masks"])
-        np.testing.assert_array_equal(result.image, expected.image)
+    results = list(model.detect_stream(given, mask_format="full"))
+    expected = model.detect(["photos/0.png", "photos/1.png"])
+    for result, other in zip(results, expected, strict=True):
+        assert (result.path, result.class_names) == (other.path, ["BG", "square", "disc"])
+        np.testing.assert_array_equal(result["masks"], other["masks"])
+        np.testing.assert_array_equal(result.image, other.image)

@@ -99,7 +99,9 @@ def test_python_file_keeps_its_settings(tmp_path):
 def test_resumed_program(tmp_path):
     """Settings are those of the file, functions too; epochs and layers those of the run."""
     file = tmp_path / "own.py"
-    file.write_text(PROGRAM.replace("class Base(Config)", "class Base(MiniConfig)"), encoding="utf-8")
+    file.write_text(
+        PROGRAM.replace("class Base(Config)", "class Base(MiniConfig)"), encoding="utf-8"
+    )
     folder = tmp_path / "logs" / "own20260101T0000"
     folder.mkdir(parents=True)
     facts = describe(MiniConfig(), ["BG", "square", "disc"])

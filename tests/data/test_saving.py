@@ -186,6 +186,23 @@ def test_images_that_cannot_be_read_are_left_out(tmp_path):
         dataset.save("labelme", tmp_path / "third")
 
 
+@pytest.mark.parametrize("format", ["coco", "labelme", "yolo"])
+def test_both_parts_of_a_folder_are_saved(tmp_path, format):
+    first = saved(Painted(4), "coco", tmp_path / "first")
+    first.save(format, tmp_path / "second")
+    second = open_folder(tmp_path / "second")
+    for old, new in ((first.train, second.train), (first.val, second.val)):
+        assert new.num_images == old.num_images and new.class_names == ["BG", "cat", "dog"]
+        paths = [[each.image_info[i]["path"] for i in each.image_ids] for each in (old, new)]
+        stems = [[os.path.basename(path) for path in each] for each in paths]
+        assert sorted(stems[0]) == sorted(stems[1])
+    before, after = everything(first), everything(second)
+    assert all((before[name][1] == after[name][1]).all() for name in before)
+    if format == "yolo":
+        text = (tmp_path / "second" / "data.yaml").read_text()
+        assert text.startswith("path: .\ntrain: train/images\nval: val/images\nnames:\n")
+
+
 def test_wrong_arguments(tmp_path):
     dataset = Painted(1)
     with pytest.raises(ValueError, match="format is 'voc'; choose one of 'coco', 'labelme'"):

@@ -245,6 +245,21 @@ def test_crowds_of_one_class_have_different_neighbours():
     assert class_color(81) != class_color(80)
 
 
+def test_crowds_of_small_instances_have_small_labels():
+    """A photo of 2000 x 2000 pixels has text of 36 pixels; in a crowd of 50-pixel cells, of 20."""
+    image = np.full((2000, 2000, 3), GRAY, np.uint8)
+    corners = [(y, x) for y in range(0, 2000, 250) for x in range(0, 2000, 250)]
+    boxes = np.array([(y + 50, x, y + 100, x + 50) for y, x in corners])
+    options = {"captions": ["cell"] + [""] * 63, "show_box": False}
+    for count, pixels in ((40, 36), (64, 20)):
+        captions = options["captions"][:count]
+        picture = draw_detections(
+            image, boxes[:count], None, [1] * count, **options | {"captions": captions}
+        )
+        y1, x1, y2, x2 = changed(picture)
+        assert (y2 - y1, x2 - x1) == line_of_text("cell", pixels).shape
+
+
 def test_large_run_lengths_are_drawn_in_the_memory_of_their_box(scene):
     """The RLE of a photo of 100 million pixels, which pycocotools decodes to 100 MB."""
     import tracemalloc
@@ -254,8 +269,9 @@ def test_large_run_lengths_are_drawn_in_the_memory_of_their_box(scene):
     rle = coco_mask.frPyObjects([[500, 600, 520, 600, 520, 640, 500, 640]], 10_000, 10_000)[0]
     tracemalloc.start()
     ((top, left, mask),) = mask_parts([rle], (10_000, 10_000, 3), 1)
-    peak = tracemalloc.get_traced_memory()[1]
+    kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [left, top, *mask.shape[::-1]] == coco_mask.toBbox(rle).tolist()
     assert mask.sum() == coco_mask.area(rle)
     assert peak < 5e6
+    assert kept < 1e4

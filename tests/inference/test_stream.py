@@ -9,12 +9,19 @@ from functools import partial
 import numpy as np
 import pytest
 
+from mrcnn.inference import stream as streaming
 from mrcnn.inference.sources import Photo
 from mrcnn.inference.stream import Stream
 from tests.mini import mini_config
 
 # Of the threads that a stream starts.
 _THREADS = ("photos", "network", "reader", "writer")
+
+
+@pytest.fixture(autouse=True)
+def _short_polls(monkeypatch):
+    """An error is seen after this time."""
+    monkeypatch.setattr(streaming, "_POLL", 0.02)
 
 
 class FakeNetwork:

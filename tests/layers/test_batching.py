@@ -36,6 +36,15 @@ def test_suppress():
     assert batching.suppress(boxes[:0], scores[:0], 2, 0.8).numpy().tolist() == [-1, -1]
 
 
+def test_suppress_keeps_boxes_without_area():
+    """As `tf.image.non_max_suppression`: they overlap nothing, not even each other."""
+    boxes = tf.constant([[0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 0.9]], tf.float32)
+    scores = tf.constant([0.9, 0.8, 0.7, 0.6])
+    expected = tf.image.non_max_suppression(boxes, scores, 4, 0.5).numpy().tolist()
+    assert expected == [0, 1, 2]
+    assert batching.suppress(boxes, scores, 4, 0.5).numpy().tolist() == [*expected, -1]
+
+
 def test_gather_rows():
     rows = tf.constant([[1, 2], [3, 4]])
     assert batching.gather_rows(rows, tf.constant([1, -1])).numpy().tolist() == [[3, 4], [0, 0]]

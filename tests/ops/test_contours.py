@@ -56,6 +56,14 @@ def test_polygons_fill_back_exactly(draw):
             assert (filled(joined, height, width) == mask).all()
 
 
+def test_many_parts_are_joined_in_time():
+    """As many rings as noise has, which one by one would take minutes."""
+    mask = np.random.default_rng(0).random((300, 300)) < 0.4
+    rings = [ring for rings in mask_polygons(mask) for ring in rings]
+    assert len(rings) > 5000
+    assert (filled(join_rings(rings), 300, 300) == mask).all()
+
+
 def test_a_pixel_and_a_box():
     mask = np.zeros((5, 7), bool)
     mask[2, 3] = True
