@@ -19,6 +19,8 @@ from mrcnn.data.dataset import Dataset
 SHAPES = ("square", "circle", "triangle")
 # Half sides in pixels.
 SMALLEST, LARGEST = 12, 32
+# Side of an image that the network takes whole, and in which objects are four times as dense.
+FITS = 2048
 
 
 class ScatterConfig(SmallConfig):
@@ -32,6 +34,8 @@ class ScatterConfig(SmallConfig):
     POST_NMS_ROIS_TRAINING = 300
     MAX_GT_INSTANCES = 12
     LEARNING_RATE = 0.02
+    # With the original's "crop", what a RoI samples depends on its place in the image.
+    ROI_ALIGN = "align"
     TENSORBOARD_IMAGES = 0
 
 
@@ -41,9 +45,9 @@ class TileConfig(ScatterConfig):
     IMAGES_PER_GPU = 1
     IMAGE_RESIZE_MODE = "pad64"
     IMAGE_MIN_DIM = None
-    PRE_NMS_LIMIT = 6000
-    POST_NMS_ROIS_INFERENCE = 1000
-    DETECTION_MAX_INSTANCES = 300
+    PRE_NMS_LIMIT = 24000
+    DETECTION_MAX_INSTANCES = 1000
+    POST_NMS_ROIS_INFERENCE = 4000
     DETECTION_MIN_CONFIDENCE = 0.5
 
 
@@ -199,15 +203,16 @@ def compare(args):
     model, rng = load(args.weights), np.random.default_rng(3)
     equal = total = extra = 0
     for _ in range(args.images):
-        image, _ = draw(1024, 1024, 150, rng)
+        image, _ = draw(FITS, FITS, args.objects * FITS**2 // args.size**2 * 4, rng)
         (whole,) = model.detect([image], mask_format="rle")
         (tiled,) = model.detect([image], tile=args.tile, overlap=args.overlap)
         iou = overlaps(whole["class_ids"], whole["masks"], tiled)
         equal += ((iou > 0.9).sum(axis=1) == 1).sum()
         total, extra = total + len(whole), extra + (iou <= 0.9).all(axis=0).sum()
     print(
-        f"{args.images} images of 1024x1024 pixels, tiles of {args.tile}, overlap {args.overlap}: "
-        f"{equal} of {total} instances equal ({equal / total:.2%}), {extra} others by tiles"
+        f"{args.images} images of {FITS}x{FITS} pixels, tiles of {args.tile}, overlap "
+        f"{args.overlap}: {equal} of {total} instances equal ({equal / total:.2%}), {extra} "
+        "others by tiles"
     )
 
 
@@ -223,9 +228,9 @@ def main():
     parser.add_argument("--epochs", type=int, default=12, help="of training, 100 steps each")
     parser.add_argument("--size", type=int, default=8000, help="side of the large image")
     parser.add_argument("--objects", type=int, default=2000, help="number of them in it")
-    parser.add_argument("--tile", type=int, default=512)
+    parser.add_argument("--tile", type=int, default=1024)
     parser.add_argument("--overlap", type=float, default=0.2)
-    parser.add_argument("--images", type=int, default=2, help="of compare")
+    parser.add_argument("--images", type=int, default=1, help="of compare")
     args = parser.parse_args()
     COMMANDS[args.command](args)
 

@@ -142,8 +142,8 @@ def test_named_files_exist(page):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "CHANGELOG"], ids=named)
 def test_named_settings_exist(page):
-    """All names like `THIS_ONE`: settings, limits, environment variables, a wrong name shown."""
-    others = {"WEIGHT_SETTINGS", "IMAGE_PER_GPU"}
+    """All names like `THIS_ONE`: settings, limits, environment variables, others."""
+    others = {"WEIGHT_SETTINGS", "IMAGE_PER_GPU", "INFERENCE_PRECISION_HINT"}
     for code in re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8")):
         for name in re.findall(r"\b[A-Z]+_[A-Z_]+\b", code):
             environment = name.startswith(("MRCNN_", "TF_", "CUDA_"))

@@ -1,5 +1,7 @@
 """`mrcnn info`: what a weight file, a run or an exported model says of itself."""
 
+import os
+
 from mrcnn.commands.facts import facts_of
 from mrcnn.commands.outcome import Outcome
 from mrcnn.data.checks import shorten, shown
@@ -7,11 +9,11 @@ from mrcnn.data.checks import shorten, shown
 SUMMARY = "Show the facts in a weight file, run or exported model."
 
 EXAMPLES = """\
-  mrcnn info logs/
+  mrcnn info last
   mrcnn info mask_rcnn_coco.h5
   mrcnn info model.onnx --json
 
-For a folder of runs, the newest run. --settings shows all settings of the Config.
+For a folder of runs, the newest run; "last" is that in logs/. --settings shows all settings of the Config.
 """
 
 _CLASSES_SHOWN = 12
@@ -32,7 +34,8 @@ def add(parser):
 
 def run(args):
     """Print the facts."""
-    facts = facts_of(args.path)
+    is_last = args.path == "last" and not os.path.exists(args.path)
+    facts = facts_of("logs" if is_last else args.path)
     for name, value in _rows(facts, args.settings):
         print(f"{shown(name):<32}{shown(value)}")
     return Outcome(facts)

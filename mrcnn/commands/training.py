@@ -35,6 +35,7 @@ class Training:
         import keras
 
         from mrcnn.mask_rcnn import MaskRCNN
+        from mrcnn.runs.imported import warn_of_settings
         from mrcnn.runs.provenance import metrics_of
         from mrcnn.runs.run import checkpoints
 
@@ -45,9 +46,9 @@ class Training:
         if self.start is None:
             model.start_from("last")
         elif os.path.isfile(self.start.weights):
-            model.load_weights(self.start.weights, exclude=self.start.exclude)
-            # Weights to start from: the run is a new one, also with those of an earlier run.
-            model.set_log_dir()
+            # Not those of the MaskRCNN, which would continue the run that the file is in.
+            load, path = model.keras_model.load_weights, self.start.weights
+            warn_of_settings(config, path, load(path, exclude=self.start.exclude))
         else:
             model.start_from(self.start.weights)
         history = model.train(
@@ -78,6 +79,7 @@ def new_training(args, data):
     changes = {"NAME": data.name, "NUM_CLASSES": data.train.num_classes}
     if data.config is not None:
         config = data.config()
+        config.NAME = data.name if args.name else config.NAME
     elif start.preset is None:
         config = config_of_file(start.weights, **changes)
         lines.append(f"Settings: those in {start.weights}.")
@@ -156,31 +158,40 @@ def resumed_training(args, data):
         ValueError: if the run has other classes than the data.
     """
     from mrcnn.runs.run import CONFIG_FILE, run_folders
-    from mrcnn.runs.settings import read_config
+    from mrcnn.runs.settings import read_config, read_facts
 
-    name = data.config.NAME if data.config is not None else data.name
+    is_program = data.config is not None and not args.name
+    name = data.config.NAME if is_program else data.name
     folders = [f for f in run_folders(args.logs, name) if os.path.isfile(f"{f}/{CONFIG_FILE}")]
     if not folders:
         raise FileNotFoundError(
             f'There is no run of "{name}" in "{args.logs}" to resume; leave out --resume to start '
             "one, or give its --name."
         )
-    config, names = read_config(os.path.join(folders[-1], CONFIG_FILE))
-    if data.config is not None:
-        config = data.config()
+    path = os.path.join(folders[-1], CONFIG_FILE)
+    facts = read_facts(path)
+    names, stored = facts.get("class_names"), facts["config"]
+    # A file cannot hold functions, such as a BACKBONE, and a program has them.
+    config = data.config() if data.config is not None else read_config(path)[0]
+    config.NAME = name
+    for setting, default in (("EPOCHS", 30), ("LAYERS", "all")):
+        if not hasattr(config, setting):
+            setattr(config, setting, stored.get(setting, default))
     if names is not None and names != list(data.train.class_names):
         raise ValueError(
             f"{folders[-1]} was trained on the classes {shorten(names[1:], _CLASSES_SHOWN)}, and "
             f"the data have {shorten(data.train.class_names[1:], _CLASSES_SHOWN)}; train with "
             "--weights and a file to start a new run."
         )
-    if args.epochs:
-        config.EPOCHS = args.epochs
-    config.EPOCHS = getattr(config, "EPOCHS", None) or 30
-    config.LAYERS = args.layers or getattr(config, "LAYERS", "all")
-    for option, setting in (("rate", "LEARNING_RATE"), ("steps", "STEPS_PER_EPOCH")):
-        if getattr(args, option):
-            setattr(config, setting, getattr(args, option))
+    given = {
+        "EPOCHS": args.epochs,
+        "LAYERS": args.layers,
+        "LEARNING_RATE": args.rate,
+        "STEPS_PER_EPOCH": args.steps,
+    }
+    for setting, value in given.items():
+        if value:
+            setattr(config, setting, value)
     for setting, value in settings_of(args).items():
         setattr(config, setting, value)
     _check_classes(config, data)

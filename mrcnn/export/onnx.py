@@ -14,6 +14,10 @@ from mrcnn.export.serving import INPUT, OUTPUTS
 # RoiAlign counts from the borders of cells from 16 on; tf2onnx writes 18 at most.
 _OPSET = 18
 
+# Operations at which tf2onnx stops with an error that does not name them. They join RoIs that need
+# different numbers of samples.
+_STOPS = {"TensorListConcat", "TensorListConcatV2"}
+
 
 def export(serving, path, metadata, precision="float32", calibration=()):
     """Write an ONNX file with one input and four outputs, named as those of `Serving`.
@@ -31,6 +35,7 @@ def export(serving, path, metadata, precision="float32", calibration=()):
         ValueError: names the operations that ONNX does not have.
     """
     onnx, convert = needed("onnx", "tf2onnx.convert")
+    _refuse(_STOPS & _operations(serving.function))
     with _unsupported() as lacking, _without_copies(), warnings.catch_warnings():
         # tf2onnx and NumPy disagree on names of types.
         warnings.simplefilter("ignore")
@@ -43,12 +48,11 @@ def export(serving, path, metadata, precision="float32", calibration=()):
             )
         except Exception as error:
             if not lacking:
-                raise ValueError(f"tf2onnx cannot convert this model: {error}") from error
-    if lacking:
-        raise ValueError(
-            f"ONNX has nothing for TensorFlow's {', '.join(sorted(lacking))}, which this model "
-            'uses; the format "saved_model" has it.'
-        )
+                reason = " ".join(str(error).split())[-300:]
+                raise ValueError(
+                    f'tf2onnx cannot convert this model ({reason}); use the format "saved_model".'
+                ) from error
+    _refuse(lacking)
     outputs = {value.name: value for value in model.graph.output}
     del model.graph.output[:]
     model.graph.output.extend(outputs[name] for name in OUTPUTS)
@@ -60,6 +64,21 @@ def export(serving, path, metadata, precision="float32", calibration=()):
         model = quantized(model, batches)
     onnx.helper.set_model_props(model, metadata)
     onnx.save(model, path)
+
+
+def _operations(function):
+    """Return the names of the operations of a `tf.function`, those inside loops too."""
+    graph = function.get_concrete_function().graph.as_graph_def()
+    nodes = [graph.node, *(each.node_def for each in graph.library.function)]
+    return {node.op for group in nodes for node in group}
+
+
+def _refuse(lacking):
+    if lacking:
+        raise ValueError(
+            f"ONNX has nothing for TensorFlow's {', '.join(sorted(lacking))}, which this model "
+            'uses; the format "saved_model" has it.'
+        )
 
 
 @contextmanager

@@ -5,13 +5,16 @@ import argparse
 import pytest
 
 from mrcnn.commands import options, train
-from mrcnn.commands.data import find_data
-from mrcnn.commands.training import new_training
+from mrcnn.commands.data import find_data, safe_name
+from mrcnn.commands.training import new_training, resumed_training
 from mrcnn.config import Config, PaperConfig, SmallConfig
+from mrcnn.runs.run import Run
+from mrcnn.runs.settings import describe
 from tests.commands.drawn import draw_photos
 from tests.commands.test_data import PROGRAM
 from tests.commands.test_start import _nothing_at_hand as nothing_at_hand  # noqa: F401
 from tests.commands.test_start import written
+from tests.mini import MiniConfig, mini_backbone
 
 
 @pytest.fixture
@@ -19,13 +22,20 @@ def photos(tmp_path):
     return str(draw_photos(tmp_path / "photos", 10))
 
 
-def planned(data, *words):
-    """The `Training` of `mrcnn train DATA ...`."""
+def parsed(*words):
+    """The arguments of `mrcnn train`."""
     parser = argparse.ArgumentParser()
     train.add(parser)
     parser.set_defaults(error=parser.error)
-    args = parser.parse_args([data, *words])
-    return new_training(args, find_data(args.data, args.val, args.seed, args.classes))
+    return parser.parse_args(words)
+
+
+def planned(data, *words):
+    """The `Training` of `mrcnn train DATA ...`."""
+    args = parsed(data, *words)
+    data = find_data(args.data, args.val, args.seed, args.classes)
+    data.name = safe_name(args.name or data.name)
+    return new_training(args, data)
 
 
 def test_folder(photos):
@@ -78,10 +88,31 @@ def test_python_file_keeps_its_settings(tmp_path):
     config = found.config
     assert type(config).__name__ == "Own" and (config.EPOCHS, config.LAYERS) == (30, "all")
     assert config.STEPS_PER_EPOCH == Config.STEPS_PER_EPOCH
-    assert planned(str(file), "--weights", "random", "--steps", "3").config.STEPS_PER_EPOCH == 3
+    assert config.NAME == "own"
+    other = planned(str(file), "--weights", "random", "--steps", "3", "--name", "x y").config
+    assert (other.STEPS_PER_EPOCH, other.NAME) == (3, "x_y")
     file.write_text(PROGRAM.replace("NUM_CLASSES = 3", "NUM_CLASSES = 4"), encoding="utf-8")
     with pytest.raises(ValueError, match="NUM_CLASSES is 4, and the data have 2 classes and the"):
         planned(str(file), "--weights", "random")
+
+
+def test_resumed_program(tmp_path):
+    """Settings are those of the file, functions too; epochs and layers those of the run."""
+    file = tmp_path / "own.py"
+    file.write_text(
+        PROGRAM.replace("class Base(Config)", "class Base(MiniConfig)"), encoding="utf-8"
+    )
+    folder = tmp_path / "logs" / "own20260101T0000"
+    folder.mkdir(parents=True)
+    facts = describe(MiniConfig(), ["BG", "square", "disc"])
+    facts["config"] |= {"EPOCHS": 7, "LAYERS": "heads"}
+    Run(folder, "own").write_config(facts)
+    data, logs = find_data(file), str(tmp_path / "logs")
+    config = resumed_training(parsed(str(file), "--logs", logs, "--rate", "0.5"), data).config
+    assert (config.EPOCHS, config.LAYERS, config.NAME) == (7, "heads", "own")
+    assert (config.LEARNING_RATE, config.BACKBONE) == (0.5, mini_backbone)
+    config = resumed_training(parsed(str(file), "--logs", logs, "--epochs", "9"), data).config
+    assert config.EPOCHS == 9
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Rules for all notebooks. `make notebooks` tests that they run."""
+"""Rules for all notebooks and their outputs. `make test-notebooks` tests that they run."""
 
 import ast
 import copy
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -22,8 +23,7 @@ NAMES = {
     "train_shapes",
 }
 
-# Kept with their outputs, which `notebooks/keep_outputs.py` makes.
-SHOWN = {"inspect_data", "inspect_model", "train_shapes"}
+AGAIN = "run make notebooks, or python notebooks/keep_outputs.py with its name"
 
 # Folders of one machine: /home/me, C:\data. What a notebook needs it finds from its own place.
 ABSOLUTE_PATH = re.compile(r"""(?<![\w.:/}])/\w[\w.-]*/\w|["'][A-Za-z]:[\\/]|~/""")
@@ -91,7 +91,42 @@ def test_all_notebooks_are_there():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_have_no_fault(path):
-    assert faults(read(path), path.stem in SHOWN) == []
+    assert faults(read(path), shown=True) == []
+
+
+@pytest.fixture(scope="module")
+def code_hash():
+    pytest.importorskip("nbclient")
+    path = ROOT / "notebooks" / "keep_outputs.py"
+    spec = importlib.util.spec_from_file_location("keep_outputs", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.code_hash
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_outputs_are_those_of_the_code(path, code_hash):
+    notebook = read(path)
+    kept = notebook["metadata"].get("mrcnn", {}).get("outputs_of")
+    assert kept == code_hash(notebook), AGAIN
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    # Run from top to bottom, once.
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1)), AGAIN
+    kinds = {kind for cell in code for output in cell["outputs"] for kind in output.get("data", ())}
+    assert kinds & {"image/png", "image/jpeg"}
+
+
+def test_all_notebooks_together_are_small():
+    assert sum(path.stat().st_size for path in NOTEBOOKS) < 3e6
+
+
+def test_changed_code_is_found(code_hash):
+    given = code_hash({"cells": [cell("Title", "markdown"), cell("a = 1\nb = 2"), cell("c")]})
+    # nbformat has whole texts where the file has lists of lines.
+    whole = {"cell_type": "code", "source": "a = 1\nb = 2"}
+    assert code_hash({"cells": [cell("Another", "markdown"), whole, cell("c")]}) == given
+    assert code_hash({"cells": [cell("a = 1\nb = 3"), cell("c")]}) != given
+    assert code_hash({"cells": [cell("a = 1"), cell("b = 2"), cell("c")]}) != given
 
 
 def test_every_fault_is_found():
