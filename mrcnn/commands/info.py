@@ -13,7 +13,8 @@ EXAMPLES = """\
   mrcnn info mask_rcnn_coco.h5
   mrcnn info model.onnx --json
 
-For a folder of runs, the newest run; "last" is that in logs/. --settings shows all settings of the Config.
+For a folder of runs, the newest run; "last" is that in logs/. --settings shows
+all settings of the Config.
 """
 
 _CLASSES_SHOWN = 12
