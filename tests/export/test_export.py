@@ -132,7 +132,9 @@ def test_the_report_has_path_size_and_differences(exported):
 def test_the_program_in_the_documentation_names_what_it_finds(
     exported, photos, found, tmp_path, monkeypatch, capsys
 ):
-    (program,) = re.findall(r"```python\n(import json\n.*?)```", DOCS.read_text(), re.DOTALL)
+    (program,) = re.findall(
+        r"```python\n(import json\n\nimport numpy.*?)```", DOCS.read_text(), re.DOTALL
+    )
     Path(tmp_path, "model.onnx").write_bytes(Path(exported["onnx"].path).read_bytes())
     Image.fromarray(photos[0]).save(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
