@@ -6,6 +6,8 @@ from pathlib import Path
 
 from common import parser, report_machine, seconds
 
+PRECISIONS = ("float32", "float16", "int8")
+
 
 def arguments():
     options = parser("Time exported formats beside Keras, in turn.", runs=7, precision=False)
@@ -15,6 +17,10 @@ def arguments():
     options.add_argument(
         "--backbone", choices=("small", "resnet50", "resnet101"), default="resnet50"
     )
+    options.add_argument(
+        "--weights", metavar="FILE", help="of a trained model, which brings its recipe and sizes"
+    )
+    options.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
     options.add_argument("--quick", action="store_true", help="a small network of 128 pixels")
     args = options.parse_args()
     if args.quick:
@@ -25,34 +31,50 @@ def arguments():
 def main():
     args = arguments()
 
-    import numpy as np
     import skimage
-    from synthetic import benchmark_config, paper_config, random_model
 
     from mrcnn.ops.scaling import resample
+
+    photo = resample(skimage.data.astronaut(), args.photo)
+    with tempfile.TemporaryDirectory() as folder:
+        model = trained(args.weights) if args.weights else random(args, folder)
+        rows = [("Keras", "float32", None, None, lambda: model.detect([photo]))]
+        for row in exports(model, photo, Path(folder), args.precisions):
+            print(*row[:4], flush=True)
+            rows.append(row)
+        times = in_turn([row[4] for row in rows], args.runs)
+        config = model.config
+        print(f"{config.RECIPE}, {config.BACKBONE}, photo of {photo.shape[0]} x {photo.shape[1]}")
+        print_table(rows, times)
+        report_machine()
+
+
+def trained(path):
+    """Return the model of a weight file, with as many detections as it may have."""
+    from mrcnn.model import MaskRCNN
+
+    settings = {"DETECTION_MIN_CONFIDENCE": 0, "IMAGES_PER_GPU": 1, "GPU_COUNT": 1}
+    return MaskRCNN.from_weights(path, **settings)
+
+
+def random(args, folder):
+    """Return a model of random weights, whose many equal scores not all formats sort alike."""
+    import numpy as np
+    from synthetic import benchmark_config, paper_config, random_model
 
     settings = {"BACKBONE": args.backbone, "IMAGES_PER_GPU": 1}
     if args.recipe == "paper":
         config = paper_config(args.size, args.size * 1333 // 800, **settings)
     else:
         config = benchmark_config(args.size, DETECTION_MIN_CONFIDENCE=0, **settings)
-    photo = resample(skimage.data.astronaut(), args.photo)
-    with tempfile.TemporaryDirectory() as folder:
-        model = random_model("inference", config, folder)
-        # Masks of random weights are 0.5 everywhere, so that rounding would decide on each pixel.
-        (masks,) = (each for each in model.get_trainable_layers() if each.name == "mrcnn_mask")
-        masks.bias.assign(np.full(masks.bias.shape, 10.0))
-        rows = [("Keras", "float32", None, None, lambda: model.detect([photo]))]
-        for row in exports(model, photo, Path(folder)):
-            print(*row[:4], flush=True)
-            rows.append(row)
-        times = in_turn([row[4] for row in rows], args.runs)
-        print(f"{args.recipe}, {args.backbone}, photo of {args.photo[0]} x {args.photo[1]} pixels")
-        print_table(rows, times)
-        report_machine()
+    model = random_model("inference", config, folder)
+    # Masks of random weights are 0.5 everywhere, so that rounding would decide on each pixel.
+    (masks,) = (each for each in model.get_trainable_layers() if each.name == "mrcnn_mask")
+    masks.bias.assign(np.full(masks.bias.shape, 10.0))
+    return model
 
 
-def exports(model, photo, folder):
+def exports(model, photo, folder, wanted):
     """Yield format, precision, bytes, differences and a function that runs the file, per export."""
     from mrcnn.export import litert, onnx, openvino, saved_model
 
@@ -63,11 +85,11 @@ def exports(model, photo, folder):
         (openvino, "OpenVINO", ".xml", ("float32",)),
         (litert, "LiteRT", ".tflite", ("float32", "float16", "int8")),
     ):
-        for precision in precisions:
+        for precision in (each for each in precisions if each in wanted):
             path = folder / f"{precision}{suffix}"
             try:
                 made = model.export(path, precision=precision, **options)
-            # Random weights are not made for 8 bits.
+            # Random weights have many equal scores, and are not made for 8 bits.
             except ValueError as error:
                 print(error)
                 continue
