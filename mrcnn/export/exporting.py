@@ -107,8 +107,8 @@ def check_options(format, image_size, batch, precision, masks, calibration):
         raise ValueError(f"batch is {batch!r}; accepted are numbers from 1 on, and None for any.")
     if batch != 1 and format in ("openvino", "litert"):
         raise ValueError(
-            f'batch is {batch}; the format "{format}" has no While, the loop over the images of a '
-            'batch, and accepts 1; "onnx" and "saved_model" accept any.'
+            f"batch is {batch}; the loop over the images of a batch (While) cannot be converted to "
+            f'the format "{format}", which accepts 1; "onnx" and "saved_model" accept any.'
         )
     if precision == "int8" and (calibration is None or not len(calibration)):
         raise ValueError(

@@ -178,7 +178,7 @@ def test_a_folder_that_is_no_saved_model_is_never_replaced(model, tmp_path):
         ("model", {"batch": 0}, "batch is 0; accepted are numbers from 1 on, and None"),
         ("model", {"image_size": (10, 20, 3)}, r"image_size is \(10, 20, 3\); accepted are"),
         ("model", {"image_size": 1.5}, "image_size is 1.5; accepted are"),
-        ("model.xml", {"batch": 4}, 'batch is 4; the format "openvino" has no While'),
+        ("model.xml", {"batch": 4}, "batch is 4; the loop over the images"),
         ("model", {"calibration": [None]}, "Image 0 is None"),
     ],
 )
