@@ -126,7 +126,7 @@ def test_lower_precision_makes_smaller_files_that_find_the_same(
     ("options", "message"),
     [
         ({"image_size": None}, r'"litert" needs image_size=\(height, width\)'),
-        ({"batch": 2}, 'of a batch .* "litert", which accepts 1; "onnx" and "saved_model" accept any'),
+        ({"batch": 2}, '"litert", which accepts 1; "onnx" and "saved_model" accept any'),
         ({"precision": "int4"}, 'precision is "int4"; .* "float32", "float16", "int8"'),
         ({"precision": "int8"}, "give some of the training photos as calibration"),
         ({"precision": "int8", "calibration": []}, "calibration="),
